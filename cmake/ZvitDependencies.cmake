@@ -1,0 +1,38 @@
+# Finds what zvit is built on; a missing library is named with its Debian package.
+
+find_package(PkgConfig QUIET)
+if(NOT PKG_CONFIG_FOUND)
+  message(FATAL_ERROR "zvit needs pkg-config to find its libraries (Debian package: pkg-config)")
+endif()
+
+# zvit_require(PREFIX module "what it is for" debian-package)
+function(zvit_require prefix module purpose package)
+  pkg_check_modules(${prefix} QUIET IMPORTED_TARGET GLOBAL ${module})
+  if(NOT ${prefix}_FOUND)
+    message(FATAL_ERROR "zvit needs ${module} (${purpose}), which was not found. Debian package: ${package}")
+  endif()
+  message(STATUS "${module} ${${prefix}_VERSION}")
+endfunction()
+
+zvit_require(JPEG libjpeg "reading JPEG" libjpeg62-turbo-dev)
+zvit_require(PNG libpng "reading PNG" libpng-dev)
+zvit_require(OPENBLAS openblas "matrix products" "libopenblas-openmp-dev (or libopenblas-pthread-dev)")
+zvit_require(CJSON libcjson "JSON" libcjson-dev)
+zvit_require(SLEEF sleef "vectorised exp and erf" libsleef-dev)
+
+find_package(OpenMP COMPONENTS C QUIET)
+if(NOT OpenMP_C_FOUND)
+  message(FATAL_ERROR "zvit needs OpenMP, which this compiler does not offer. Debian package: libgomp1 comes with gcc; for clang, libomp-dev")
+endif()
+
+if(ZVIT_TESTS)
+  zvit_require(CHECK check "running the tests; or configure with -DZVIT_TESTS=OFF" check)
+endif()
+
+# vmath's kernels are one source compiled for each instruction set; the processor chooses at run time.
+function(zvit_vmath_flags)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/vit/vmath_avx2.c" PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma")
+    set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/vit/vmath_avx512f.c" PROPERTIES COMPILE_OPTIONS "-mavx512f;-mfma")
+  endif()
+endfunction()

@@ -1,0 +1,21 @@
+/* The two decoders behind vit_image_decode. Private to data/. */
+#ifndef VIT_DECODE_H
+#define VIT_DECODE_H
+
+#include "data/image.h"
+
+/* decode_jpeg.c: accurate IDCT, fancy upsampling; CMYK and YCCK with the Adobe marker. */
+vit_status vit_decode_jpeg(const void *bytes, size_t size, const char *what,
+                           const vit_decode_options *options, vit_image *image);
+/* decode_png.c */
+vit_status vit_decode_png(const void *bytes, size_t size, const char *what,
+                          const vit_decode_options *options, vit_image *image);
+/* exif.c: the orientation 1..8 from an APP1 payload ("Exif\0\0..."); 1 when absent or damaged. */
+int vit_exif_orientation(const uint8_t *payload, size_t size);
+/* exif.c: turns and mirrors the picture so that it stands upright; scratch is reused. */
+vit_status vit_image_orient(vit_image *image, int orientation, const char *what);
+/* Fails with VIT_ERROR_LIMIT when width * height is over the limit. */
+vit_status vit_check_pixels(uint64_t width, uint64_t height, const vit_decode_options *options,
+                            const char *what);
+
+#endif

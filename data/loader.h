@@ -1,0 +1,54 @@
+/* Batches of float tensors from a data set. The loader has no threads of its own: whoever has a
+ * parallel region calls vit_loader_fetch for one picture at a time from any thread, so decoding
+ * fills the gaps between slots. Two batches alternate: one is computed on while the next is filled;
+ * files of the one after are announced to the kernel. */
+#ifndef VIT_LOADER_H
+#define VIT_LOADER_H
+
+#include "data/folder.h"
+#include "data/transform.h"
+
+typedef struct vit_batch {
+    size_t count; /* pictures in this batch; 0 past the end of the epoch */
+    size_t capacity;
+    uint64_t number; /* position in the epoch, from 0 */
+    uint32_t epoch;
+    uint32_t *indices;     /* (count) into dataset->samples */
+    int *labels;           /* (count) */
+    float *images;         /* (count,3,H,W) */
+    vit_first_error error; /* of fetches into this batch */
+} vit_batch;
+
+typedef struct vit_loader_config {
+    const vit_dataset *dataset; /* outlives the loader */
+    size_t batch_size;
+    size_t height, width;
+    vit_preprocess preprocess;
+    const vit_augment *augment; /* NULL: the evaluation transform */
+    bool shuffle;
+    bool drop_last; /* leave out a last short batch */
+    uint64_t seed;
+    vit_decode_options decode;
+} vit_loader_config;
+
+typedef struct vit_loader vit_loader;
+/* threads: the most threads that will ever fetch at once (each has its own scratch, by
+ * omp_get_thread_num()). */
+vit_status vit_loader_create(const vit_loader_config *config, int threads, vit_loader **out);
+void vit_loader_free(vit_loader *loader);
+
+size_t vit_loader_batches(const vit_loader *loader); /* in an epoch */
+
+vit_status vit_batch_create(const vit_loader *loader, vit_batch **out);
+void vit_batch_free(vit_batch *batch);
+
+/* Orders an epoch; not thread-safe. */
+void vit_loader_start_epoch(vit_loader *loader, uint32_t epoch);
+/* Sets up batch `number` of the epoch: count, indices, labels, no pixels yet; asks the kernel to
+ * read ahead. */
+void vit_loader_prepare(vit_loader *loader, size_t number, vit_batch *batch);
+/* Decodes and transforms picture j of the batch in place. Thread-safe for different j. A failure is
+ * noted in batch->error. */
+void vit_loader_fetch(vit_loader *loader, vit_batch *batch, size_t j);
+
+#endif

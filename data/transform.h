@@ -1,0 +1,47 @@
+/* From a decoded picture to the network's input: the one preprocessing path of train, eval and
+ * classify. */
+#ifndef VIT_TRANSFORM_H
+#define VIT_TRANSFORM_H
+
+#include "data/resize.h"
+
+/* Training augmentation; every field is a row of vit_augment_options with timm's flag name. (Stage
+ * 2 adds to it.) */
+typedef struct vit_augment {
+    bool no_aug;         /* the evaluation transform in training too */
+    double scale[2];     /* area share of the random crop */
+    double ratio[2];     /* aspect ratio (width/height) of the random crop */
+    double hflip, vflip; /* probabilities */
+} vit_augment;
+extern const vit_option vit_augment_options[];
+extern const size_t vit_augment_option_count;
+
+/* Keys of one sample's draws. */
+typedef struct vit_sample_key {
+    uint64_t seed;
+    uint32_t epoch;
+    uint64_t sample; /* index in the data set */
+} vit_sample_key;
+
+/* A thread's reusable buffers. Zero-initialise; release with vit_transform_scratch_free. */
+typedef struct vit_transform_scratch {
+    vit_bytes file;
+    vit_image decoded, resized;
+    vit_resize_scratch resize;
+} vit_transform_scratch;
+void vit_transform_scratch_free(vit_transform_scratch *scratch);
+
+/* torchvision's Resize(short side = floor(img_size / crop_pct)) and CenterCrop(img_size), ToTensor,
+ * Normalize. height, width: the model's img_size. A picture smaller than the crop is padded as
+ * torchvision does (black before normalising). */
+vit_status vit_transform_eval(const vit_preprocess *preprocess, size_t height, size_t width,
+                              const vit_image *image, vit_transform_scratch *scratch,
+                              float *out /* (3,height,width) */);
+
+/* RandomResizedCrop (torchvision's ten tries, then the centre), flips, ToTensor, Normalize. */
+vit_status vit_transform_train(const vit_preprocess *preprocess, const vit_augment *augment,
+                               size_t height, size_t width, const vit_image *image,
+                               const vit_sample_key *key, vit_transform_scratch *scratch,
+                               float *out /* (3,height,width) */);
+
+#endif

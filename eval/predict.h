@@ -1,0 +1,26 @@
+/* Classifying pictures that have no label. */
+#ifndef VIT_PREDICT_H
+#define VIT_PREDICT_H
+
+#include "data/transform.h"
+#include "vit/model_file.h"
+
+typedef struct vit_predictor vit_predictor;
+/* bundle outlives the predictor. */
+vit_status vit_predictor_create(const vit_model_bundle *bundle, size_t batch_size, int threads,
+                                vit_predictor **out);
+void vit_predictor_free(vit_predictor *predictor);
+
+typedef struct vit_prediction {
+    vit_status status; /* of this picture */
+    char error[VIT_MESSAGE_MAX];
+    double milliseconds;  /* decode and preparation, plus this picture's share of the network */
+    float *probabilities; /* (K), owned by the predictor, until the next call */
+} vit_prediction;
+
+/* Up to batch_size files at once; a picture that cannot be read is reported in its prediction and
+ * does not stop the others. */
+vit_status vit_predict_files(vit_predictor *predictor, const char *const *paths, size_t count,
+                             vit_prediction *predictions);
+
+#endif

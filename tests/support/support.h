@@ -1,0 +1,49 @@
+/* What the test suites share: golden tensors, random numbers, comparisons, gradient checks. */
+#ifndef VIT_TEST_SUPPORT_H
+#define VIT_TEST_SUPPORT_H
+
+#include "vit/safetensors.h"
+
+#include <check.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Fails the test with the library's message when the status is not VIT_OK. */
+#define ck_vit_ok(expression)                                                                      \
+    do {                                                                                           \
+        vit_status s_ = (expression);                                                              \
+        ck_assert_msg(s_ == VIT_OK, "%s: %s", #expression, vit_last_error());                      \
+    } while (0)
+
+/* Runs one suite under its name; the exit code for main. Honours CK_FORK. */
+int test_run(Suite *suite);
+
+/* ---- golden files: $ZVIT_GOLDEN_DIR, or the copy in tests/golden ---- */
+const char *golden_path(const char *name, char buffer[1024]);
+vit_safetensors *golden_open(const char *name);
+/* The tensor as malloc'ed float32 / float64; fails the test when absent. count may be NULL. */
+float *golden_f32(const vit_safetensors *file, const char *name, size_t *count);
+double *golden_f64(const vit_safetensors *file, const char *name, size_t *count);
+
+/* ---- random numbers for tests, keyed by a seed ---- */
+void random_floats(unsigned long long seed, size_t n, double scale, float *out); /* normal */
+float *random_new(unsigned long long seed, size_t n, double scale);              /* malloc'ed */
+double *to_double(const float *x, size_t n);                                     /* malloc'ed */
+
+/* ---- comparison ---- */
+/* ||a - b|| / ||b||; ||a|| when b is zero. NaN anywhere gives NaN (which fails any bound). */
+double relative_error(size_t n, const float *a, const double *b);
+/* Fails the test, naming what, when the relative error is above the bound. */
+void check_close(const char *what, size_t n, const float *actual, const double *expected,
+                 double bound);
+
+/* ---- gradient check ----
+ * loss(context, x) is a double-precision reference: sum of output * cotangent. The central
+ * difference of every one of the n inputs (or of `samples` of them, chosen at random, when samples
+ * < n) is compared with the analytic gradient as
+ * ||analytic - numeric|| / ||numeric|| over those entries, signs included. */
+typedef double (*loss_function)(void *context, const double *x);
+void check_gradient(const char *what, loss_function loss, void *context, size_t n, const double *x,
+                    const float *analytic, size_t samples, double bound);
+
+#endif

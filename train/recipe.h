@@ -1,0 +1,44 @@
+/* How to train: every setting once, as a row of a table that makes flags, ranges, help and
+ * args.json. timm's names. */
+#ifndef VIT_RECIPE_H
+#define VIT_RECIPE_H
+
+#include "data/transform.h"
+#include "vit/config.h"
+
+typedef struct vit_recipe {
+    char recipe[32]; /* name of the set of values that flags override */
+    int epochs;
+    int batch_size;
+    int slots; /* 0 = by the batch */
+    uint64_t seed;
+    double lr;
+    double warmup_lr, min_lr;
+    double warmup_epochs;
+    double opt_betas[2];
+    double opt_eps;
+    double weight_decay;
+    double clip_grad; /* norm; 0 = none */
+    double smoothing;
+    double drop_path;
+} vit_recipe;
+extern const vit_option vit_recipe_options[];
+extern const size_t vit_recipe_option_count;
+
+/* Everything that decides a run's result. */
+typedef struct vit_train_settings {
+    vit_config model;
+    vit_preprocess preprocess;
+    vit_augment augment;
+    vit_recipe recipe;
+} vit_train_settings;
+
+/* The groups of settings in the order of --help; sources may be NULL. Fills groups[4]; returns 4.
+ */
+enum { VIT_SETTING_GROUPS = 4 };
+size_t vit_train_setting_groups(vit_train_settings *settings, unsigned char *sources,
+                                vit_option_group *groups);
+/* Number of bytes `sources` needs above. */
+size_t vit_train_setting_count(void);
+
+#endif

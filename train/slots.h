@@ -1,0 +1,43 @@
+/* A batch is cut in fixed slots; a thread takes a slot and runs forward and backward for its
+ * pictures; the slots' gradients are summed in a fixed binary tree. So the sum has the same bits on
+ * any number of threads. See the README's architecture. */
+#ifndef VIT_SLOTS_H
+#define VIT_SLOTS_H
+
+#include "data/loader.h"
+#include "vit/model.h"
+
+/* The number of slots for a batch when the recipe says 0: the largest power of two that leaves at
+ * least 4 pictures a slot. */
+size_t vit_slots_auto(size_t batch_size);
+
+typedef struct vit_slots vit_slots; /* workspaces and gradient blocks */
+
+typedef struct vit_slots_config {
+    const vit_model *model;
+    size_t batch_size;
+    size_t slots; /* a power of two, at most batch_size */
+    size_t chunk; /* pictures in flight in a thread; 0 = chosen by the model's size */
+    int threads;
+    uint64_t seed;
+    double drop_path;
+    double smoothing;
+} vit_slots_config;
+vit_status vit_slots_create(const vit_slots_config *config, vit_slots **out);
+void vit_slots_free(vit_slots *slots);
+
+typedef struct vit_step_result {
+    double loss; /* mean over the batch */
+    size_t correct;
+    double compute_seconds; /* until the last slot was done */
+    double wait_seconds;    /* from then until the next batch was filled */
+} vit_step_result;
+
+/* Mean-loss gradient of a filled batch into grads (params.total floats, overwritten), while threads
+ * that have no slot left fill `next` (NULL, or prepared) through the loader. Errors of fetches stay
+ * in next->error. */
+vit_status vit_slots_step(vit_slots *slots, const float *params, const vit_batch *batch,
+                          vit_loader *loader, vit_batch *next, float *grads,
+                          vit_step_result *result);
+
+#endif

@@ -1,0 +1,53 @@
+/* A run: epochs of steps, evaluation after each epoch, the RUN folder. Prints nothing: the caller's
+ * callbacks do. */
+#ifndef VIT_TRAINER_H
+#define VIT_TRAINER_H
+
+#include "eval/evaluate.h"
+#include "train/recipe.h"
+
+typedef struct vit_train_progress {
+    int epoch, epochs;  /* from 1 */
+    size_t step, steps; /* in this epoch, from 1 */
+    double loss;        /* running mean of the epoch */
+    double lr;
+    double images_per_second; /* since the epoch began */
+    double eta_seconds;       /* of the whole run, evaluation included; < 0 while unknown */
+} vit_train_progress;
+
+/* One row of log.csv. */
+typedef struct vit_epoch_row {
+    int epoch;
+    uint64_t step;
+    double lr, train_loss, val_loss, top1, top5; /* percent; NaN without val */
+    double images_per_second;
+    double data_wait; /* share of the epoch, 0..1 */
+    double seconds;
+    bool best;
+} vit_epoch_row;
+
+typedef struct vit_train_callbacks {
+    void *context;
+    void (*started)(void *context, const vit_model *model, size_t train_images, size_t val_images);
+    void (*progress)(void *context, const vit_train_progress *progress);
+    void (*evaluating)(void *context, size_t done, size_t total);
+    void (*epoch)(void *context, const vit_epoch_row *row);
+    void (*warning)(void *context, const char *message);
+    bool (*should_stop)(void *context); /* asked between steps */
+} vit_train_callbacks;                  /* any may be NULL */
+
+typedef struct vit_train_result {
+    int best_epoch;
+    double best_top1, last_top1; /* percent; NaN without val */
+    double seconds;
+} vit_train_result;
+
+/* Trains on DATA (train and, when present, val) into the folder out. settings->model.num_classes is
+ * taken from the data. sources: as vit_train_setting_groups, for args.json, or NULL. A stop asked
+ * for saves and returns VIT_ERROR_STOPPED. A loss or gradient that is not finite ends the run with
+ * VIT_ERROR_NUMERIC naming the step and the last good checkpoint. */
+vit_status vit_train(const vit_train_settings *settings, const unsigned char *sources,
+                     const char *data, const char *out, const vit_train_callbacks *callbacks,
+                     vit_train_result *result);
+
+#endif

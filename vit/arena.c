@@ -1,0 +1,71 @@
+#include "vit/arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+vit_status vit_alloc(void **out, size_t count, size_t size, const char *what) {
+    *out = NULL;
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - VIT_ALIGNMENT) {
+        return vit_fail(VIT_ERROR_MEMORY, "%s: %zu items of %zu bytes do not fit in memory", what,
+                        count, size);
+    }
+    if (bytes == 0) {
+        return VIT_OK;
+    }
+    /* aligned_alloc wants a multiple of the alignment. */
+    bytes = (bytes + VIT_ALIGNMENT - 1) / VIT_ALIGNMENT * VIT_ALIGNMENT;
+    void *block = aligned_alloc(VIT_ALIGNMENT, bytes);
+    if (!block) {
+        return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu bytes)", what, bytes);
+    }
+    memset(block, 0, bytes);
+    *out = block;
+    return VIT_OK;
+}
+
+void vit_free(void *block) {
+    free(block);
+}
+
+void *vit_arena_take(vit_arena *arena, size_t count, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) ||
+        __builtin_add_overflow(bytes, (size_t)VIT_ALIGNMENT - 1, &bytes)) {
+        arena->overflow = true;
+        return NULL;
+    }
+    bytes = bytes / VIT_ALIGNMENT * VIT_ALIGNMENT;
+    size_t start = arena->used;
+    if (__builtin_add_overflow(start, bytes, &arena->used) ||
+        (arena->base && arena->used > arena->capacity)) {
+        arena->overflow = true;
+        arena->used = start;
+        return NULL;
+    }
+    return arena->base ? arena->base + start : NULL;
+}
+
+float *vit_arena_floats(vit_arena *arena, size_t count) {
+    return vit_arena_take(arena, count, sizeof(float));
+}
+
+vit_status vit_arena_allocate(vit_arena *arena, const char *what) {
+    if (arena->overflow) {
+        return vit_fail(VIT_ERROR_MEMORY, "%s: the size does not fit in memory", what);
+    }
+    void *block;
+    vit_status status = vit_alloc(&block, arena->used, 1, what);
+    if (status != VIT_OK) {
+        return status;
+    }
+    arena->base = block;
+    arena->capacity = arena->used;
+    arena->used = 0;
+    return VIT_OK;
+}
+
+void vit_arena_free(vit_arena *arena) {
+    vit_free(arena->base);
+    *arena = (vit_arena){0};
+}

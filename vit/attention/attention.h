@@ -1,0 +1,90 @@
+/* Attention behind one interface. Every variant is: one packed input projection, a core that mixes
+ * tokens head by head, an output projection. attention.c does the projections; a variant supplies
+ * the core through vit_attention_core.
+ *
+ * Packed projection: for R = projections * D + 3H (gated variants) or projections * D columns, row
+ * t of `packed` holds [q | k | v | u | gate] of token t, each D wide with its H heads side by side;
+ * gate column 3h + (0,1,2) = first order, higher orders, zero order of head h. The weights are
+ * declared one after the other, so this is one product. */
+#ifndef VIT_ATTENTION_H
+#define VIT_ATTENTION_H
+
+#include "vit/arena.h"
+#include "vit/attention/rope.h"
+#include "vit/params.h"
+
+typedef enum vit_attention_kind {
+    VIT_ATTENTION_ZEROS = 0,    /* zeros.c: linear in N, the default */
+    VIT_ATTENTION_ZEROS_SM = 1, /* zeros_sm.c: the quadratic sibling */
+    VIT_ATTENTION_SOFTMAX = 2,  /* softmax.c */
+    VIT_ATTENTION_LINEAR = 3    /* linear.c: elu(x)+1 feature map (Katharopoulos et al. 2020) */
+} vit_attention_kind;
+
+/* Which of ZeroS's two equal forms to compute; AUTO picks by cost (explicit when N < 2d). */
+typedef enum vit_zeros_form {
+    VIT_ZEROS_AUTO = 0,
+    VIT_ZEROS_LINEAR = 1,
+    VIT_ZEROS_EXPLICIT = 2
+} vit_zeros_form;
+
+typedef struct vit_attention_config {
+    vit_attention_kind kind;
+    vit_rope_kind rope;
+    size_t tokens;         /* N, prefix included */
+    size_t prefix;         /* class tokens */
+    size_t grid_h, grid_w; /* patches; grid_h * grid_w = N - prefix when rope is 2d */
+    size_t dim;            /* D */
+    size_t heads;          /* H, divides D */
+    bool head_norm;        /* ZeroS kinds: LayerNorm of each head's output, no affine, eps 1e-5 */
+    bool zero_order;       /* zeros: add the zero-order term */
+    bool causal;           /* zeros: prefix scans instead of sums over all tokens */
+    vit_zeros_form form;
+} vit_attention_config;
+
+#define VIT_HEAD_NORM_EPS 1e-5f
+
+typedef struct vit_attention {
+    vit_attention_config config;
+    size_t d;             /* D / H */
+    size_t columns;       /* R, the width of packed */
+    size_t in_weight;     /* offset of the packed (R,D) weight */
+    size_t in_bias;       /* offset of the packed (R) bias */
+    size_t out_weight;    /* (D,D) */
+    size_t out_bias;      /* (D) */
+    size_t mu, tau;       /* zeros: offsets of prior_mu (H,d) and prior_log_tau (H) */
+    float *cosine, *sine; /* (N,d/2) rotary tables, owned; NULL without rope */
+} vit_attention;
+
+/* Checks the configuration, declares the parameters under prefix ("blocks.0.attn.") with the names
+ * in docs/zeros.md or timm's, and makes the rotary tables. Release with vit_attention_free. */
+vit_status vit_attention_init(vit_attention *attention, const vit_attention_config *config,
+                              const char *prefix, vit_param_table *table);
+void vit_attention_free(vit_attention *attention);
+
+/* What a forward leaves for the backward, for B pictures. */
+typedef struct vit_attention_saved {
+    float *packed; /* (B,N,R): left by the core in whatever form its backward wants */
+    float *mixed;  /* (B,N,D): the heads' outputs, the input of the output projection */
+    float *extra;  /* (B,extra_floats): the core's own */
+} vit_attention_saved;
+
+/* Plans the saved tensors and, separately, scratch that is free again after each call. With
+ * training false, saved may be shared by all blocks. */
+void vit_attention_plan(const vit_attention *attention, size_t B, bool training, vit_arena *arena,
+                        vit_attention_saved *saved);
+/* Floats of scratch that forward (and, with training, backward) needs for B pictures. */
+size_t vit_attention_scratch(const vit_attention *attention, size_t B, bool training);
+
+void vit_attention_forward(const vit_attention *attention, const float *params, size_t B,
+                           const float *x /* (B,N,D) */, const vit_attention_saved *saved,
+                           float *scratch, float *y /* (B,N,D) */);
+void vit_attention_backward(const vit_attention *attention, const float *params, float *grads,
+                            size_t B, const float *x /* (B,N,D) */,
+                            const vit_attention_saved *saved, const float *dy /* (B,N,D) */,
+                            float *scratch, float *dx /* (B,N,D) overwritten */);
+
+/* "zeros", "zeros-sm", "softmax", "linear", in the order of vit_attention_kind, NULL at the end. */
+extern const char *const vit_attention_names[];
+extern const char *const vit_rope_names[]; /* "none", "1d", "2d" */
+
+#endif

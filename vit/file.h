@@ -1,0 +1,42 @@
+/* Files: read whole with a bound, written so that a reader sees the old file or the new one, never
+ * half of one. */
+#ifndef VIT_FILE_H
+#define VIT_FILE_H
+
+#include "vit/status.h"
+
+/* A reusable byte buffer. Zero-initialise; release with vit_bytes_free. */
+typedef struct vit_bytes {
+    unsigned char *data;
+    size_t size;
+    size_t capacity;
+} vit_bytes;
+void vit_bytes_free(vit_bytes *bytes);
+/* Makes room for capacity bytes. */
+vit_status vit_bytes_reserve(vit_bytes *bytes, size_t capacity, const char *what);
+
+/* Reads a regular file whole into bytes (reusing its memory); larger than limit fails with
+ * VIT_ERROR_LIMIT. "-" reads standard input. */
+vit_status vit_file_read(const char *path, size_t limit, vit_bytes *bytes);
+
+/* Writing: into path's folder under a temporary name; commit flushes, fsyncs, renames, fsyncs the
+ * folder. Any failure, or abort, removes the temporary. After commit or abort the handle is gone.
+ */
+typedef struct vit_file_writer vit_file_writer;
+vit_status vit_file_begin(const char *path, vit_file_writer **out);
+vit_status vit_file_write(vit_file_writer *writer, const void *data, size_t size);
+vit_status vit_file_printf(vit_file_writer *writer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+vit_status vit_file_commit(vit_file_writer *writer);
+void vit_file_abort(vit_file_writer *writer); /* NULL is fine */
+
+/* begin + write + commit. */
+vit_status vit_file_replace(const char *path, const void *data, size_t size);
+
+/* Makes a folder and its parents; an existing folder is fine. */
+vit_status vit_folder_make(const char *path);
+
+/* "FOLDER/NAME" into buffer of size bytes; fails when it does not fit. */
+vit_status vit_path_join(char *buffer, size_t size, const char *folder, const char *name);
+
+#endif

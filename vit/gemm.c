@@ -1,0 +1,70 @@
+#include "vit/gemm.h"
+
+#include <cblas.h>
+#include <omp.h>
+#include <threads.h>
+
+#if defined(__clang__) || defined(__GNUC__)
+#define BLAS_INT(n) ((blasint)(n))
+#endif
+
+/* Rows of C that one thread takes when a product is shared out: enough to use the packed B well,
+ * little enough that the 197 tokens of one picture feed several threads. */
+enum { ROW_BLOCK = 64 };
+
+bool vit_may_parallelise(void) {
+    /* Not omp_in_parallel: it says no inside a region of one thread, and the blocks, so the bits,
+     * would then depend on the number of threads. */
+    return omp_get_level() == 0;
+}
+
+/* The pthread build of OpenBLAS would start threads of its own in every call. */
+static void blas_setup(void) {
+    if (openblas_get_parallel() == OPENBLAS_THREAD) {
+        openblas_set_num_threads(1);
+    }
+}
+
+static void gemm_one_thread(bool transpose_a, bool transpose_b, size_t M, size_t N, size_t K,
+                            float alpha, const float *A, size_t lda, const float *B, size_t ldb,
+                            float beta, float *C, size_t ldc) {
+    cblas_sgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans,
+                transpose_b ? CblasTrans : CblasNoTrans, BLAS_INT(M), BLAS_INT(N), BLAS_INT(K),
+                alpha, A, BLAS_INT(lda), B, BLAS_INT(ldb), beta, C, BLAS_INT(ldc));
+}
+
+void vit_gemm(bool transpose_a, bool transpose_b, size_t M, size_t N, size_t K, float alpha,
+              const float *A, size_t lda, const float *B, size_t ldb, float beta, float *C,
+              size_t ldc) {
+    static once_flag once = ONCE_FLAG_INIT;
+    call_once(&once, blas_setup);
+    if (!vit_may_parallelise()) {
+        gemm_one_thread(transpose_a, transpose_b, M, N, K, alpha, A, lda, B, ldb, beta, C, ldc);
+        return;
+    }
+    /* The OpenMP build of OpenBLAS takes its thread count from the calling thread's setting; inside
+     * the region below it sees an active region and stays single-threaded, and with one thread it
+     * has one. */
+    size_t blocks = (M + ROW_BLOCK - 1) / ROW_BLOCK;
+    int threads = omp_get_max_threads();
+    if (blocks <= 1 || threads == 1) {
+        omp_set_num_threads(1);
+    }
+#pragma omp parallel for schedule(static)
+    for (size_t block = 0; block < blocks; block++) {
+        size_t row = block * ROW_BLOCK;
+        size_t rows = M - row < ROW_BLOCK ? M - row : ROW_BLOCK;
+        gemm_one_thread(transpose_a, transpose_b, rows, N, K, alpha,
+                        transpose_a ? A + row : A + row * lda, lda, B, ldb, beta, C + row * ldc,
+                        ldc);
+    }
+    omp_set_num_threads(threads);
+}
+
+const char *vit_blas_name(void) {
+    return openblas_get_config();
+}
+
+const char *vit_blas_kernel(void) {
+    return openblas_get_corename();
+}

@@ -1,0 +1,57 @@
+/* The Vision Transformer: patch embedding, position, pre-norm blocks, head (Dosovitskiy et al.
+ * 2021, as timm builds it) with any of the attentions. */
+#ifndef VIT_MODEL_H
+#define VIT_MODEL_H
+
+#include "vit/arena.h"
+#include "vit/config.h"
+#include "vit/layers.h"
+#include "vit/params.h"
+
+/* One pre-norm block: x += attn(norm1(x)); x += mlp(norm2(x)). Offsets into the parameter block. */
+typedef struct vit_block {
+    size_t norm1_weight, norm1_bias, norm2_weight, norm2_bias;
+    size_t fc1_weight, fc1_bias, fc2_weight, fc2_bias;
+    vit_attention attention;
+} vit_block;
+
+/* A model's shape: immutable once made, shared by any number of threads. It holds no weights. */
+typedef struct vit_model {
+    vit_config config;
+    vit_param_table params;
+    vit_patch_shape patch;
+    vit_head_shape head_shape;
+    size_t tokens, hidden;
+    size_t patch_weight, patch_bias, cls_token /* when patch.prefix */, pos_embed;
+    size_t norm_weight, norm_bias, head_weight, head_bias;
+    vit_block *blocks; /* (depth) */
+} vit_model;
+
+vit_status vit_model_init(vit_model *model, const vit_config *config);
+void vit_model_free(vit_model *model);
+
+/* One thread's tensors for up to max_batch pictures. */
+typedef struct vit_workspace vit_workspace;
+vit_status vit_workspace_create(const vit_model *model, size_t max_batch, bool training,
+                                vit_workspace **out);
+void vit_workspace_free(vit_workspace *workspace);
+/* Bytes that vit_workspace_create would take. */
+vit_status vit_workspace_bytes(const vit_model *model, size_t max_batch, bool training,
+                               size_t *bytes);
+
+/* logits (B,K) of images (B,3,H,W), B <= max_batch. drop_scale (depth*2, B): drop-path scales as
+ * vit_drop_path_scale gives them, row 2*block+branch; NULL for none. A training workspace keeps
+ * what the backward needs. */
+void vit_model_forward(const vit_model *model, const float *params, vit_workspace *workspace,
+                       size_t B, const float *images, const float *drop_scale, float *logits);
+
+/* After a forward with the same B, images and drop_scale in a training workspace: adds to grads
+ * (the layout of params); dimages (B,3,H,W) is overwritten, or NULL. */
+void vit_model_backward(const vit_model *model, const float *params, float *grads,
+                        vit_workspace *workspace, size_t B, const float *drop_scale,
+                        const float *dlogits /* (B,K) */, float *dimages);
+
+/* The pooled, normalised embedding (B,D) of the last forward. */
+const float *vit_workspace_features(const vit_workspace *workspace);
+
+#endif

@@ -1,0 +1,43 @@
+/* The model file: one safetensors file that is enough to classify. Tensors under timm's names; in
+ * __metadata__ "format" = "pt", "zvit" = layout version, "config" = JSON in timm's config.json
+ * form. */
+#ifndef VIT_MODEL_FILE_H
+#define VIT_MODEL_FILE_H
+
+#include "vit/json.h"
+#include "vit/model.h"
+#include "vit/safetensors.h"
+
+#define VIT_MODEL_FILE_VERSION 1
+
+/* Everything in a model file. */
+typedef struct vit_model_bundle {
+    vit_model model;
+    vit_preprocess preprocess;
+    char **class_names; /* (num_classes), UTF-8 */
+    float *params;      /* (model.params.total) */
+    vit_json *config; /* the whole config object as read, unknown keys kept; NULL for a new model */
+} vit_model_bundle;
+
+/* A fresh model with initialised weights; class_names are copied (num_classes of them =
+ * config->num_classes). */
+vit_status vit_model_bundle_new(const vit_config *config, const vit_preprocess *preprocess,
+                                const char *const *class_names, uint64_t seed,
+                                vit_model_bundle **out);
+/* path: a model file, or a RUN folder (its best.safetensors). Every tensor must be there with its
+ * shape, none may be unknown; a newer layout version is refused with both numbers named; a weight
+ * that is not finite is refused. */
+vit_status vit_model_bundle_load(const char *path, vit_model_bundle **out);
+/* Writes atomically; params NULL means the bundle's own. extra metadata entries (for example
+ * "epoch") may be added. */
+vit_status vit_model_bundle_save(const vit_model_bundle *bundle, const float *params,
+                                 const vit_metadata *extra, size_t extra_count, const char *path);
+void vit_model_bundle_free(vit_model_bundle *bundle);
+
+/* The config JSON object as a model file holds it; the caller frees it. */
+vit_json *vit_model_config_json(const vit_model_bundle *bundle);
+
+/* RUN folder -> RUN/best.safetensors; a file -> itself. */
+vit_status vit_model_path(const char *path, char *buffer, size_t size);
+
+#endif

@@ -1,0 +1,69 @@
+/* The safetensors format: 8 bytes little-endian header length, a JSON header, then the tensors'
+ * bytes. The reader trusts nothing: header at most 100 MB, every type, shape, offset, overlap and
+ * gap checked before use. */
+#ifndef VIT_SAFETENSORS_H
+#define VIT_SAFETENSORS_H
+
+#include "vit/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define VIT_SAFETENSORS_MAX_HEADER 100000000u
+#define VIT_TENSOR_MAX_DIMS 8
+
+typedef enum vit_dtype {
+    VIT_F32,
+    VIT_F64,
+    VIT_F16,
+    VIT_BF16,
+    VIT_I64,
+    VIT_I32,
+    VIT_I16,
+    VIT_I8,
+    VIT_U8,
+    VIT_BOOL
+} vit_dtype;
+size_t vit_dtype_size(vit_dtype dtype);      /* bytes */
+const char *vit_dtype_name(vit_dtype dtype); /* "F32" */
+
+typedef struct vit_tensor {
+    const char *name;
+    vit_dtype dtype;
+    int ndim;
+    size_t shape[VIT_TENSOR_MAX_DIMS];
+    size_t count;     /* elements */
+    const void *data; /* in the file's mapping, little-endian, may be unaligned */
+} vit_tensor;
+
+typedef struct vit_safetensors vit_safetensors; /* an open file */
+
+vit_status vit_safetensors_open(const char *path, vit_safetensors **out);
+/* The same from bytes in memory, which must outlive the handle; what names them in messages. */
+vit_status vit_safetensors_open_memory(const void *data, size_t size, const char *what,
+                                       vit_safetensors **out);
+void vit_safetensors_close(vit_safetensors *file);
+
+size_t vit_safetensors_count(const vit_safetensors *file);
+const vit_tensor *vit_safetensors_at(const vit_safetensors *file, size_t index);
+const vit_tensor *vit_safetensors_find(const vit_safetensors *file,
+                                       const char *name); /* NULL: none */
+/* A string of __metadata__, or NULL. */
+const char *vit_safetensors_metadata(const vit_safetensors *file, const char *key);
+/* The index-th metadata entry; false past the end. */
+bool vit_safetensors_metadata_at(const vit_safetensors *file, size_t index, const char **key,
+                                 const char **value);
+
+/* Converts a float tensor of any float type (or integers) to float32 / float64. */
+void vit_tensor_to_f32(const vit_tensor *tensor, float *out);
+void vit_tensor_to_f64(const vit_tensor *tensor, double *out);
+
+typedef struct vit_metadata {
+    const char *key, *value;
+} vit_metadata;
+
+/* Writes tensors in the order given (name, dtype, ndim, shape, data), atomically. */
+vit_status vit_safetensors_save(const char *path, const vit_tensor *tensors, size_t count,
+                                const vit_metadata *metadata, size_t metadata_count);
+
+#endif
