@@ -3,17 +3,9 @@
 #ifndef VIT_MODEL_H
 #define VIT_MODEL_H
 
-#include "vit/arena.h"
+#include "vit/block.h"
 #include "vit/config.h"
 #include "vit/layers.h"
-#include "vit/params.h"
-
-/* One pre-norm block: x += attn(norm1(x)); x += mlp(norm2(x)). Offsets into the parameter block. */
-typedef struct vit_block {
-    size_t norm1_weight, norm1_bias, norm2_weight, norm2_bias;
-    size_t fc1_weight, fc1_bias, fc2_weight, fc2_bias;
-    vit_attention attention;
-} vit_block;
 
 /* A model's shape: immutable once made, shared by any number of threads. It holds no weights. */
 typedef struct vit_model {

@@ -1,0 +1,151 @@
+#include "vit/block.h"
+
+#include "vit/layers.h"
+#include "vit/simd.h"
+
+#include <stdio.h>
+
+static vit_status add(vit_param_table *table, const char *prefix, const char *name, size_t rows,
+                      size_t columns, size_t *offset) {
+    if (columns > 0) { /* a matrix */
+        return vit_params_add(table, prefix, name, 2, (size_t[]){rows, columns}, VIT_PARAM_DECAY,
+                              (vit_init){VIT_INIT_TRUNC_NORMAL, 0.02f}, offset);
+    }
+    return vit_params_add(table, prefix, name, 1, &rows, 0, (vit_init){VIT_INIT_CONSTANT, 0.0f},
+                          offset);
+}
+
+static vit_status add_norm(vit_param_table *table, const char *prefix, const char *name, size_t D,
+                           size_t *weight, size_t *bias) {
+    char inner[VIT_NAME_MAX];
+    snprintf(inner, sizeof inner, "%s%s", prefix, name);
+    vit_status status = vit_params_add(table, inner, ".weight", 1, &D, 0,
+                                       (vit_init){VIT_INIT_CONSTANT, 1.0f}, weight);
+    return status != VIT_OK ? status : add(table, inner, ".bias", D, 0, bias);
+}
+
+/* In the order of timm's module, so that a listing reads as the network runs. */
+vit_status vit_block_init(vit_block *block, const vit_attention_config *attention, size_t hidden,
+                          const char *prefix, vit_param_table *table) {
+    vit_status status = VIT_OK;
+    size_t D = attention->dim;
+    *block = (vit_block){.tokens = attention->tokens, .dim = D, .hidden = hidden};
+    char inner[VIT_NAME_MAX];
+    snprintf(inner, sizeof inner, "%sattn.", prefix);
+    VIT_TRY(add_norm(table, prefix, "norm1", D, &block->norm1_weight, &block->norm1_bias));
+    VIT_TRY(vit_attention_init(&block->attention, attention, inner, table));
+    VIT_TRY(add_norm(table, prefix, "norm2", D, &block->norm2_weight, &block->norm2_bias));
+    VIT_TRY(add(table, prefix, "mlp.fc1.weight", hidden, D, &block->fc1_weight));
+    VIT_TRY(add(table, prefix, "mlp.fc1.bias", hidden, 0, &block->fc1_bias));
+    VIT_TRY(add(table, prefix, "mlp.fc2.weight", D, hidden, &block->fc2_weight));
+    VIT_TRY(add(table, prefix, "mlp.fc2.bias", D, 0, &block->fc2_bias));
+cleanup:
+    if (status != VIT_OK) {
+        vit_block_free(block);
+    }
+    return status;
+}
+
+void vit_block_free(vit_block *block) {
+    vit_attention_free(&block->attention);
+}
+
+void vit_block_plan(const vit_block *block, size_t B, bool training, vit_arena *arena,
+                    vit_block_saved *saved) {
+    size_t M = B * block->tokens, D = block->dim, F = block->hidden;
+    saved->norm1 = vit_arena_floats(arena, M * D);
+    saved->mean1 = vit_arena_floats(arena, M);
+    saved->rstd1 = vit_arena_floats(arena, M);
+    saved->middle = vit_arena_floats(arena, M * D);
+    saved->hidden = vit_arena_floats(arena, M * F);
+    if (training) {
+        saved->norm2 = vit_arena_floats(arena, M * D);
+        saved->mean2 = vit_arena_floats(arena, M);
+        saved->rstd2 = vit_arena_floats(arena, M);
+        saved->activated = vit_arena_floats(arena, M * F);
+    } else {
+        saved->norm2 = saved->norm1;
+        saved->mean2 = saved->mean1;
+        saved->rstd2 = saved->rstd1;
+        saved->activated = saved->hidden;
+    }
+    vit_attention_plan(&block->attention, B, training, arena, &saved->attention);
+}
+
+/* Scratch is one (B,N,D) branch, then what attention or MLP need, whichever is more. */
+size_t vit_block_scratch(const vit_block *block, size_t B, bool training) {
+    size_t M = B * block->tokens;
+    size_t attention = vit_attention_scratch(&block->attention, B, training);
+    size_t mlp = training ? M * block->hidden : 0;
+    size_t branches = (training ? 2 : 1) * M * block->dim;
+    return branches + (attention > mlp ? attention : mlp);
+}
+
+static vit_mlp_weights mlp_weights(const vit_block *block, const float *params) {
+    return (vit_mlp_weights){params + block->fc1_weight, params + block->fc1_bias,
+                             params + block->fc2_weight, params + block->fc2_bias};
+}
+
+void vit_block_forward(const vit_block *block, const float *params, size_t B, const float *x,
+                       const float *attn_scale, const float *mlp_scale,
+                       const vit_block_saved *saved, float *scratch, float *y) {
+    size_t N = block->tokens, D = block->dim, M = B * N;
+    float *branch = scratch; /* (B,N,D) */
+    float *inner = scratch + M * D;
+    vit_layernorm_forward(M, D, VIT_LAYERNORM_EPS, x, D, params + block->norm1_weight,
+                          params + block->norm1_bias, saved->norm1, D, saved->mean1, saved->rstd1);
+    vit_attention_forward(&block->attention, params, B, saved->norm1, &saved->attention, inner,
+                          branch);
+    vit_residual_forward(B, N * D, x, branch, attn_scale, saved->middle);
+    vit_layernorm_forward(M, D, VIT_LAYERNORM_EPS, saved->middle, D, params + block->norm2_weight,
+                          params + block->norm2_bias, saved->norm2, D, saved->mean2, saved->rstd2);
+    vit_mlp_weights weights = mlp_weights(block, params);
+    vit_mlp_forward(M, D, block->hidden, &weights, saved->norm2, saved->hidden, saved->activated,
+                    branch);
+    vit_residual_forward(B, N * D, saved->middle, branch, mlp_scale, y);
+}
+
+VIT_CLONES static void add_into(size_t n, const float *x, float *y) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] += x[i];
+    }
+}
+
+/* The gradient that enters a branch: that of the sum, scaled by drop-path; no copy when nothing is
+ * scaled. */
+static const float *branch_gradient(size_t B, size_t n, const float *gradient, const float *scale,
+                                    float *buffer) {
+    if (!scale) {
+        return gradient;
+    }
+    vit_residual_backward(B, n, gradient, scale, buffer);
+    return buffer;
+}
+
+void vit_block_backward(const vit_block *block, const float *params, float *grads, size_t B,
+                        const float *x, const float *attn_scale, const float *mlp_scale,
+                        const vit_block_saved *saved, float *scratch, float *gradient) {
+    size_t N = block->tokens, D = block->dim, M = B * N;
+    float *scaled = scratch;        /* (B,N,D) */
+    float *dnorm = scratch + M * D; /* (B,N,D) */
+    float *inner = scratch + 2 * M * D;
+    vit_mlp_weights weights = mlp_weights(block, params);
+    vit_mlp_grads mlp_grads = {grads + block->fc1_weight, grads + block->fc1_bias,
+                               grads + block->fc2_weight, grads + block->fc2_bias};
+
+    const float *dbranch = branch_gradient(B, N * D, gradient, mlp_scale, scaled);
+    vit_mlp_backward(M, D, block->hidden, &weights, saved->norm2, saved->hidden, saved->activated,
+                     dbranch, inner, dnorm, &mlp_grads);
+    vit_layernorm_backward(M, D, saved->middle, D, params + block->norm2_weight, saved->mean2,
+                           saved->rstd2, dnorm, D, scaled, D, grads + block->norm2_weight,
+                           grads + block->norm2_bias);
+    add_into(M * D, scaled, gradient);
+
+    dbranch = branch_gradient(B, N * D, gradient, attn_scale, scaled);
+    vit_attention_backward(&block->attention, params, grads, B, saved->norm1, &saved->attention,
+                           dbranch, inner, dnorm);
+    vit_layernorm_backward(M, D, x, D, params + block->norm1_weight, saved->mean1, saved->rstd1,
+                           dnorm, D, scaled, D, grads + block->norm1_weight,
+                           grads + block->norm1_bias);
+    add_into(M * D, scaled, gradient);
+}

@@ -1,0 +1,296 @@
+#include "vit/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- shape and parameters ---- */
+
+static vit_attention_config attention_config(const vit_config *config, int index) {
+    return (vit_attention_config){
+        .kind = (vit_attention_kind)config->attn,
+        .rope = (vit_rope_kind)config->rope,
+        .tokens = vit_config_tokens(config),
+        .prefix = vit_config_prefix(config),
+        .grid_h = vit_config_grid_h(config),
+        .grid_w = vit_config_grid_w(config),
+        .dim = (size_t)config->embed_dim,
+        .heads = (size_t)config->num_heads,
+        .head_norm = config->head_norm,
+        .zero_order = config->zero_order && index == 0,
+        .causal = config->causal,
+        .form = VIT_ZEROS_AUTO,
+    };
+}
+
+static void set_shapes(vit_model *model) {
+    const vit_config *config = &model->config;
+    model->tokens = vit_config_tokens(config);
+    model->hidden = vit_config_hidden(config);
+    model->patch = (vit_patch_shape){
+        .channels = 3,
+        .height = (size_t)config->img_size[0],
+        .width = (size_t)config->img_size[1],
+        .patch = (size_t)config->patch_size,
+        .prefix = vit_config_prefix(config),
+        .dim = (size_t)config->embed_dim,
+    };
+    model->head_shape = (vit_head_shape){
+        .tokens = model->tokens,
+        .prefix = model->patch.prefix,
+        .dim = model->patch.dim,
+        .classes = (size_t)config->num_classes,
+        .mean_pool = config->global_pool == VIT_POOL_AVG,
+    };
+}
+
+/* Initial values as timm gives them: the patch convolution keeps PyTorch's default, uniform within
+ * 1/sqrt(fan in); linear layers and the position embedding are normal with 0.02. */
+static vit_status declare_embedding(vit_model *model) {
+    vit_status status = VIT_OK;
+    vit_param_table *table = &model->params;
+    size_t D = model->patch.dim, P = model->patch.patch, C = model->patch.channels;
+    vit_init conv = {VIT_INIT_UNIFORM, (float)(1.0 / sqrt((double)(C * P * P)))};
+    if (model->patch.prefix) {
+        VIT_TRY(vit_params_add(table, "", "cls_token", 3, (size_t[]){1, 1, D}, 0,
+                               (vit_init){VIT_INIT_NORMAL, 1e-6f}, &model->cls_token));
+    }
+    VIT_TRY(vit_params_add(table, "", "pos_embed", 3, (size_t[]){1, model->tokens, D}, 0,
+                           (vit_init){VIT_INIT_TRUNC_NORMAL, 0.02f}, &model->pos_embed));
+    VIT_TRY(vit_params_add(table, "", "patch_embed.proj.weight", 4, (size_t[]){D, C, P, P},
+                           VIT_PARAM_DECAY, conv, &model->patch_weight));
+    VIT_TRY(vit_params_add(table, "", "patch_embed.proj.bias", 1, &D, 0, conv, &model->patch_bias));
+cleanup:
+    return status;
+}
+
+static vit_status declare_head(vit_model *model) {
+    vit_status status = VIT_OK;
+    vit_param_table *table = &model->params;
+    size_t D = model->head_shape.dim, K = model->head_shape.classes;
+    const char *norm = model->head_shape.mean_pool ? "fc_norm" : "norm";
+    VIT_TRY(vit_params_add(table, norm, ".weight", 1, &D, 0, (vit_init){VIT_INIT_CONSTANT, 1.0f},
+                           &model->norm_weight));
+    VIT_TRY(vit_params_add(table, norm, ".bias", 1, &D, 0, (vit_init){VIT_INIT_CONSTANT, 0.0f},
+                           &model->norm_bias));
+    VIT_TRY(vit_params_add(table, "", "head.weight", 2, (size_t[]){K, D}, VIT_PARAM_DECAY,
+                           (vit_init){VIT_INIT_TRUNC_NORMAL, 0.02f}, &model->head_weight));
+    VIT_TRY(vit_params_add(table, "", "head.bias", 1, &K, 0, (vit_init){VIT_INIT_CONSTANT, 0.0f},
+                           &model->head_bias));
+cleanup:
+    return status;
+}
+
+vit_status vit_model_init(vit_model *model, const vit_config *config) {
+    vit_status status = VIT_OK;
+    *model = (vit_model){.config = *config};
+    VIT_TRY(vit_config_check(config));
+    set_shapes(model);
+    VIT_TRY(declare_embedding(model));
+    model->blocks = calloc((size_t)config->depth, sizeof *model->blocks);
+    if (!model->blocks) {
+        VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "model: out of memory (%d blocks)", config->depth));
+    }
+    for (int i = 0; i < config->depth; i++) {
+        char prefix[VIT_NAME_MAX];
+        snprintf(prefix, sizeof prefix, "blocks.%d.", i);
+        vit_attention_config attention = attention_config(config, i);
+        VIT_TRY(
+            vit_block_init(&model->blocks[i], &attention, model->hidden, prefix, &model->params));
+    }
+    VIT_TRY(declare_head(model));
+cleanup:
+    if (status != VIT_OK) {
+        vit_model_free(model);
+    }
+    return status;
+}
+
+void vit_model_free(vit_model *model) {
+    for (int i = 0; model->blocks && i < model->config.depth; i++) {
+        vit_block_free(&model->blocks[i]);
+    }
+    free(model->blocks);
+    vit_params_free(&model->params);
+    *model = (vit_model){0};
+}
+
+/* ---- memory ---- */
+
+struct vit_workspace {
+    vit_arena arena;
+    size_t max_batch;
+    bool training;
+    float *columns; /* (B,patches,3*P*P) */
+    float **tokens; /* (depth + 1) residual stream (B,N,D) before each block and after the last */
+    vit_block_saved *saved; /* (depth) */
+    vit_head_saved head;
+    float *scratch;      /* of a block */
+    float *gradient;     /* (B,N,D) of the residual stream */
+    float *dcolumns;     /* (patches,3*P*P) */
+    float *head_scratch; /* (2,B,D) */
+};
+
+static size_t block_scratch(const vit_model *model, size_t B, bool training) {
+    size_t most = 0;
+    for (int i = 0; i < model->config.depth; i++) {
+        size_t floats = vit_block_scratch(&model->blocks[i], B, training);
+        most = floats > most ? floats : most;
+    }
+    return most;
+}
+
+/* In inference all blocks share one set of saved tensors and work on one residual stream in place.
+ */
+static void plan_blocks(const vit_model *model, vit_workspace *w, size_t B) {
+    size_t depth = (size_t)model->config.depth;
+    size_t floats = B * model->tokens * model->patch.dim;
+    for (size_t i = 0; i <= depth; i++) {
+        w->tokens[i] = i == 0 || w->training ? vit_arena_floats(&w->arena, floats) : w->tokens[0];
+    }
+    /* Measured by the largest: the first block alone may have the zero-order term. */
+    for (size_t i = 0; i < depth; i++) {
+        if (i == 0 || w->training) {
+            vit_block_plan(&model->blocks[i], B, w->training, &w->arena, &w->saved[i]);
+        } else {
+            w->saved[i] = w->saved[0];
+        }
+    }
+    w->scratch = vit_arena_floats(&w->arena, block_scratch(model, B, w->training));
+}
+
+static void plan(const vit_model *model, vit_workspace *w) {
+    size_t B = w->max_batch, D = model->patch.dim;
+    size_t patches = vit_patch_count(&model->patch);
+    size_t pixels = model->patch.channels * model->patch.patch * model->patch.patch;
+    w->columns = vit_arena_floats(&w->arena, B * patches * pixels);
+    plan_blocks(model, w, B);
+    w->head.pooled = vit_arena_floats(&w->arena, B * D);
+    w->head.features = vit_arena_floats(&w->arena, B * D);
+    w->head.mean = vit_arena_floats(&w->arena, B);
+    w->head.rstd = vit_arena_floats(&w->arena, B);
+    if (w->training) {
+        w->gradient = vit_arena_floats(&w->arena, B * model->tokens * D);
+        w->dcolumns = vit_arena_floats(&w->arena, patches * pixels);
+        w->head_scratch = vit_arena_floats(&w->arena, 2 * B * D);
+    }
+}
+
+/* A workspace whose arena has been measured but not taken. */
+static vit_status measure(const vit_model *model, size_t max_batch, bool training,
+                          vit_workspace **out) {
+    *out = NULL;
+    size_t depth = (size_t)model->config.depth;
+    vit_workspace *w = calloc(1, sizeof *w);
+    if (w) {
+        w->max_batch = max_batch;
+        w->training = training;
+        w->tokens = calloc(depth + 1, sizeof *w->tokens);
+        w->saved = calloc(depth, sizeof *w->saved);
+    }
+    if (!w || !w->tokens || !w->saved) {
+        vit_workspace_free(w);
+        return vit_fail(VIT_ERROR_MEMORY, "workspace: out of memory");
+    }
+    plan(model, w);
+    *out = w;
+    return VIT_OK;
+}
+
+vit_status vit_workspace_create(const vit_model *model, size_t max_batch, bool training,
+                                vit_workspace **out) {
+    vit_workspace *w;
+    vit_status status = measure(model, max_batch, training, &w);
+    if (status == VIT_OK) {
+        status = vit_arena_allocate(&w->arena, "activations");
+    }
+    if (status != VIT_OK) {
+        vit_workspace_free(w);
+        *out = NULL;
+        return status;
+    }
+    plan(model, w);
+    *out = w;
+    return VIT_OK;
+}
+
+vit_status vit_workspace_bytes(const vit_model *model, size_t max_batch, bool training,
+                               size_t *bytes) {
+    vit_workspace *w;
+    vit_status status = measure(model, max_batch, training, &w);
+    if (status != VIT_OK) {
+        return status;
+    }
+    *bytes = w->arena.used;
+    if (w->arena.overflow) {
+        status = vit_fail(VIT_ERROR_MEMORY, "activations: the size does not fit in memory");
+    }
+    vit_workspace_free(w);
+    return status;
+}
+
+void vit_workspace_free(vit_workspace *workspace) {
+    if (!workspace) {
+        return;
+    }
+    vit_arena_free(&workspace->arena);
+    free(workspace->tokens);
+    free(workspace->saved);
+    free(workspace);
+}
+
+const float *vit_workspace_features(const vit_workspace *workspace) {
+    return workspace->head.features;
+}
+
+/* ---- forward and backward ---- */
+
+static vit_head_weights head_weights(const vit_model *model, const float *params) {
+    return (vit_head_weights){params + model->norm_weight, params + model->norm_bias,
+                              params + model->head_weight, params + model->head_bias};
+}
+
+/* Row 2 * block + branch of the scales, or NULL. */
+static const float *scale_row(const float *drop_scale, size_t block, size_t branch, size_t B) {
+    return drop_scale ? drop_scale + (2 * block + branch) * B : NULL;
+}
+
+void vit_model_forward(const vit_model *model, const float *params, vit_workspace *workspace,
+                       size_t B, const float *images, const float *drop_scale, float *logits) {
+    vit_workspace *w = workspace;
+    const float *cls = model->patch.prefix ? params + model->cls_token : NULL;
+    vit_patch_embed_forward(&model->patch, B, images, params + model->patch_weight,
+                            params + model->patch_bias, w->columns, w->tokens[0]);
+    vit_pos_embed_forward(B, model->tokens, model->patch.dim, cls, params + model->pos_embed,
+                          w->tokens[0]);
+    size_t depth = (size_t)model->config.depth;
+    for (size_t i = 0; i < depth; i++) {
+        vit_block_forward(&model->blocks[i], params, B, w->tokens[i],
+                          scale_row(drop_scale, i, 0, B), scale_row(drop_scale, i, 1, B),
+                          &w->saved[i], w->scratch, w->tokens[i + 1]);
+    }
+    vit_head_weights head = head_weights(model, params);
+    vit_head_forward(&model->head_shape, B, &head, w->tokens[depth], &w->head, logits);
+}
+
+void vit_model_backward(const vit_model *model, const float *params, float *grads,
+                        vit_workspace *workspace, size_t B, const float *drop_scale,
+                        const float *dlogits, float *dimages) {
+    vit_workspace *w = workspace;
+    vit_head_weights head = head_weights(model, params);
+    vit_head_grads head_grads = {grads + model->norm_weight, grads + model->norm_bias,
+                                 grads + model->head_weight, grads + model->head_bias};
+    vit_head_backward(&model->head_shape, B, &head, &w->head, dlogits, w->head_scratch, w->gradient,
+                      &head_grads);
+    for (size_t i = (size_t)model->config.depth; i-- > 0;) {
+        vit_block_backward(&model->blocks[i], params, grads, B, w->tokens[i],
+                           scale_row(drop_scale, i, 0, B), scale_row(drop_scale, i, 1, B),
+                           &w->saved[i], w->scratch, w->gradient);
+    }
+    float *dcls = model->patch.prefix ? grads + model->cls_token : NULL;
+    vit_pos_embed_backward(B, model->tokens, model->patch.dim, w->gradient, dcls,
+                           grads + model->pos_embed);
+    vit_patch_embed_backward(&model->patch, B, w->columns, params + model->patch_weight,
+                             w->gradient, grads + model->patch_weight, grads + model->patch_bias,
+                             w->dcolumns, dimages);
+}
