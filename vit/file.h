@@ -19,8 +19,19 @@ vit_status vit_bytes_reserve(vit_bytes *bytes, size_t capacity, const char *what
  * VIT_ERROR_LIMIT. "-" reads standard input. */
 vit_status vit_file_read(const char *path, size_t limit, vit_bytes *bytes);
 
+/* A regular file's bytes, mapped read-only; data is NULL for an empty file. Whoever shortens the
+ * file in place meanwhile ends the process (SIGBUS), as with any mapping; files written through the
+ * functions below are replaced instead. */
+typedef struct vit_mapping {
+    const void *data;
+    size_t size;
+} vit_mapping;
+vit_status vit_file_map(const char *path, vit_mapping *out);
+void vit_file_unmap(vit_mapping *mapping);
+
 /* Writing: into path's folder under a temporary name; commit flushes, fsyncs, renames, fsyncs the
  * folder. Any failure, or abort, removes the temporary. After commit or abort the handle is gone.
+ * path is a new name or a regular file (a symbolic link is followed), never a device or a folder.
  */
 typedef struct vit_file_writer vit_file_writer;
 vit_status vit_file_begin(const char *path, vit_file_writer **out);

@@ -1,0 +1,589 @@
+#include "vit/safetensors.h"
+
+#include "vit/file.h"
+#include "vit/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "tensors are used as they lie in the file, and safetensors is little-endian");
+
+static const struct {
+    const char *name;
+    size_t size;
+} dtypes[] = {
+    [VIT_F32] = {"F32", 4},   [VIT_F64] = {"F64", 8}, [VIT_F16] = {"F16", 2},
+    [VIT_BF16] = {"BF16", 2}, [VIT_I64] = {"I64", 8}, [VIT_I32] = {"I32", 4},
+    [VIT_I16] = {"I16", 2},   [VIT_I8] = {"I8", 1},   [VIT_U8] = {"U8", 1},
+    [VIT_BOOL] = {"BOOL", 1},
+};
+enum { DTYPES = sizeof dtypes / sizeof *dtypes };
+
+size_t vit_dtype_size(vit_dtype dtype) {
+    return (unsigned)dtype < DTYPES ? dtypes[dtype].size : 0;
+}
+
+const char *vit_dtype_name(vit_dtype dtype) {
+    return (unsigned)dtype < DTYPES ? dtypes[dtype].name : "unknown";
+}
+
+/* ---- reading ---- */
+
+typedef struct entry {
+    vit_tensor tensor;
+    size_t begin, end; /* bytes from the start of the data section */
+} entry;
+
+struct vit_safetensors {
+    vit_mapping mapping; /* data NULL when the bytes are the caller's */
+    vit_json *header;    /* owns names and metadata */
+    const vit_json *metadata;
+    entry *entries; /* in the header's order */
+    size_t count;
+    size_t *by_name;
+    const char *what; /* while opening: for messages */
+};
+
+/* Doubles hold whole numbers exactly up to here, and so does JSON. */
+#define MAX_EXACT 9007199254740992.0
+
+static bool to_size(const vit_json *node, size_t *out) {
+    double value = vit_json_number(node, -1);
+    if (!(value >= 0 && value < MAX_EXACT) || value > (double)SIZE_MAX / 2 ||
+        value != (double)(uint64_t)value) {
+        return false;
+    }
+    *out = (size_t)value;
+    return true;
+}
+
+static vit_status read_dtype(const vit_safetensors *file, const vit_json *node, entry *e) {
+    const char *name = vit_json_string(vit_json_get(node, "dtype"), NULL);
+    if (!name) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: tensor %.200s: no \"dtype\" (expected a string)",
+                        file->what, e->tensor.name);
+    }
+    for (int i = 0; i < DTYPES; i++) {
+        if (strcmp(name, dtypes[i].name) == 0) {
+            e->tensor.dtype = (vit_dtype)i;
+            return VIT_OK;
+        }
+    }
+    return vit_fail(
+        VIT_ERROR_UNSUPPORTED,
+        "%s: tensor %.200s: dtype %.40s (expected one of F32, F64, F16, BF16, I64, I32, "
+        "I16, I8, U8, BOOL)",
+        file->what, e->tensor.name, name);
+}
+
+/* Shape, and the number of elements; *bytes is what they take. */
+static vit_status read_shape(const vit_safetensors *file, const vit_json *node, entry *e,
+                             size_t *bytes) {
+    const vit_json *shape = vit_json_get(node, "shape");
+    vit_tensor *tensor = &e->tensor;
+    if (!vit_json_is_array(shape)) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: tensor %.200s: no \"shape\" (expected an array)",
+                        file->what, tensor->name);
+    }
+    size_t count = 1;
+    for (const vit_json *d = vit_json_first(shape); d; d = vit_json_next(d)) {
+        if (tensor->ndim == VIT_TENSOR_MAX_DIMS) {
+            return vit_fail(VIT_ERROR_UNSUPPORTED,
+                            "%s: tensor %.200s: more dimensions than %d (shape has %zu)",
+                            file->what, tensor->name, VIT_TENSOR_MAX_DIMS, vit_json_count(shape));
+        }
+        size_t size;
+        if (!to_size(d, &size)) {
+            return vit_fail(
+                VIT_ERROR_FORMAT,
+                "%s: tensor %.200s: dimension %d of its shape is %.17g (expected a whole "
+                "number from 0 to 2^53)",
+                file->what, tensor->name, tensor->ndim, vit_json_number(d, NAN));
+        }
+        tensor->shape[tensor->ndim++] = size;
+        if (__builtin_mul_overflow(count, size, &count)) {
+            return vit_fail(VIT_ERROR_LIMIT, "%s: tensor %.200s: its shape does not fit in memory",
+                            file->what, tensor->name);
+        }
+    }
+    tensor->count = count;
+    if (__builtin_mul_overflow(tensor->count, vit_dtype_size(tensor->dtype), bytes)) {
+        return vit_fail(VIT_ERROR_LIMIT, "%s: tensor %.200s: its shape does not fit in memory",
+                        file->what, tensor->name);
+    }
+    return VIT_OK;
+}
+
+static vit_status read_offsets(const vit_safetensors *file, const vit_json *node, size_t bytes,
+                               size_t data_size, entry *e) {
+    const vit_json *offsets = vit_json_get(node, "data_offsets");
+    const vit_json *first = vit_json_first(offsets);
+    const vit_json *second = vit_json_next(first);
+    if (!vit_json_is_array(offsets) || vit_json_next(second) || !to_size(first, &e->begin) ||
+        !to_size(second, &e->end)) {
+        return vit_fail(
+            VIT_ERROR_FORMAT,
+            "%s: tensor %.200s: bad \"data_offsets\" (expected two whole numbers from 0 to "
+            "2^53)",
+            file->what, e->tensor.name);
+    }
+    if (e->begin > e->end || e->end > data_size) {
+        return vit_fail(
+            VIT_ERROR_FORMAT,
+            "%s: tensor %.200s: data_offsets %zu to %zu lie outside of the data (expected "
+            "0 to %zu; is the file cut short?)",
+            file->what, e->tensor.name, e->begin, e->end, data_size);
+    }
+    if (e->end - e->begin != bytes) {
+        return vit_fail(
+            VIT_ERROR_FORMAT,
+            "%s: tensor %.200s: data_offsets hold %zu bytes (expected %zu for its shape "
+            "and dtype)",
+            file->what, e->tensor.name, e->end - e->begin, bytes);
+    }
+    return VIT_OK;
+}
+
+static vit_status read_entry(const vit_safetensors *file, const vit_json *node, const char *data,
+                             size_t data_size, entry *e) {
+    vit_status status = VIT_OK;
+    e->tensor.name = vit_json_key(node);
+    if (!vit_json_is_object(node)) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: tensor %.200s: its entry is not an object",
+                        file->what, e->tensor.name);
+    }
+    size_t bytes = 0;
+    VIT_TRY(read_dtype(file, node, e));
+    VIT_TRY(read_shape(file, node, e, &bytes));
+    VIT_TRY(read_offsets(file, node, bytes, data_size, e));
+    e->tensor.data = data + e->begin;
+cleanup:
+    return status;
+}
+
+static vit_status check_metadata(vit_safetensors *file, const vit_json *node) {
+    if (!vit_json_is_object(node)) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: __metadata__ is not an object", file->what);
+    }
+    for (const vit_json *m = vit_json_first(node); m; m = vit_json_next(m)) {
+        if (!vit_json_string(m, NULL)) {
+            return vit_fail(VIT_ERROR_FORMAT, "%s: metadata %.200s is not a string", file->what,
+                            vit_json_key(m));
+        }
+    }
+    file->metadata = node;
+    return VIT_OK;
+}
+
+static int compare_offsets(const void *a, const void *b) {
+    const entry *x = *(const entry *const *)a, *y = *(const entry *const *)b;
+    if (x->begin != y->begin) {
+        return x->begin < y->begin ? -1 : 1;
+    }
+    return x->end == y->end ? 0 : x->end < y->end ? -1 : 1;
+}
+
+/* Every byte of the data belongs to exactly one tensor, as the format demands. */
+static vit_status check_coverage(const vit_safetensors *file, const entry **sorted,
+                                 size_t data_size) {
+    for (size_t i = 0; i < file->count; i++) {
+        sorted[i] = &file->entries[i];
+    }
+    qsort(sorted, file->count, sizeof *sorted, compare_offsets);
+    size_t at = 0;
+    for (size_t i = 0; i < file->count; i++) {
+        if (sorted[i]->begin != at) {
+            return vit_fail(
+                VIT_ERROR_FORMAT,
+                "%s: tensor %.200s: its data begins at %zu (expected %zu: data may neither "
+                "overlap nor leave a gap)",
+                file->what, sorted[i]->tensor.name, sorted[i]->begin, at);
+        }
+        at = sorted[i]->end;
+    }
+    if (at != data_size) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: %zu bytes of data (expected %zu by its header)",
+                        file->what, data_size, at);
+    }
+    return VIT_OK;
+}
+
+static int compare_names(const void *a, const void *b, void *context) {
+    const entry *entries = context;
+    return strcmp(entries[*(const size_t *)a].tensor.name, entries[*(const size_t *)b].tensor.name);
+}
+
+static vit_status index_entries(vit_safetensors *file, size_t data_size) {
+    size_t room = file->count ? file->count : 1;
+    const entry **sorted = calloc(room, sizeof *sorted);
+    file->by_name = calloc(room, sizeof *file->by_name);
+    vit_status status = VIT_OK;
+    if (!sorted || !file->by_name) {
+        status =
+            vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu tensors)", file->what, file->count);
+        goto cleanup;
+    }
+    VIT_TRY(check_coverage(file, sorted, data_size));
+    for (size_t i = 0; i < file->count; i++) {
+        file->by_name[i] = i;
+    }
+    qsort_r(file->by_name, file->count, sizeof *file->by_name, compare_names, file->entries);
+cleanup:
+    free(sorted);
+    return status;
+}
+
+/* The parsed header, and where the data begins. */
+static vit_status read_header(vit_safetensors *file, const unsigned char *bytes, size_t size,
+                              size_t *data_start) {
+    if (size < 8) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: cut short: %zu bytes (expected 8 and a header)",
+                        file->what, size);
+    }
+    uint64_t length;
+    memcpy(&length, bytes, sizeof length);
+    if (length > VIT_SAFETENSORS_MAX_HEADER) {
+        return vit_fail(VIT_ERROR_LIMIT,
+                        "%s: a header of %llu bytes (expected at most %u; is this a safetensors "
+                        "file?)",
+                        file->what, (unsigned long long)length, VIT_SAFETENSORS_MAX_HEADER);
+    }
+    if (length > size - 8) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: cut short: a header of %llu bytes, %zu are there",
+                        file->what, (unsigned long long)length, size - 8);
+    }
+    if (length == 0 || bytes[8] != '{') {
+        return vit_fail(VIT_ERROR_FORMAT,
+                        "%s: the header does not begin with '{' (is this a safetensors file?)",
+                        file->what);
+    }
+    *data_start = 8 + (size_t)length;
+    return vit_json_parse((const char *)bytes + 8, (size_t)length, file->what, &file->header);
+}
+
+static vit_status read_bytes(vit_safetensors *file, const void *bytes, size_t size) {
+    vit_status status = VIT_OK;
+    size_t start = 0;
+    VIT_TRY(read_header(file, bytes, size, &start));
+    size_t count = vit_json_count(file->header);
+    file->entries = calloc(count ? count : 1, sizeof *file->entries);
+    if (!file->entries) {
+        return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu tensors)", file->what, count);
+    }
+    for (const vit_json *n = vit_json_first(file->header); n; n = vit_json_next(n)) {
+        if (strcmp(vit_json_key(n), "__metadata__") == 0) {
+            VIT_TRY(check_metadata(file, n));
+        } else {
+            VIT_TRY(read_entry(file, n, (const char *)bytes + start, size - start,
+                               &file->entries[file->count]));
+            file->count++;
+        }
+    }
+    VIT_TRY(index_entries(file, size - start));
+cleanup:
+    return status;
+}
+
+static vit_status open_bytes(vit_mapping mapping, const void *data, size_t size, const char *what,
+                             vit_safetensors **out) {
+    *out = NULL;
+    vit_safetensors *file = calloc(1, sizeof *file);
+    if (!file) {
+        vit_file_unmap(&mapping);
+        return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", what);
+    }
+    file->mapping = mapping;
+    file->what = what;
+    vit_status status = read_bytes(file, data, size);
+    file->what = NULL;
+    if (status != VIT_OK) {
+        vit_safetensors_close(file);
+        return status;
+    }
+    *out = file;
+    return VIT_OK;
+}
+
+vit_status vit_safetensors_open(const char *path, vit_safetensors **out) {
+    *out = NULL;
+    vit_mapping mapping;
+    vit_status status = vit_file_map(path, &mapping);
+    return status == VIT_OK ? open_bytes(mapping, mapping.data, mapping.size, path, out) : status;
+}
+
+vit_status vit_safetensors_open_memory(const void *data, size_t size, const char *what,
+                                       vit_safetensors **out) {
+    return open_bytes((vit_mapping){0}, data, size, what, out);
+}
+
+void vit_safetensors_close(vit_safetensors *file) {
+    if (file) {
+        vit_json_free(file->header);
+        free(file->entries);
+        free(file->by_name);
+        vit_file_unmap(&file->mapping);
+        free(file);
+    }
+}
+
+size_t vit_safetensors_count(const vit_safetensors *file) {
+    return file->count;
+}
+
+const vit_tensor *vit_safetensors_at(const vit_safetensors *file, size_t index) {
+    return index < file->count ? &file->entries[index].tensor : NULL;
+}
+
+const vit_tensor *vit_safetensors_find(const vit_safetensors *file, const char *name) {
+    size_t low = 0, high = file->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const vit_tensor *tensor = &file->entries[file->by_name[middle]].tensor;
+        int order = strcmp(name, tensor->name);
+        if (order == 0) {
+            return tensor;
+        }
+        if (order < 0) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return NULL;
+}
+
+const char *vit_safetensors_metadata(const vit_safetensors *file, const char *key) {
+    return vit_json_string(vit_json_get(file->metadata, key), NULL);
+}
+
+bool vit_safetensors_metadata_at(const vit_safetensors *file, size_t index, const char **key,
+                                 const char **value) {
+    const vit_json *node = vit_json_at(file->metadata, index);
+    *key = vit_json_key(node);
+    *value = vit_json_string(node, NULL);
+    return node != NULL;
+}
+
+/* ---- conversion ---- */
+
+static float from_f16(uint16_t half) {
+    uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
+    uint32_t exponent = (half >> 10) & 0x1fu;
+    uint32_t mantissa = half & 0x3ffu;
+    if (exponent == 0) { /* zero and subnormals: mantissa * 2^-24, exact in float32 */
+        float value = (float)mantissa * 0x1p-24f;
+        return sign ? -value : value;
+    }
+    uint32_t bits = sign | mantissa << 13 | (exponent == 31 ? 0xffu : exponent + 112) << 23;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static float from_bf16(uint16_t half) {
+    uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static unsigned char from_bool(unsigned char byte) {
+    return byte != 0;
+}
+
+#define PLAIN(value) (value)
+/* The file's elements may lie unaligned: memcpy. */
+#define CONVERT(dtype, type, decode)                                                               \
+    case dtype:                                                                                    \
+        for (size_t i = 0; i < tensor->count; i++) {                                               \
+            type value;                                                                            \
+            memcpy(&value, (const char *)tensor->data + i * sizeof value, sizeof value);           \
+            out[i] = (TARGET)decode(value);                                                        \
+        }                                                                                          \
+        break
+#define CONVERT_ALL                                                                                \
+    CONVERT(VIT_F32, float, PLAIN);                                                                \
+    CONVERT(VIT_F64, double, PLAIN);                                                               \
+    CONVERT(VIT_F16, uint16_t, from_f16);                                                          \
+    CONVERT(VIT_BF16, uint16_t, from_bf16);                                                        \
+    CONVERT(VIT_I64, int64_t, PLAIN);                                                              \
+    CONVERT(VIT_I32, int32_t, PLAIN);                                                              \
+    CONVERT(VIT_I16, int16_t, PLAIN);                                                              \
+    CONVERT(VIT_I8, int8_t, PLAIN);                                                                \
+    CONVERT(VIT_U8, uint8_t, PLAIN);                                                               \
+    CONVERT(VIT_BOOL, uint8_t, from_bool)
+
+void vit_tensor_to_f32(const vit_tensor *tensor, float *out) {
+#define TARGET float
+    switch (tensor->dtype) { CONVERT_ALL; }
+#undef TARGET
+}
+
+void vit_tensor_to_f64(const vit_tensor *tensor, double *out) {
+#define TARGET double
+    switch (tensor->dtype) { CONVERT_ALL; }
+#undef TARGET
+}
+
+/* ---- writing ---- */
+
+static int compare_strings(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Names must be text, and each there once. kind says what they name. */
+static vit_status check_names(const char *path, const char *kind, const char **names,
+                              size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (!vit_utf8_valid(names[i])) {
+            return vit_fail(VIT_ERROR_ARGUMENT, "%s: %s %.200s is not UTF-8", path, kind, names[i]);
+        }
+    }
+    qsort(names, count, sizeof *names, compare_strings);
+    for (size_t i = 1; i < count; i++) {
+        if (strcmp(names[i - 1], names[i]) == 0) {
+            return vit_fail(VIT_ERROR_ARGUMENT, "%s: %s %.200s is there twice", path, kind,
+                            names[i]);
+        }
+    }
+    return VIT_OK;
+}
+
+static vit_status check_to_save(const char *path, const vit_tensor *tensors, size_t count,
+                                const vit_metadata *metadata, size_t metadata_count) {
+    vit_status status = VIT_OK;
+    size_t most = count > metadata_count ? count : metadata_count;
+    const char **names = calloc(most ? most : 1, sizeof *names);
+    if (!names) {
+        return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu names)", path, most);
+    }
+    for (size_t i = 0; i < metadata_count; i++) {
+        names[i] = metadata[i].key;
+        if (!vit_utf8_valid(metadata[i].value)) {
+            status = vit_fail(VIT_ERROR_ARGUMENT, "%s: metadata %.200s is not UTF-8", path,
+                              metadata[i].key);
+            goto cleanup;
+        }
+    }
+    VIT_TRY(check_names(path, "metadata", names, metadata_count));
+    for (size_t i = 0; i < count; i++) {
+        names[i] = tensors[i].name;
+        if (strcmp(names[i], "__metadata__") == 0) {
+            status = vit_fail(VIT_ERROR_ARGUMENT, "%s: no tensor may be called __metadata__", path);
+            goto cleanup;
+        }
+    }
+    VIT_TRY(check_names(path, "tensor", names, count));
+cleanup:
+    free(names);
+    return status;
+}
+
+static vit_status tensor_bytes(const char *path, const vit_tensor *tensor, size_t *bytes) {
+    *bytes = vit_dtype_size(tensor->dtype);
+    if (*bytes == 0 || tensor->ndim < 0 || tensor->ndim > VIT_TENSOR_MAX_DIMS) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "%s: tensor %.200s: dtype %d, %d dimensions (expected a known dtype and 0 "
+                        "to %d)",
+                        path, tensor->name, (int)tensor->dtype, tensor->ndim, VIT_TENSOR_MAX_DIMS);
+    }
+    for (int i = 0; i < tensor->ndim; i++) {
+        if (__builtin_mul_overflow(*bytes, tensor->shape[i], bytes) ||
+            (double)tensor->shape[i] >= MAX_EXACT) {
+            return vit_fail(VIT_ERROR_LIMIT, "%s: tensor %.200s: its size does not fit", path,
+                            tensor->name);
+        }
+    }
+    return VIT_OK;
+}
+
+static vit_status add_tensor(const char *path, vit_json *header, const vit_tensor *tensor,
+                             size_t *offset) {
+    size_t bytes, end;
+    vit_status status = tensor_bytes(path, tensor, &bytes);
+    if (status != VIT_OK) {
+        return status;
+    }
+    if (__builtin_add_overflow(*offset, bytes, &end) || (double)end >= MAX_EXACT) {
+        return vit_fail(VIT_ERROR_LIMIT, "%s: the file would be too large", path);
+    }
+    vit_json *node = vit_json_object();
+    vit_json_add_string(node, "dtype", vit_dtype_name(tensor->dtype));
+    vit_json *shape = vit_json_array();
+    for (int i = 0; i < tensor->ndim; i++) {
+        vit_json_add_number(shape, NULL, (double)tensor->shape[i]);
+    }
+    vit_json_add(node, "shape", shape);
+    vit_json *offsets = vit_json_array();
+    vit_json_add_number(offsets, NULL, (double)*offset);
+    vit_json_add_number(offsets, NULL, (double)end);
+    vit_json_add(node, "data_offsets", offsets);
+    vit_json_add(header, tensor->name, node);
+    *offset = end;
+    return VIT_OK;
+}
+
+/* The header's text, without the padding. */
+static vit_status make_header(const char *path, const vit_tensor *tensors, size_t count,
+                              const vit_metadata *metadata, size_t metadata_count, char **out) {
+    vit_status status = VIT_OK;
+    vit_json *header = vit_json_object();
+    if (metadata_count > 0) {
+        vit_json *node = vit_json_object();
+        for (size_t i = 0; i < metadata_count; i++) {
+            vit_json_add_string(node, metadata[i].key, metadata[i].value);
+        }
+        vit_json_add(header, "__metadata__", node);
+    }
+    size_t offset = 0;
+    for (size_t i = 0; i < count; i++) {
+        VIT_TRY(add_tensor(path, header, &tensors[i], &offset));
+    }
+    VIT_TRY(vit_json_print(header, false, out));
+cleanup:
+    vit_json_free(header);
+    return status;
+}
+
+static vit_status write_file(vit_file_writer *writer, const char *header, const vit_tensor *tensors,
+                             size_t count) {
+    vit_status status = VIT_OK;
+    size_t length = strlen(header);
+    size_t padding = (8 - length % 8) % 8;
+    uint64_t total = length + padding;
+    VIT_TRY(vit_file_write(writer, &total, sizeof total));
+    VIT_TRY(vit_file_write(writer, header, length));
+    VIT_TRY(vit_file_write(writer, "        ", padding));
+    for (size_t i = 0; i < count; i++) {
+        size_t bytes;
+        VIT_TRY(tensor_bytes("", &tensors[i], &bytes));
+        VIT_TRY(vit_file_write(writer, tensors[i].data, bytes));
+    }
+cleanup:
+    return status;
+}
+
+vit_status vit_safetensors_save(const char *path, const vit_tensor *tensors, size_t count,
+                                const vit_metadata *metadata, size_t metadata_count) {
+    vit_status status = VIT_OK;
+    char *header = NULL;
+    vit_file_writer *writer = NULL;
+    VIT_TRY(check_to_save(path, tensors, count, metadata, metadata_count));
+    VIT_TRY(make_header(path, tensors, count, metadata, metadata_count, &header));
+    if (strlen(header) > VIT_SAFETENSORS_MAX_HEADER - 8) {
+        status = vit_fail(VIT_ERROR_LIMIT, "%s: a header of %zu bytes (expected at most %u)", path,
+                          strlen(header), VIT_SAFETENSORS_MAX_HEADER);
+        goto cleanup;
+    }
+    VIT_TRY(vit_file_begin(path, &writer));
+    VIT_TRY(write_file(writer, header, tensors, count));
+    status = vit_file_commit(writer);
+    writer = NULL;
+cleanup:
+    vit_file_abort(writer);
+    free(header);
+    return status;
+}
