@@ -63,17 +63,24 @@ vit_status vit_option_set(const vit_option_group *group, size_t index, const cha
 /* Writes a field's value as text that vit_option_set reads back. */
 void vit_option_format(const vit_option *option, const void *target, char *buffer, size_t size);
 
-/* Parses arguments against several groups: --name value, --name=value, --no-name, -b value, lists
- * as several words
- * (--scale 0.08 1). Words that are no option, "-", and all after "--" are positional: moved to the
- * front of argv in order, *positional_count of them. A later value wins. Fails with
- * VIT_ERROR_ARGUMENT on an unknown flag (naming the nearest one), a missing value, or a value out
- * of range. */
+/* Parses arguments (argv[0] is the first of them) against several groups: --name value,
+ * --name=value, --no-name, -b value, -b32, lists as several words (--scale 0.08 1) or one
+ * (--scale 0.08,1). Words that are no option, "-", and all after "--" are positional: moved to the
+ * front of argv in order, *positional_count of them; the other words keep their order behind. A
+ * later value wins. A word that begins with '-' is a value only if it is "-" or a number for an
+ * option that takes numbers. Fails with VIT_ERROR_ARGUMENT on an unknown flag (naming the nearest
+ * one), a missing value, or a value out of range. */
 vit_status vit_options_parse(const vit_option_group *groups, size_t group_count, int argc,
                              char **argv, int *positional_count);
 
-/* Fields of a group to and from a JSON object (keys with '_'). From: fields that are absent keep
- * their value; unknown keys are ignored here. what names the file in messages. */
+/* The option's key in JSON: its name with '_' for '-'. */
+#define VIT_OPTION_KEY_MAX 64
+void vit_option_key(const vit_option *option, char buffer[VIT_OPTION_KEY_MAX]);
+
+/* Fields of a group to and from a JSON object. Lists are arrays; a VIT_OPT_U64 above 2^53, which a
+ * JSON number does not hold exactly, is a string. From: fields that are absent or null keep their
+ * value; unknown keys are ignored here; a wrong value is VIT_ERROR_FORMAT. what names the file in
+ * messages. */
 vit_status vit_options_to_json(const vit_option_group *group, vit_json *object);
 vit_status vit_options_from_json(const vit_option_group *group, const vit_json *object,
                                  const char *what, vit_source source);
