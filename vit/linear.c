@@ -1,0 +1,24 @@
+#include "vit/gemm.h"
+#include "vit/layers.h"
+#include "vit/rows.h"
+
+void vit_linear_forward(size_t M, size_t in, size_t out, const float *x, const float *weight,
+                        const float *bias, float *y) {
+    /* y starts as the bias and the product adds to it. BLAS passes over y once before adding in any
+     * case (to clear it when beta is 0), so the bias costs nothing more. */
+    if (bias) {
+        vit_rows_fill(M, out, bias, y, out);
+    }
+    vit_gemm(false, true, M, out, in, 1, x, in, weight, in, bias ? 1 : 0, y, out);
+}
+
+void vit_linear_backward(size_t M, size_t in, size_t out, const float *x, const float *weight,
+                         const float *dy, float *dx, float *dweight, float *dbias) {
+    if (dx) {
+        vit_gemm(false, false, M, in, out, 1, dy, out, weight, in, 0, dx, in);
+    }
+    vit_gemm(true, false, out, in, M, 1, dy, out, x, in, 1, dweight, in);
+    if (dbias) {
+        vit_rows_sum(M, out, 1, dy, out, dbias);
+    }
+}
