@@ -14,8 +14,8 @@ void vit_predictor_free(vit_predictor *predictor);
 typedef struct vit_prediction {
     vit_status status; /* of this picture */
     char error[VIT_MESSAGE_MAX];
-    double milliseconds;  /* decode and preparation, plus this picture's share of the network */
-    float *probabilities; /* (K), owned by the predictor, until the next call */
+    double milliseconds;  /* reading, decoding, preparation and the network */
+    float *probabilities; /* (K), owned by the predictor, until the next call; NULL on failure */
 } vit_prediction;
 
 /* Up to batch_size files at once; a picture that cannot be read is reported in its prediction and

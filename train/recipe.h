@@ -41,4 +41,8 @@ size_t vit_train_setting_groups(vit_train_settings *settings, unsigned char *sou
 /* Number of bytes `sources` needs above. */
 size_t vit_train_setting_count(void);
 
+/* Checks every value's range, and what the table cannot say: the recipe's name, slots, the length
+ * of the warm-up. The model is checked by vit_config_check. */
+vit_status vit_train_settings_check(const vit_train_settings *settings);
+
 #endif

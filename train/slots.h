@@ -29,13 +29,16 @@ void vit_slots_free(vit_slots *slots);
 typedef struct vit_step_result {
     double loss; /* mean over the batch */
     size_t correct;
-    double compute_seconds; /* until the last slot was done */
-    double wait_seconds;    /* from then until the next batch was filled */
+    size_t first_bad;       /* place in the batch of the first picture whose loss is not finite, or
+                               SIZE_MAX */
+    double compute_seconds; /* the slots, and the last sum of their gradients */
+    double wait_seconds;    /* from the last slot's end until the next batch was filled */
 } vit_step_result;
 
 /* Mean-loss gradient of a filled batch into grads (params.total floats, overwritten), while threads
  * that have no slot left fill `next` (NULL, or prepared) through the loader. Errors of fetches stay
- * in next->error. */
+ * in next->error. Allocates nothing. A loss that is not finite gives VIT_ERROR_NUMERIC, with result
+ * and grads filled. */
 vit_status vit_slots_step(vit_slots *slots, const float *params, const vit_batch *batch,
                           vit_loader *loader, vit_batch *next, float *grads,
                           vit_step_result *result);

@@ -1,0 +1,262 @@
+#include "eval/evaluate.h"
+
+#include "eval/metrics.h"
+#include "vit/arena.h"
+
+#include <omp.h>
+#include <string.h>
+
+/* What one thread computes with. */
+typedef struct worker {
+    vit_workspace *workspace;
+    float *logits, *targets; /* (chunk,K) */
+} worker;
+
+/* A product's last bits depend on how many rows it has, so pictures are cut into chunks by their
+ * place in the data set: batches are multiples of the chunk, and the chunk depends on the model
+ * alone. Only the data set's last chunk may be short. */
+struct vit_evaluator {
+    const vit_model *model;
+    size_t images, chunk;
+    int threads;
+    vit_loader *loader;
+    vit_batch *batches[2];
+    size_t worker_count;
+    worker *workers;
+    double *losses;       /* (batch) */
+    unsigned char *right; /* (batch) 2: best, 1: among the five best, 0: neither */
+
+    /* One batch's work list, inside the critical section vit_evaluate. */
+    size_t next_chunk, next_fetch;
+};
+
+/* ---- memory ---- */
+
+static size_t choose_chunk(const vit_model *model) {
+    enum { ROWS = 200, MOST = 4 };
+    size_t chunk = (ROWS + model->tokens - 1) / model->tokens;
+    return chunk > MOST ? MOST : chunk;
+}
+
+static vit_status check(const vit_model *model, const vit_dataset *dataset, size_t batch_size,
+                        int threads) {
+    if (batch_size < 1 || threads < 1) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "evaluation: batch of %zu with %d threads (expected at least 1 of both)",
+                        batch_size, threads);
+    }
+    if (dataset->count < 1) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "%s: no picture to evaluate", dataset->root);
+    }
+    for (size_t i = 0; i < dataset->count; i++) {
+        const vit_sample *sample = &dataset->samples[i];
+        if (sample->label < 0 || sample->label >= model->config.num_classes) {
+            return vit_fail(VIT_ERROR_ARGUMENT, "%s: class %d (expected 0 to %d, the model's)",
+                            sample->path, sample->label, model->config.num_classes - 1);
+        }
+    }
+    return VIT_OK;
+}
+
+static vit_status create_loader(vit_evaluator *e, const vit_preprocess *preprocess,
+                                const vit_dataset *dataset, size_t batch_size) {
+    vit_loader_config config = {
+        .dataset = dataset,
+        .batch_size = batch_size,
+        .height = e->model->patch.height,
+        .width = e->model->patch.width,
+        .preprocess = *preprocess,
+        .decode = vit_decode_defaults(),
+    };
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_loader_create(&config, e->threads, &e->loader));
+    VIT_TRY(vit_batch_create(e->loader, &e->batches[0]));
+    VIT_TRY(vit_batch_create(e->loader, &e->batches[1]));
+cleanup:
+    return status;
+}
+
+static vit_status worker_init(const vit_evaluator *e, worker *w) {
+    vit_status status = VIT_OK;
+    size_t K = (size_t)e->model->config.num_classes;
+    VIT_TRY(vit_workspace_create(e->model, e->chunk, false, &w->workspace));
+    VIT_TRY(vit_alloc((void **)&w->logits, e->chunk * K, sizeof(float), "logits"));
+    VIT_TRY(vit_alloc((void **)&w->targets, e->chunk * K, sizeof(float), "targets"));
+cleanup:
+    return status;
+}
+
+/* Each by the thread that will use it, so that its memory lies near. */
+static vit_status create_workers(vit_evaluator *e) {
+    vit_first_error error = {0};
+#pragma omp parallel for schedule(static, 1) num_threads(e->threads)
+    for (size_t i = 0; i < e->worker_count; i++) {
+        vit_status status = worker_init(e, &e->workers[i]);
+        if (status != VIT_OK) {
+            vit_first_error_note(&error, (long)i, status);
+        }
+    }
+    return vit_first_error_raise(&error);
+}
+
+vit_status vit_evaluator_create(const vit_model *model, const vit_preprocess *preprocess,
+                                const vit_dataset *dataset, size_t batch_size, int threads,
+                                vit_evaluator **out) {
+    *out = NULL;
+    vit_evaluator *e = NULL;
+    vit_status status = VIT_OK;
+    VIT_TRY(check(model, dataset, batch_size, threads));
+    VIT_TRY(vit_alloc((void **)&e, 1, sizeof *e, "evaluator"));
+    e->model = model;
+    e->images = dataset->count;
+    e->chunk = choose_chunk(model);
+    e->threads = threads;
+    batch_size = batch_size < dataset->count ? batch_size : dataset->count;
+    batch_size = (batch_size + e->chunk - 1) / e->chunk * e->chunk;
+    VIT_TRY(create_loader(e, preprocess, dataset, batch_size));
+    VIT_TRY(vit_alloc((void **)&e->losses, batch_size, sizeof *e->losses, "losses"));
+    VIT_TRY(vit_alloc((void **)&e->right, batch_size, sizeof *e->right, "evaluator"));
+    VIT_TRY(vit_alloc((void **)&e->workers, (size_t)threads, sizeof *e->workers, "evaluator"));
+    e->worker_count = (size_t)threads;
+    VIT_TRY(create_workers(e));
+    *out = e;
+cleanup:
+    if (status != VIT_OK) {
+        vit_evaluator_free(e);
+    }
+    return status;
+}
+
+void vit_evaluator_free(vit_evaluator *evaluator) {
+    if (!evaluator) {
+        return;
+    }
+    for (size_t i = 0; i < evaluator->worker_count; i++) {
+        vit_workspace_free(evaluator->workers[i].workspace);
+        vit_free(evaluator->workers[i].logits);
+        vit_free(evaluator->workers[i].targets);
+    }
+    vit_free(evaluator->workers);
+    vit_free(evaluator->losses);
+    vit_free(evaluator->right);
+    vit_batch_free(evaluator->batches[0]);
+    vit_batch_free(evaluator->batches[1]);
+    vit_loader_free(evaluator->loader);
+    vit_free(evaluator);
+}
+
+/* ---- one batch ---- */
+
+/* logits: of the whole batch (count,K), or NULL. */
+static void run_chunk(vit_evaluator *e, const float *params, const vit_batch *batch, size_t chunk,
+                      worker *w, float *logits) {
+    size_t first = chunk * e->chunk, K = (size_t)e->model->config.num_classes;
+    size_t B = batch->count - first < e->chunk ? batch->count - first : e->chunk;
+    size_t pixels = e->model->patch.channels * e->model->patch.height * e->model->patch.width;
+    vit_model_forward(e->model, params, w->workspace, B, batch->images + first * pixels, NULL,
+                      w->logits);
+    vit_smooth_targets(B, K, batch->labels + first, 0, w->targets);
+    vit_cross_entropy(B, K, w->logits, w->targets, 1.0f, e->losses + first, NULL);
+    for (size_t b = 0; b < B; b++) {
+        const float *scores = w->logits + b * K;
+        int label = batch->labels[first + b];
+        e->right[first + b] = vit_in_top_k(K, scores, label, 1)   ? 2
+                              : vit_in_top_k(K, scores, label, 5) ? 1
+                                                                  : 0;
+    }
+    if (logits) {
+        memcpy(logits + first * K, w->logits, B * K * sizeof *logits);
+    }
+}
+
+/* One work list: the chunks of the batch, then the pictures of the next one, so that decoding fills
+ * the gaps. batch NULL: only fetch. */
+static void run_batch(vit_evaluator *e, const float *params, const vit_batch *batch,
+                      vit_batch *next, float *logits) {
+    size_t chunks = batch ? (batch->count + e->chunk - 1) / e->chunk : 0;
+    e->next_chunk = e->next_fetch = 0;
+#pragma omp parallel num_threads(e->threads)
+    {
+        /* A region of one thread does not count as one for OpenBLAS, which would start its own. */
+        omp_set_num_threads(1);
+        worker *w = &e->workers[omp_get_thread_num()];
+        for (;;) {
+            size_t chunk = chunks, fetch = next->count;
+#pragma omp critical(vit_evaluate)
+            {
+                if (e->next_chunk < chunks) {
+                    chunk = e->next_chunk++;
+                } else if (e->next_fetch < next->count) {
+                    fetch = e->next_fetch++;
+                }
+            }
+            if (chunk < chunks) {
+                run_chunk(e, params, batch, chunk, w, logits);
+            } else if (fetch < next->count) {
+                vit_loader_fetch(e->loader, next, fetch);
+            } else {
+                break;
+            }
+        }
+    }
+}
+
+/* ---- the data set ---- */
+
+typedef struct totals {
+    size_t done, best, among_five;
+    double loss;
+} totals;
+
+static void add_batch(const vit_evaluator *e, size_t count, totals *sum) {
+    for (size_t i = 0; i < count; i++) {
+        sum->loss += e->losses[i];
+        sum->best += e->right[i] == 2;
+        sum->among_five += e->right[i] > 0;
+    }
+    sum->done += count;
+}
+
+static vit_status run_all(vit_evaluator *e, const float *params, vit_eval_progress progress,
+                          void *context, float *logits, totals *sum) {
+    size_t K = (size_t)e->model->config.num_classes;
+    size_t batches = vit_loader_batches(e->loader);
+    vit_loader_start_epoch(e->loader, 0);
+    vit_loader_prepare(e->loader, 0, e->batches[0]);
+    run_batch(e, params, NULL, e->batches[0], NULL);
+    for (size_t i = 0; i < batches; i++) {
+        vit_batch *batch = e->batches[i % 2], *next = e->batches[(i + 1) % 2];
+        vit_status status = vit_first_error_raise(&batch->error);
+        if (status != VIT_OK) {
+            return status;
+        }
+        vit_loader_prepare(e->loader, i + 1, next);
+        run_batch(e, params, batch, next, logits ? logits + sum->done * K : NULL);
+        add_batch(e, batch->count, sum);
+        if (progress) {
+            progress(context, sum->done, e->images);
+        }
+    }
+    return VIT_OK;
+}
+
+vit_status vit_evaluate(vit_evaluator *evaluator, const float *params, vit_eval_progress progress,
+                        void *context, float *logits, vit_eval_result *result) {
+    double start = omp_get_wtime(), images = (double)evaluator->images;
+    totals sum = {0};
+    vit_status status = run_all(evaluator, params, progress, context, logits, &sum);
+    if (status != VIT_OK) {
+        return status;
+    }
+    double seconds = omp_get_wtime() - start;
+    *result = (vit_eval_result){
+        .images = evaluator->images,
+        .classes = (size_t)evaluator->model->config.num_classes,
+        .top1 = 100.0 * (double)sum.best / images,
+        .top5 = 100.0 * (double)sum.among_five / images,
+        .loss = sum.loss / images,
+        .seconds = seconds,
+        .images_per_second = seconds > 0 ? images / seconds : 0,
+    };
+    return VIT_OK;
+}

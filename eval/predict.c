@@ -1,0 +1,174 @@
+#include "eval/predict.h"
+
+#include "vit/arena.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+
+/* What one thread computes with. One picture at a time, so that what is said of a picture does not
+ * depend on its neighbours. */
+typedef struct worker {
+    vit_workspace *workspace;
+    vit_bytes file;
+    vit_image image;
+    vit_transform_scratch scratch;
+    float *input;  /* (3,H,W) */
+    float *logits; /* (K) */
+} worker;
+
+struct vit_predictor {
+    const vit_model_bundle *bundle;
+    size_t batch_size;
+    int threads;
+    size_t worker_count;
+    worker *workers;
+    float *probabilities; /* (batch_size,K) */
+};
+
+static vit_status worker_init(const vit_predictor *p, worker *w) {
+    const vit_model *model = &p->bundle->model;
+    size_t pixels = model->patch.channels * model->patch.height * model->patch.width;
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_workspace_create(model, 1, false, &w->workspace));
+    VIT_TRY(vit_alloc((void **)&w->input, pixels, sizeof(float), "input picture"));
+    VIT_TRY(vit_alloc((void **)&w->logits, model->head_shape.classes, sizeof(float), "logits"));
+cleanup:
+    return status;
+}
+
+static void worker_free(worker *w) {
+    vit_workspace_free(w->workspace);
+    vit_bytes_free(&w->file);
+    vit_image_free(&w->image);
+    vit_transform_scratch_free(&w->scratch);
+    vit_free(w->input);
+    vit_free(w->logits);
+}
+
+/* Each by the thread that will use it, so that its memory lies near. */
+static vit_status create_workers(vit_predictor *p) {
+    vit_first_error error = {0};
+#pragma omp parallel for schedule(static, 1) num_threads(p->threads)
+    for (size_t i = 0; i < p->worker_count; i++) {
+        vit_status status = worker_init(p, &p->workers[i]);
+        if (status != VIT_OK) {
+            vit_first_error_note(&error, (long)i, status);
+        }
+    }
+    return vit_first_error_raise(&error);
+}
+
+vit_status vit_predictor_create(const vit_model_bundle *bundle, size_t batch_size, int threads,
+                                vit_predictor **out) {
+    *out = NULL;
+    vit_predictor *p = NULL;
+    vit_status status = VIT_OK;
+    size_t K = bundle->model.head_shape.classes, values;
+    if (batch_size < 1 || threads < 1) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "prediction: batch of %zu with %d threads (expected at least 1 of both)",
+                        batch_size, threads);
+    }
+    if (__builtin_mul_overflow(batch_size, K, &values)) {
+        return vit_fail(VIT_ERROR_MEMORY, "prediction: batch of %zu does not fit in memory",
+                        batch_size);
+    }
+    VIT_TRY(vit_alloc((void **)&p, 1, sizeof *p, "predictor"));
+    p->bundle = bundle;
+    p->batch_size = batch_size;
+    p->threads = threads;
+    /* No more pictures than the batch are ever in flight. */
+    size_t count = (size_t)threads < batch_size ? (size_t)threads : batch_size;
+    VIT_TRY(vit_alloc((void **)&p->probabilities, values, sizeof(float), "probabilities"));
+    VIT_TRY(vit_alloc((void **)&p->workers, count, sizeof *p->workers, "predictor"));
+    p->worker_count = count;
+    VIT_TRY(create_workers(p));
+    *out = p;
+cleanup:
+    if (status != VIT_OK) {
+        vit_predictor_free(p);
+    }
+    return status;
+}
+
+void vit_predictor_free(vit_predictor *predictor) {
+    if (!predictor) {
+        return;
+    }
+    for (size_t i = 0; i < predictor->worker_count; i++) {
+        worker_free(&predictor->workers[i]);
+    }
+    vit_free(predictor->workers);
+    vit_free(predictor->probabilities);
+    vit_free(predictor);
+}
+
+static vit_status classify(const vit_predictor *p, worker *w, const char *path,
+                           float *probabilities) {
+    const vit_model *model = &p->bundle->model;
+    size_t K = model->head_shape.classes;
+    const vit_decode_options decode = vit_decode_defaults();
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_image_load(path, &decode, &w->file, &w->image));
+    status = vit_transform_eval(&p->bundle->preprocess, model->patch.height, model->patch.width,
+                                &w->image, &w->scratch, w->input);
+    if (status != VIT_OK) {
+        VIT_TRY(vit_fail_context(status, "%s", path));
+    }
+    vit_model_forward(model, p->bundle->params, w->workspace, 1, w->input, NULL, w->logits);
+    vit_softmax_rows(1, K, w->logits, probabilities);
+    for (size_t k = 0; k < K; k++) {
+        if (!isfinite(probabilities[k])) {
+            VIT_TRY(vit_fail(VIT_ERROR_NUMERIC,
+                             "%s: the network's output for class %s is not a finite number", path,
+                             p->bundle->class_names[k]));
+        }
+    }
+cleanup:
+    return status;
+}
+
+static void predict(const vit_predictor *p, worker *w, const char *path, size_t index,
+                    vit_prediction *prediction) {
+    double start = omp_get_wtime();
+    *prediction = (vit_prediction){.probabilities = p->probabilities +
+                                                    index * p->bundle->model.head_shape.classes};
+    prediction->status = classify(p, w, path, prediction->probabilities);
+    if (prediction->status != VIT_OK) {
+        snprintf(prediction->error, sizeof prediction->error, "%s", vit_last_error());
+        prediction->probabilities = NULL;
+    }
+    prediction->milliseconds = (omp_get_wtime() - start) * 1e3;
+}
+
+vit_status vit_predict_files(vit_predictor *predictor, const char *const *paths, size_t count,
+                             vit_prediction *predictions) {
+    if (count > predictor->batch_size) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "prediction: %zu pictures at once (expected at most "
+                        "%zu)",
+                        count, predictor->batch_size);
+    }
+    int threads = predictor->threads;
+    if (count == 1) {
+        /* Outside of a parallel region, so that the operations share the threads. */
+        int before = omp_get_max_threads();
+        omp_set_num_threads(threads);
+        predict(predictor, &predictor->workers[0], paths[0], 0, &predictions[0]);
+        omp_set_num_threads(before);
+        return VIT_OK;
+    }
+    threads = (int)predictor->worker_count;
+#pragma omp parallel num_threads(threads)
+    {
+        /* A region of one thread does not count as one for OpenBLAS, which would start its own. */
+        omp_set_num_threads(1);
+        worker *w = &predictor->workers[omp_get_thread_num()];
+#pragma omp for schedule(dynamic, 1)
+        for (size_t i = 0; i < count; i++) {
+            predict(predictor, w, paths[i], i, &predictions[i]);
+        }
+    }
+    return VIT_OK;
+}

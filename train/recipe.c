@@ -1,0 +1,196 @@
+#include "train/recipe.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FIELD(member) offsetof(vit_recipe, member)
+
+/* Beyond any use, yet far inside double: "no bound" where the lower end is one. */
+#define ANY 1e30
+
+const vit_option vit_recipe_options[] = {
+    {.name = "recipe",
+     .type = VIT_OPT_STRING,
+     .offset = FIELD(recipe),
+     .count = sizeof((vit_recipe *)0)->recipe,
+     .value = "default",
+     .metavar = "NAME",
+     .help = "set of training values that the other flags override"},
+    {.name = "epochs",
+     .type = VIT_OPT_INT,
+     .offset = FIELD(epochs),
+     .min = 1,
+     .max = 100000,
+     .value = "100",
+     .help = "passes over the training pictures"},
+    {.name = "batch-size",
+     .letter = 'b',
+     .type = VIT_OPT_INT,
+     .offset = FIELD(batch_size),
+     .min = 1,
+     .max = 65536,
+     .value = "64",
+     .help = "pictures in a step"},
+    {.name = "slots",
+     .type = VIT_OPT_INT,
+     .offset = FIELD(slots),
+     .min = 0,
+     .max = 65536,
+     .value = "0",
+     .help =
+         "parts of a batch whose gradients are summed in a fixed tree, a power of two (0: by the "
+         "batch size)"},
+    {.name = "seed",
+     .type = VIT_OPT_U64,
+     .offset = FIELD(seed),
+     .value = "42",
+     .help = "key of all that is random"},
+    {.name = "lr",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(lr),
+     .min = 0,
+     .max = ANY,
+     .value = "1e-3",
+     .help = "highest learning rate"},
+    {.name = "warmup-lr",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(warmup_lr),
+     .min = 0,
+     .max = ANY,
+     .value = "1e-6",
+     .help = "learning rate of the first step"},
+    {.name = "min-lr",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(min_lr),
+     .min = 0,
+     .max = ANY,
+     .value = "1e-5",
+     .help = "learning rate at the end"},
+    {.name = "warmup-epochs",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(warmup_epochs),
+     .min = 0,
+     .max = 100000,
+     .value = "5",
+     .help = "epochs of linear warm-up; unless given, at most a fifth of the epochs"},
+    {.name = "opt-betas",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(opt_betas),
+     .count = 2,
+     .min = 0,
+     .max = 0.999999,
+     .value = "0.9 0.999",
+     .help = "AdamW's decay rates of the two moments"},
+    {.name = "opt-eps",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(opt_eps),
+     .min = 1e-30,
+     .max = 1,
+     .value = "1e-8",
+     .help = "AdamW's epsilon"},
+    {.name = "weight-decay",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(weight_decay),
+     .min = 0,
+     .max = ANY,
+     .value = "0.05",
+     .help = "decoupled weight decay of the matrices"},
+    {.name = "clip-grad",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(clip_grad),
+     .min = 0,
+     .max = ANY,
+     .value = "1",
+     .help = "largest norm of the gradient (0: any)"},
+    {.name = "smoothing",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(smoothing),
+     .min = 0,
+     .max = 0.999999,
+     .value = "0.1",
+     .help = "label smoothing"},
+    {.name = "drop-path",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(drop_path),
+     .min = 0,
+     .max = 0.999999,
+     .value = "0",
+     .help = "stochastic depth: rate of the last block, rising linearly from 0 in the first"},
+};
+const size_t vit_recipe_option_count = sizeof vit_recipe_options / sizeof *vit_recipe_options;
+
+size_t vit_train_setting_groups(vit_train_settings *settings, unsigned char *sources,
+                                vit_option_group *groups) {
+    const vit_option_group all[VIT_SETTING_GROUPS] = {
+        {"Model", vit_config_options, vit_config_option_count, &settings->model, NULL},
+        {"Preprocessing", vit_preprocess_options, vit_preprocess_option_count,
+         &settings->preprocess, NULL},
+        {"Augmentation", vit_augment_options, vit_augment_option_count, &settings->augment, NULL},
+        {"Training", vit_recipe_options, vit_recipe_option_count, &settings->recipe, NULL},
+    };
+    size_t first = 0;
+    for (size_t i = 0; i < VIT_SETTING_GROUPS; i++) {
+        groups[i] = all[i];
+        groups[i].sources = sources ? sources + first : NULL;
+        first += all[i].count;
+    }
+    return VIT_SETTING_GROUPS;
+}
+
+size_t vit_train_setting_count(void) {
+    return vit_config_option_count + vit_preprocess_option_count + vit_augment_option_count +
+           vit_recipe_option_count;
+}
+
+/* Every value through the door that flags and files come by: text, type, range. */
+static vit_status check_ranges(const vit_train_settings *settings) {
+    vit_train_settings copy = *settings;
+    vit_option_group groups[VIT_SETTING_GROUPS];
+    size_t count = vit_train_setting_groups(&copy, NULL, groups);
+    for (size_t g = 0; g < count; g++) {
+        for (size_t i = 0; i < groups[g].count; i++) {
+            char text[256];
+            const vit_option *option = &groups[g].options[i];
+            if (option->type == VIT_OPT_STRING) {
+                continue; /* has no range, and no text that must be read back */
+            }
+            vit_option_format(option, groups[g].target, text, sizeof text);
+            vit_status status = vit_option_set(&groups[g], i, text, "--", VIT_FROM_DEFAULT);
+            if (status != VIT_OK) {
+                return status;
+            }
+        }
+    }
+    return VIT_OK;
+}
+
+vit_status vit_train_settings_check(const vit_train_settings *settings) {
+    const vit_recipe *r = &settings->recipe;
+    vit_status status = check_ranges(settings);
+    if (status != VIT_OK) {
+        return status;
+    }
+    if (strcmp(r->recipe, "default") != 0) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "--recipe %s: no such recipe (expected default)",
+                        r->recipe);
+    }
+    if (r->slots & (r->slots - 1)) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "--slots %d: not a power of two (expected 0, 1, 2, 4, "
+                        "... up to the batch size)",
+                        r->slots);
+    }
+    if (r->slots > r->batch_size) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "--slots %d: more than pictures in a batch (expected at most %d)", r->slots,
+                        r->batch_size);
+    }
+    if (r->warmup_epochs >= r->epochs) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "--warmup-epochs %g: as long as the training (expected less than --epochs "
+                        "%d)",
+                        r->warmup_epochs, r->epochs);
+    }
+    return VIT_OK;
+}

@@ -1,0 +1,435 @@
+#include "train/slots.h"
+
+#include "eval/metrics.h"
+#include "vit/simd.h"
+
+#include <math.h>
+#include <omp.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Floats that one thread adds at a time in the last sum. */
+#define SUM_CHUNK ((size_t)1 << 14)
+
+/* What one thread computes with. */
+typedef struct worker {
+    vit_workspace *workspace;
+    float *logits, *targets, *dlogits; /* (chunk,K) */
+    float *drop_scale;                 /* (2*depth,chunk), or NULL without drop path */
+    double *losses;                    /* (chunk) */
+} worker;
+
+/* The gradient blocks
+ *
+ * A block is one gradient of the whole model. A slot needs one while it runs; when it is done, the
+ * block waits for its sibling's and the two become one. How many are there to have?
+ *
+ * Slots are handed out in increasing order, so when no slot runs, those done are a prefix 0..k-1
+ * and the waiting blocks are the complete subtrees that make up the prefix: one for each bit set in
+ * k, at most log2(S) of them while k < S. With T + log2(S) blocks there are then T free ones. While
+ * slots run, a thread may find none free (the others run far ahead of a slow one); it fetches
+ * pictures or waits, and because running slots need no further block to finish and merge, one comes
+ * free. So that number cannot lock up, and no thread waits unless slots differ much in time. */
+struct vit_slots {
+    vit_slots_config config;
+    size_t chunk, levels; /* 1 << levels == config.slots */
+    size_t worker_count;
+    worker *workers;
+    size_t block_count;
+    float **blocks; /* (block_count) all of them, owned */
+
+    /* One step's state; read and written inside the critical section vit_slots, but for the slots'
+     * own results. */
+    float **spare; /* (block_count) stack of those that are free */
+    size_t spare_count;
+    float **waiting; /* (2 * slots) by node: the leaves at slots + i, the parent of n at n / 2 */
+    size_t next_slot, next_fetch, slots_done;
+    double last_done;  /* when the last slot was merged */
+    double *loss;      /* (slots) sum over the slot's pictures */
+    size_t *correct;   /* (slots) */
+    size_t *first_bad; /* (slots) first picture whose loss is not finite, or SIZE_MAX */
+};
+
+size_t vit_slots_auto(size_t batch_size) {
+    size_t slots = 1;
+    while (batch_size / (slots * 2) >= 4) {
+        slots *= 2;
+    }
+    return slots;
+}
+
+/* ---- memory ---- */
+
+/* Enough rows in a product to be efficient, few enough pictures that their activations stay in
+ * cache. */
+static size_t auto_chunk(const vit_model *model) {
+    enum { ROWS = 200, MOST = 8 };
+    size_t chunk = (ROWS + model->tokens - 1) / model->tokens;
+    return chunk < 1 ? 1 : chunk > MOST ? MOST : chunk;
+}
+
+static vit_status check_config(const vit_slots_config *c) {
+    if (c->batch_size < 1 || c->threads < 1) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "slots: batch of %zu with %d threads (expected at least 1 of both)",
+                        c->batch_size, c->threads);
+    }
+    if (c->slots < 1 || c->slots & (c->slots - 1) || c->slots > c->batch_size) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "slots: %zu (expected a power of two, at most the batch size %zu)",
+                        c->slots, c->batch_size);
+    }
+    if (!(c->drop_path >= 0 && c->drop_path < 1) || !(c->smoothing >= 0 && c->smoothing < 1)) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "slots: drop path %g, smoothing %g (expected 0 up to but not including 1)",
+                        c->drop_path, c->smoothing);
+    }
+    return VIT_OK;
+}
+
+static vit_status worker_init(const vit_slots *slots, worker *w) {
+    vit_status status = VIT_OK;
+    const vit_model *model = slots->config.model;
+    size_t K = (size_t)model->config.num_classes, depth = (size_t)model->config.depth;
+    VIT_TRY(vit_workspace_create(model, slots->chunk, true, &w->workspace));
+    VIT_TRY(vit_alloc((void **)&w->logits, slots->chunk * K, sizeof(float), "logits"));
+    VIT_TRY(vit_alloc((void **)&w->targets, slots->chunk * K, sizeof(float), "targets"));
+    VIT_TRY(vit_alloc((void **)&w->dlogits, slots->chunk * K, sizeof(float), "logits' gradient"));
+    VIT_TRY(vit_alloc((void **)&w->losses, slots->chunk, sizeof(double), "losses"));
+    if (slots->config.drop_path > 0) {
+        VIT_TRY(vit_alloc((void **)&w->drop_scale, 2 * depth * slots->chunk, sizeof(float),
+                          "drop path"));
+    }
+cleanup:
+    return status;
+}
+
+static void worker_free(worker *w) {
+    vit_workspace_free(w->workspace);
+    vit_free(w->logits);
+    vit_free(w->targets);
+    vit_free(w->dlogits);
+    vit_free(w->losses);
+    vit_free(w->drop_scale);
+}
+
+/* Each by the thread that will use it, so that its memory lies near. */
+static vit_status create_workers(vit_slots *slots) {
+    vit_first_error error = {0};
+#pragma omp parallel for schedule(static, 1) num_threads(slots->config.threads)
+    for (size_t i = 0; i < slots->worker_count; i++) {
+        vit_status status = worker_init(slots, &slots->workers[i]);
+        if (status != VIT_OK) {
+            vit_first_error_note(&error, (long)i, status);
+        }
+    }
+    return vit_first_error_raise(&error);
+}
+
+static vit_status create_blocks(vit_slots *slots) {
+    vit_status status = VIT_OK;
+    for (size_t i = 0; i < slots->block_count; i++) {
+        VIT_TRY(vit_alloc((void **)&slots->blocks[i], slots->config.model->params.total,
+                          sizeof(float), "gradient"));
+    }
+cleanup:
+    return status;
+}
+
+vit_status vit_slots_create(const vit_slots_config *config, vit_slots **out) {
+    *out = NULL;
+    vit_slots *slots = NULL;
+    vit_status status = VIT_OK;
+    VIT_TRY(check_config(config));
+    VIT_TRY(vit_alloc((void **)&slots, 1, sizeof *slots, "slots"));
+    slots->config = *config;
+    size_t S = config->slots, T = (size_t)config->threads;
+    while ((size_t)1 << slots->levels < S) {
+        slots->levels++;
+    }
+    /* A slot holds no more than this many pictures, and needs no longer chunk. */
+    size_t largest = (config->batch_size + S - 1) / S;
+    slots->chunk = config->chunk ? config->chunk : auto_chunk(config->model);
+    slots->chunk = slots->chunk > largest ? largest : slots->chunk;
+    slots->block_count = T >= S || T + slots->levels > S ? S : T + slots->levels;
+    VIT_TRY(vit_alloc((void **)&slots->workers, T, sizeof *slots->workers, "slots"));
+    slots->worker_count = T;
+    VIT_TRY(vit_alloc((void **)&slots->blocks, slots->block_count, sizeof(float *), "slots"));
+    VIT_TRY(vit_alloc((void **)&slots->spare, slots->block_count, sizeof(float *), "slots"));
+    VIT_TRY(vit_alloc((void **)&slots->waiting, 2 * S, sizeof(float *), "slots"));
+    VIT_TRY(vit_alloc((void **)&slots->loss, S, sizeof(double), "slots"));
+    VIT_TRY(vit_alloc((void **)&slots->correct, S, sizeof(size_t), "slots"));
+    VIT_TRY(vit_alloc((void **)&slots->first_bad, S, sizeof(size_t), "slots"));
+    VIT_TRY(create_blocks(slots));
+    VIT_TRY(create_workers(slots));
+    *out = slots;
+cleanup:
+    if (status != VIT_OK) {
+        vit_slots_free(slots);
+    }
+    return status;
+}
+
+void vit_slots_free(vit_slots *slots) {
+    if (!slots) {
+        return;
+    }
+    for (size_t i = 0; i < slots->worker_count; i++) {
+        worker_free(&slots->workers[i]);
+    }
+    for (size_t i = 0; slots->blocks && i < slots->block_count; i++) {
+        vit_free(slots->blocks[i]);
+    }
+    vit_free(slots->workers);
+    vit_free(slots->blocks);
+    vit_free(slots->spare);
+    vit_free(slots->waiting);
+    vit_free(slots->loss);
+    vit_free(slots->correct);
+    vit_free(slots->first_bad);
+    vit_free(slots);
+}
+
+/* ---- one slot ---- */
+
+/* Rates rise linearly with depth as timm's; both branches of a block have the same rate and draws
+ * of their own. */
+static const float *drop_scales(const vit_slots *slots, const worker *w, const vit_batch *batch,
+                                size_t first, size_t B) {
+    if (!w->drop_scale) {
+        return NULL;
+    }
+    size_t depth = (size_t)slots->config.model->config.depth;
+    for (size_t branch = 0; branch < 2 * depth; branch++) {
+        double rate =
+            depth < 2 ? 0 : slots->config.drop_path * (double)(branch / 2) / (double)(depth - 1);
+        for (size_t b = 0; b < B; b++) {
+            w->drop_scale[branch * B + b] =
+                vit_drop_path_scale(rate, slots->config.seed, batch->epoch,
+                                    batch->indices[first + b], (unsigned)branch);
+        }
+    }
+    return w->drop_scale;
+}
+
+/* Forward and backward of pictures first .. first + B - 1; adds to grads and to the slot's results.
+ */
+static void run_chunk(vit_slots *slots, const float *params, const vit_batch *batch, size_t slot,
+                      size_t first, size_t B, worker *w, float *grads) {
+    const vit_model *model = slots->config.model;
+    size_t K = (size_t)model->config.num_classes;
+    const float *images =
+        batch->images + first * (model->patch.channels * model->patch.height * model->patch.width);
+    const float *drop_scale = drop_scales(slots, w, batch, first, B);
+    vit_model_forward(model, params, w->workspace, B, images, drop_scale, w->logits);
+    vit_smooth_targets(B, K, batch->labels + first, slots->config.smoothing, w->targets);
+    vit_cross_entropy(B, K, w->logits, w->targets, 1.0f / (float)batch->count, w->losses,
+                      w->dlogits);
+    for (size_t b = 0; b < B; b++) {
+        slots->loss[slot] += w->losses[b];
+        slots->correct[slot] += vit_in_top_k(K, w->logits + b * K, batch->labels[first + b], 1);
+        if (!isfinite(w->losses[b]) && first + b < slots->first_bad[slot]) {
+            slots->first_bad[slot] = first + b;
+        }
+    }
+    vit_model_backward(model, params, grads, w->workspace, B, drop_scale, w->dlogits, NULL);
+}
+
+static void run_slot(vit_slots *slots, const float *params, const vit_batch *batch, size_t slot,
+                     worker *w, float *grads) {
+    size_t S = slots->config.slots;
+    size_t begin = slot * batch->count / S, end = (slot + 1) * batch->count / S;
+    memset(grads, 0, slots->config.model->params.total * sizeof *grads);
+    slots->loss[slot] = 0;
+    slots->correct[slot] = 0;
+    slots->first_bad[slot] = SIZE_MAX;
+    /* In as few chunks as fit, of equal size as near as can be. */
+    size_t count = end - begin, chunks = (count + slots->chunk - 1) / slots->chunk;
+    for (size_t c = 0; c < chunks; c++) {
+        size_t first = begin + c * count / chunks, last = begin + (c + 1) * count / chunks;
+        run_chunk(slots, params, batch, slot, first, last - first, w, grads);
+    }
+}
+
+/* ---- the tree ---- */
+
+VIT_CLONES static void add_into(size_t n, float *restrict left, const float *restrict right) {
+    for (size_t i = 0; i < n; i++) {
+        left[i] += right[i];
+    }
+}
+
+VIT_CLONES static void add_to(size_t n, const float *left, const float *right,
+                              float *restrict out) {
+    for (size_t i = 0; i < n; i++) {
+        out[i] = left[i] + right[i];
+    }
+}
+
+/* Leaves the block of a finished node, or takes its sibling's when that came first. Nodes 2 and 3,
+ * the two halves of the batch, stay for the last sum, which all threads share; so does node 1 when
+ * there is one slot. */
+static float *meet(vit_slots *slots, size_t node, float *block) {
+    float *other = NULL;
+#pragma omp critical(vit_slots)
+    {
+        if (node > 3) {
+            other = slots->waiting[node ^ 1];
+        }
+        if (!other) {
+            slots->waiting[node] = block;
+        }
+    }
+    return other;
+}
+
+static void release(vit_slots *slots, float *block) {
+#pragma omp critical(vit_slots)
+    slots->spare[slots->spare_count++] = block;
+}
+
+/* Carries a slot's block up the tree as far as siblings are there: whoever comes second adds,
+ * always right into left. */
+static void merge(vit_slots *slots, size_t slot, float *block) {
+    size_t node = slots->config.slots + slot;
+    for (;;) {
+        float *other = meet(slots, node, block);
+        if (!other) {
+            break;
+        }
+        float *left = node & 1 ? other : block, *right = node & 1 ? block : other;
+        add_into(slots->config.model->params.total, left, right);
+        release(slots, right);
+        block = left;
+        node /= 2;
+    }
+    double now = omp_get_wtime();
+#pragma omp critical(vit_slots)
+    {
+        slots->slots_done++;
+        if (slots->slots_done == slots->config.slots) {
+            slots->last_done = now;
+        }
+    }
+}
+
+/* grads = node 2 + node 3, or node 1. Called by every thread of the region. */
+static void last_sum(const vit_slots *slots, float *grads) {
+    size_t n = slots->config.model->params.total;
+    size_t chunks = n / SUM_CHUNK + (n % SUM_CHUNK != 0);
+    const float *left = slots->waiting[slots->levels ? 2 : 1];
+    const float *right = slots->levels ? slots->waiting[3] : NULL;
+#pragma omp for schedule(static)
+    for (size_t c = 0; c < chunks; c++) {
+        size_t at = c * SUM_CHUNK, count = n - at < SUM_CHUNK ? n - at : SUM_CHUNK;
+        if (right) {
+            add_to(count, left + at, right + at, grads + at);
+        } else {
+            memcpy(grads + at, left + at, count * sizeof *grads);
+        }
+    }
+}
+
+/* ---- a step ---- */
+
+typedef enum work_kind { WORK_SLOT, WORK_FETCH, WORK_WAIT, WORK_DONE } work_kind;
+typedef struct work {
+    work_kind kind;
+    size_t index;
+    float *block;
+} work;
+
+/* One list: slots first, then the pictures of the next batch. */
+static work take_work(vit_slots *slots, const vit_batch *next) {
+    work item = {.kind = WORK_DONE};
+#pragma omp critical(vit_slots)
+    {
+        bool slots_left = slots->next_slot < slots->config.slots;
+        if (slots_left && slots->spare_count > 0) {
+            item = (work){WORK_SLOT, slots->next_slot++, slots->spare[--slots->spare_count]};
+        } else if (next && slots->next_fetch < next->count) {
+            item = (work){WORK_FETCH, slots->next_fetch++, NULL};
+        } else if (slots_left) {
+            item.kind = WORK_WAIT;
+        }
+    }
+    return item;
+}
+
+static void work_through(vit_slots *slots, const float *params, const vit_batch *batch,
+                         vit_loader *loader, vit_batch *next) {
+    worker *w = &slots->workers[omp_get_thread_num()];
+    for (;;) {
+        work item = take_work(slots, next);
+        switch (item.kind) {
+        case WORK_SLOT:
+            run_slot(slots, params, batch, item.index, w, item.block);
+            merge(slots, item.index, item.block);
+            break;
+        case WORK_FETCH:
+            vit_loader_fetch(loader, next, item.index);
+            break;
+        case WORK_WAIT:
+            sched_yield();
+            break;
+        case WORK_DONE:
+            return;
+        }
+    }
+}
+
+static void begin_step(vit_slots *slots) {
+    memcpy(slots->spare, slots->blocks, slots->block_count * sizeof *slots->spare);
+    slots->spare_count = slots->block_count;
+    memset(slots->waiting, 0, 2 * slots->config.slots * sizeof *slots->waiting);
+    slots->next_slot = slots->next_fetch = slots->slots_done = 0;
+}
+
+/* Sums over the slots, in their order. */
+static vit_status collect(const vit_slots *slots, const vit_batch *batch, vit_step_result *result) {
+    double loss = 0;
+    result->correct = 0;
+    result->first_bad = SIZE_MAX;
+    for (size_t i = 0; i < slots->config.slots; i++) {
+        loss += slots->loss[i];
+        result->correct += slots->correct[i];
+        if (result->first_bad == SIZE_MAX) {
+            result->first_bad = slots->first_bad[i];
+        }
+    }
+    result->loss = loss / (double)batch->count;
+    if (result->first_bad != SIZE_MAX) {
+        return vit_fail(
+            VIT_ERROR_NUMERIC,
+            "the loss is %s, first at picture %zu of the batch (expected a finite number)",
+            isnan(result->loss) ? "not a number" : "infinite", result->first_bad);
+    }
+    return VIT_OK;
+}
+
+vit_status vit_slots_step(vit_slots *slots, const float *params, const vit_batch *batch,
+                          vit_loader *loader, vit_batch *next, float *grads,
+                          vit_step_result *result) {
+    *result = (vit_step_result){.first_bad = SIZE_MAX};
+    if (batch->count < 1 || batch->count > slots->config.batch_size) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "step: batch of %zu pictures (expected 1 to %zu)",
+                        batch->count, slots->config.batch_size);
+    }
+    begin_step(slots);
+    double start = omp_get_wtime(), filled = start;
+#pragma omp parallel num_threads(slots->config.threads)
+    {
+        /* A region of one thread does not count as one for OpenBLAS, which would start its own. */
+        omp_set_num_threads(1);
+        work_through(slots, params, batch, loader, next);
+#pragma omp barrier
+#pragma omp master
+        filled = omp_get_wtime();
+        last_sum(slots, grads);
+    }
+    double wait = filled - slots->last_done;
+    result->wait_seconds = wait > 0 ? wait : 0;
+    result->compute_seconds = omp_get_wtime() - start - result->wait_seconds;
+    return collect(slots, batch, result);
+}
