@@ -1,13 +1,9 @@
 #include "train/recipe.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #define FIELD(member) offsetof(vit_recipe, member)
-
-/* Beyond any use, yet far inside double: "no bound" where the lower end is one. */
-#define ANY 1e30
 
 const vit_option vit_recipe_options[] = {
     {.name = "recipe",
@@ -50,21 +46,21 @@ const vit_option vit_recipe_options[] = {
      .type = VIT_OPT_DOUBLE,
      .offset = FIELD(lr),
      .min = 0,
-     .max = ANY,
+     .max = INFINITY,
      .value = "1e-3",
      .help = "highest learning rate"},
     {.name = "warmup-lr",
      .type = VIT_OPT_DOUBLE,
      .offset = FIELD(warmup_lr),
      .min = 0,
-     .max = ANY,
+     .max = INFINITY,
      .value = "1e-6",
      .help = "learning rate of the first step"},
     {.name = "min-lr",
      .type = VIT_OPT_DOUBLE,
      .offset = FIELD(min_lr),
      .min = 0,
-     .max = ANY,
+     .max = INFINITY,
      .value = "1e-5",
      .help = "learning rate at the end"},
     {.name = "warmup-epochs",
@@ -93,14 +89,14 @@ const vit_option vit_recipe_options[] = {
      .type = VIT_OPT_DOUBLE,
      .offset = FIELD(weight_decay),
      .min = 0,
-     .max = ANY,
+     .max = INFINITY,
      .value = "0.05",
      .help = "decoupled weight decay of the matrices"},
     {.name = "clip-grad",
      .type = VIT_OPT_DOUBLE,
      .offset = FIELD(clip_grad),
      .min = 0,
-     .max = ANY,
+     .max = INFINITY,
      .value = "1",
      .help = "largest norm of the gradient (0: any)"},
     {.name = "smoothing",
