@@ -10,11 +10,13 @@ vit_status vit_decode_jpeg(const void *bytes, size_t size, const char *what,
 /* decode_png.c */
 vit_status vit_decode_png(const void *bytes, size_t size, const char *what,
                           const vit_decode_options *options, vit_image *image);
-/* exif.c: the orientation 1..8 from an APP1 payload ("Exif\0\0..."); 1 when absent or damaged. */
+/* exif.c: the orientation 1..8 from an EXIF block, with or without the "Exif\0\0" that a JPEG's
+ * APP1 puts in front; 1 when absent or damaged. */
 int vit_exif_orientation(const uint8_t *payload, size_t size);
-/* exif.c: turns and mirrors the picture so that it stands upright; scratch is reused. */
+/* exif.c: turns and mirrors the picture so that it stands upright. 2 to 4 work in place, 5 to 8 by
+ * way of a second block of pixels. Any other orientation leaves the picture alone. */
 vit_status vit_image_orient(vit_image *image, int orientation, const char *what);
-/* Fails with VIT_ERROR_LIMIT when width * height is over the limit. */
+/* image.c: fails with VIT_ERROR_LIMIT when width * height is over the limit. */
 vit_status vit_check_pixels(uint64_t width, uint64_t height, const vit_decode_options *options,
                             const char *what);
 

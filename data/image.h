@@ -34,8 +34,8 @@ typedef enum vit_image_format {
     VIT_IMAGE_PNG = 2
 } vit_image_format;
 vit_image_format vit_image_sniff(const void *bytes, size_t size);
-/* By the first bytes; other known formats (GIF, WebP, BMP, TIFF, HEIC, AVIF) are named in the
- * error. */
+/* By the first bytes. vit_image_decode's error names other known formats (GIF, WebP, BMP, TIFF,
+ * HEIC, AVIF, ...). */
 
 /* Decodes a whole JPEG or PNG to RGB: EXIF orientation applied, alpha over background, 16 bit by
  * the high byte. A file cut short is an error. what names the file in messages. */

@@ -7,9 +7,23 @@
 #include "data/image.h"
 #include "vit/config.h"
 
+/* A rectangle of a picture that stands for a picture of its own: what lies outside is not seen. */
+typedef struct vit_view {
+    const uint8_t *pixels; /* the top left one */
+    size_t width, height;
+    size_t stride; /* bytes from one row to the next */
+} vit_view;
+/* The whole picture; the rectangle, which must lie inside it. */
+vit_view vit_view_all(const vit_image *image);
+vit_view vit_view_of(const vit_image *image, size_t x, size_t y, size_t width, size_t height);
+
 typedef struct vit_box {
     double x0, y0, x1, y1; /* in source pixels; may be fractional; inside the picture */
 } vit_box;
+
+typedef struct vit_window {
+    size_t x, y, width, height;
+} vit_window;
 
 /* Reusable coefficient and intermediate buffers. Zero-initialise; release with
  * vit_resize_scratch_free. */
@@ -18,8 +32,16 @@ typedef struct vit_resize_scratch {
 } vit_resize_scratch;
 void vit_resize_scratch_free(vit_resize_scratch *scratch);
 
-/* The part of source inside box (NULL: all of it), resized to width x height, into out. */
+/* The part of source inside box (NULL: all of it), resized to width x height, into out, which is
+ * another picture. As with Pillow's resize(box=), the filter also weighs pixels just outside the
+ * box; to crop first and then resize, use a view. */
 vit_status vit_resize(const vit_image *source, const vit_box *box, size_t width, size_t height,
                       vit_interpolation interpolation, vit_resize_scratch *scratch, vit_image *out);
+
+/* The same from a view, and of the width x height result only the pixels in window (NULL: all),
+ * which become the whole of out: a centre crop costs no more than what it keeps. */
+vit_status vit_resize_view(const vit_view *source, const vit_box *box, size_t width, size_t height,
+                           const vit_window *window, vit_interpolation interpolation,
+                           vit_resize_scratch *scratch, vit_image *out);
 
 #endif
