@@ -20,10 +20,10 @@ typedef struct vit_dataset {
     size_t count;
 } vit_dataset;
 
-/* Opens DATA/split. split "val" also finds DATA/validation. Class names are the sorted folder
- * names; hidden files, Thumbs.db and files without a picture's ending (.jpg .jpeg .png, any case,
- * or none of them) are left out; symlinks are followed, loops are not. Errors: missing folder, no
- * class, an empty class, no picture.
+/* Opens DATA/split. split "val" also finds DATA/validation. Classes are the folders directly in it,
+ * sorted by name; pictures are the files at any depth below that end in .jpg, .jpeg or .png (any
+ * case). Hidden files and folders and everything else is left out; symlinks are followed, loops are
+ * not. Errors: missing folder, no class, a class without a picture.
  *
  * known_classes (NULL for training): the model's classes; labels are mapped by name, a folder that
  * is not among them is an error naming it; one of them without a folder is left without samples and
@@ -35,8 +35,9 @@ void vit_dataset_free(vit_dataset *dataset);
 /* True when DATA/split (or its other name) is a folder. */
 int vit_dataset_has_split(const char *data, const char *split);
 
-/* Pictures under path (a file, or a folder read recursively), in bytewise order, appended to *paths
- * (grown with realloc). */
+/* Pictures under path, in bytewise order, appended to *paths (grown with realloc; the caller frees
+ * each and the array, also after a failure). A file is taken whatever its name, a folder is read
+ * recursively as above; a folder without pictures adds none. */
 vit_status vit_collect_images(const char *path, char ***paths, size_t *count);
 
 /* A permutation of 0..count-1 keyed by (seed, epoch). */

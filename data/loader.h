@@ -33,7 +33,8 @@ typedef struct vit_loader_config {
 
 typedef struct vit_loader vit_loader;
 /* threads: the most threads that will ever fetch at once (each has its own scratch, by
- * omp_get_thread_num()). */
+ * omp_get_thread_num()). Errors: no picture, a batch size of 0, drop_last with fewer pictures than
+ * a batch. */
 vit_status vit_loader_create(const vit_loader_config *config, int threads, vit_loader **out);
 void vit_loader_free(vit_loader *loader);
 
@@ -45,7 +46,8 @@ void vit_batch_free(vit_batch *batch);
 /* Orders an epoch; not thread-safe. */
 void vit_loader_start_epoch(vit_loader *loader, uint32_t epoch);
 /* Sets up batch `number` of the epoch: count, indices, labels, no pixels yet; asks the kernel to
- * read ahead. */
+ * read ahead the files of the batch after it (and its own, when it is the first). Not thread-safe.
+ */
 void vit_loader_prepare(vit_loader *loader, size_t number, vit_batch *batch);
 /* Decodes and transforms picture j of the batch in place. Thread-safe for different j. A failure is
  * noted in batch->error. */

@@ -15,6 +15,8 @@ typedef struct vit_augment {
 } vit_augment;
 extern const vit_option vit_augment_options[];
 extern const size_t vit_augment_option_count;
+/* Checks what single options cannot: lower bounds not above upper ones. */
+vit_status vit_augment_check(const vit_augment *augment);
 
 /* Keys of one sample's draws. */
 typedef struct vit_sample_key {
@@ -32,13 +34,20 @@ typedef struct vit_transform_scratch {
 void vit_transform_scratch_free(vit_transform_scratch *scratch);
 
 /* torchvision's Resize(short side = floor(img_size / crop_pct)) and CenterCrop(img_size), ToTensor,
- * Normalize. height, width: the model's img_size. A picture smaller than the crop is padded as
- * torchvision does (black before normalising). */
+ * Normalize. height, width: the model's img_size. When they differ, the picture is scaled, keeping
+ * its shape, so that it just covers floor(img_size / crop_pct) (timm's ResizeKeepRatio, with the
+ * interpolation of preprocess). A picture smaller than the crop (crop_pct > 1) is padded as
+ * torchvision does (black before normalising). image is not scratch->resized. */
 vit_status vit_transform_eval(const vit_preprocess *preprocess, size_t height, size_t width,
                               const vit_image *image, vit_transform_scratch *scratch,
                               float *out /* (3,height,width) */);
 
-/* RandomResizedCrop (torchvision's ten tries, then the centre), flips, ToTensor, Normalize. */
+/* The crop of torchvision's RandomResizedCrop: ten tries, then the largest centre crop within the
+ * aspect ratios. */
+vit_window vit_random_crop(const vit_augment *augment, size_t height, size_t width,
+                           const vit_sample_key *key);
+
+/* RandomResizedCrop, flips, ToTensor, Normalize. image is not scratch->resized. */
 vit_status vit_transform_train(const vit_preprocess *preprocess, const vit_augment *augment,
                                size_t height, size_t width, const vit_image *image,
                                const vit_sample_key *key, vit_transform_scratch *scratch,

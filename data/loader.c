@@ -1,0 +1,222 @@
+#include "data/loader.h"
+
+#include "vit/arena.h"
+
+#include <fcntl.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct vit_loader {
+    vit_loader_config config;
+    vit_augment augment; /* a copy of *config.augment; config.augment points here, or is NULL */
+    size_t batches;
+    size_t picture_floats; /* 3 * height * width */
+    uint32_t epoch;
+    uint32_t *order; /* (dataset->count) */
+    int threads;
+    vit_transform_scratch *scratch; /* (threads) */
+};
+
+static vit_status check_config(const vit_loader_config *c, int threads) {
+    const vit_dataset *d = c->dataset;
+    if (d->count == 0) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "%s: no pictures", d->root);
+    }
+    if (c->batch_size == 0 || c->batch_size > UINT32_MAX || threads < 1 || c->height == 0 ||
+        c->width == 0) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "loader: batches of %zu pictures of %zu x %zu pixels on %d threads "
+                        "(expected 1 or more of each)",
+                        c->batch_size, c->width, c->height, threads);
+    }
+    if (c->drop_last && d->count < c->batch_size) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "%s: %zu pictures do not fill one batch of %zu (expected a smaller batch "
+                        "size)",
+                        d->root, d->count, c->batch_size);
+    }
+    return c->augment ? vit_augment_check(c->augment) : VIT_OK;
+}
+
+static void identity_order(vit_loader *loader) {
+    for (size_t i = 0; i < loader->config.dataset->count; i++) {
+        loader->order[i] = (uint32_t)i;
+    }
+}
+
+vit_status vit_loader_create(const vit_loader_config *config, int threads, vit_loader **out) {
+    void *block = NULL;
+    vit_loader *loader = NULL;
+    vit_status status;
+    *out = NULL;
+    VIT_TRY(check_config(config, threads));
+    VIT_TRY(vit_alloc(&block, 1, sizeof *loader, "loader"));
+    loader = block;
+    loader->config = *config;
+    if (config->augment) {
+        loader->augment = *config->augment;
+        loader->config.augment = &loader->augment;
+    }
+    size_t count = config->dataset->count;
+    loader->batches = count / config->batch_size;
+    if (!config->drop_last && count % config->batch_size) {
+        loader->batches++;
+    }
+    if (__builtin_mul_overflow(config->height, config->width, &loader->picture_floats) ||
+        __builtin_mul_overflow(loader->picture_floats, (size_t)3, &loader->picture_floats)) {
+        VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "loader: pictures of %zu x %zu pixels do not fit",
+                         config->width, config->height));
+    }
+    loader->threads = threads;
+    VIT_TRY(vit_alloc(&block, count, sizeof *loader->order, "order of the pictures"));
+    loader->order = block;
+    VIT_TRY(vit_alloc(&block, (size_t)threads, sizeof *loader->scratch, "loader scratch"));
+    loader->scratch = block;
+    vit_loader_start_epoch(loader, 0);
+    *out = loader;
+    loader = NULL;
+cleanup:
+    vit_loader_free(loader);
+    return status;
+}
+
+void vit_loader_free(vit_loader *loader) {
+    if (!loader) {
+        return;
+    }
+    for (int i = 0; loader->scratch && i < loader->threads; i++) {
+        vit_transform_scratch_free(&loader->scratch[i]);
+    }
+    vit_free(loader->scratch);
+    vit_free(loader->order);
+    vit_free(loader);
+}
+
+size_t vit_loader_batches(const vit_loader *loader) {
+    return loader->batches;
+}
+
+vit_status vit_batch_create(const vit_loader *loader, vit_batch **out) {
+    size_t capacity = loader->config.batch_size, floats;
+    void *block = NULL;
+    vit_batch *batch = NULL;
+    vit_status status;
+    *out = NULL;
+    if (__builtin_mul_overflow(capacity, loader->picture_floats, &floats)) {
+        VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "a batch of %zu pictures of %zu x %zu does not fit",
+                         capacity, loader->config.width, loader->config.height));
+    }
+    VIT_TRY(vit_alloc(&block, 1, sizeof *batch, "batch"));
+    batch = block;
+    batch->capacity = capacity;
+    VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->indices, "batch indices"));
+    batch->indices = block;
+    VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->labels, "batch labels"));
+    batch->labels = block;
+    VIT_TRY(vit_alloc(&block, floats, sizeof *batch->images, "batch pictures"));
+    batch->images = block;
+    *out = batch;
+    batch = NULL;
+cleanup:
+    vit_batch_free(batch);
+    return status;
+}
+
+void vit_batch_free(vit_batch *batch) {
+    if (!batch) {
+        return;
+    }
+    vit_free(batch->indices);
+    vit_free(batch->labels);
+    vit_free(batch->images);
+    vit_free(batch);
+}
+
+void vit_loader_start_epoch(vit_loader *loader, uint32_t epoch) {
+    loader->epoch = epoch;
+    if (loader->config.shuffle) {
+        vit_shuffle(loader->config.seed, epoch, loader->order, loader->config.dataset->count);
+    } else {
+        identity_order(loader);
+    }
+}
+
+/* The positions in the order that make up batch `number`: the first and how many. */
+static size_t batch_range(const vit_loader *loader, size_t number, size_t *first) {
+    if (number >= loader->batches) {
+        *first = 0;
+        return 0;
+    }
+    size_t size = loader->config.batch_size;
+    *first = number * size;
+    size_t left = loader->config.dataset->count - *first;
+    return left < size ? left : size;
+}
+
+/* Tells the kernel which files come next, so that the disk works while the processor does. Only a
+ * hint: whatever fails here is reported when the picture is read. */
+static void read_ahead(const vit_loader *loader, size_t number) {
+    size_t first, count = batch_range(loader, number, &first);
+    for (size_t j = 0; j < count; j++) {
+        const vit_sample *sample = &loader->config.dataset->samples[loader->order[first + j]];
+        int fd = open(sample->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (fd >= 0) {
+            (void)posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
+            close(fd);
+        }
+    }
+}
+
+void vit_loader_prepare(vit_loader *loader, size_t number, vit_batch *batch) {
+    size_t first;
+    batch->count = batch_range(loader, number, &first);
+    batch->number = number;
+    batch->epoch = loader->epoch;
+    batch->error = (vit_first_error){0};
+    for (size_t j = 0; j < batch->count; j++) {
+        batch->indices[j] = loader->order[first + j];
+        batch->labels[j] = loader->config.dataset->samples[batch->indices[j]].label;
+    }
+    if (number == 0) {
+        read_ahead(loader, 0);
+    }
+    read_ahead(loader, number + 1);
+}
+
+static vit_status load(const vit_loader *loader, const vit_batch *batch, size_t j,
+                       vit_transform_scratch *scratch) {
+    const vit_loader_config *c = &loader->config;
+    const vit_sample *sample = &c->dataset->samples[batch->indices[j]];
+    float *out = batch->images + j * loader->picture_floats;
+    vit_status status;
+    VIT_TRY(vit_image_load(sample->path, &c->decode, &scratch->file, &scratch->decoded));
+    if (c->augment) {
+        vit_sample_key key = {c->seed, batch->epoch, batch->indices[j]};
+        status = vit_transform_train(&c->preprocess, c->augment, c->height, c->width,
+                                     &scratch->decoded, &key, scratch, out);
+    } else {
+        status = vit_transform_eval(&c->preprocess, c->height, c->width, &scratch->decoded, scratch,
+                                    out);
+    }
+    if (status != VIT_OK) {
+        vit_fail_context(status, "%s", sample->path);
+    }
+cleanup:
+    return status;
+}
+
+void vit_loader_fetch(vit_loader *loader, vit_batch *batch, size_t j) {
+    int thread = omp_get_thread_num();
+    vit_status status;
+    if (thread < loader->threads) {
+        status = load(loader, batch, j, &loader->scratch[thread]);
+    } else {
+        status = vit_fail(VIT_ERROR_ARGUMENT, "loader: thread %d fetches (made for %d threads)",
+                          thread, loader->threads);
+    }
+    if (status != VIT_OK) {
+        vit_first_error_note(&batch->error, (long)j, status);
+    }
+}
