@@ -100,8 +100,7 @@ vit_image_format vit_image_sniff(const void *bytes, size_t size) {
 
 static bool looks_like_text(const unsigned char *bytes, size_t size) {
     for (size_t i = 0; i < size && i < 64; i++) {
-        if (bytes[i] == 0x7f || (bytes[i] < 0x20 && !strchr("\t\n\r\f", bytes[i])) ||
-            bytes[i] == 0) {
+        if (bytes[i] == 0x7f || (bytes[i] < 0x20 && !memchr("\t\n\r\f", bytes[i], 4))) {
             return false;
         }
     }
@@ -118,6 +117,11 @@ static vit_status fail_unknown(const unsigned char *bytes, size_t size, const ch
         return vit_fail(VIT_ERROR_UNSUPPORTED,
                         "%s: is %s, which zvit does not read; convert it to PNG or JPEG", what,
                         s->name);
+    }
+    for (int i = 0; i < 2; i++) { /* the two that we read */
+        if (size < signatures[i].size && memcmp(bytes, signatures[i].bytes, size) == 0) {
+            return vit_fail(VIT_ERROR_FORMAT, "%s: the file is cut short: %zu bytes", what, size);
+        }
     }
     if (looks_like_text(bytes, size)) {
         return vit_fail(VIT_ERROR_FORMAT, "%s: is text (expected a JPEG or PNG picture)", what);
