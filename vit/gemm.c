@@ -25,12 +25,17 @@ static void blas_setup(void) {
     }
 }
 
+/* The OpenMP build of OpenBLAS takes as many threads as its caller may have, unless it finds itself
+ * in an active parallel region; a region of one thread is none. So it is told every time. */
 static void gemm_one_thread(bool transpose_a, bool transpose_b, size_t M, size_t N, size_t K,
                             float alpha, const float *A, size_t lda, const float *B, size_t ldb,
                             float beta, float *C, size_t ldc) {
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
     cblas_sgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans,
                 transpose_b ? CblasTrans : CblasNoTrans, BLAS_INT(M), BLAS_INT(N), BLAS_INT(K),
                 alpha, A, BLAS_INT(lda), B, BLAS_INT(ldb), beta, C, BLAS_INT(ldc));
+    omp_set_num_threads(threads);
 }
 
 void vit_gemm(bool transpose_a, bool transpose_b, size_t M, size_t N, size_t K, float alpha,
@@ -42,15 +47,8 @@ void vit_gemm(bool transpose_a, bool transpose_b, size_t M, size_t N, size_t K, 
         gemm_one_thread(transpose_a, transpose_b, M, N, K, alpha, A, lda, B, ldb, beta, C, ldc);
         return;
     }
-    /* The OpenMP build of OpenBLAS takes its thread count from the calling thread's setting; inside
-     * the region below it sees an active region and stays single-threaded, and with one thread it
-     * has one. */
     size_t blocks = (M + ROW_BLOCK - 1) / ROW_BLOCK;
-    int threads = omp_get_max_threads();
-    if (blocks <= 1 || threads == 1) {
-        omp_set_num_threads(1);
-    }
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (blocks > 1)
     for (size_t block = 0; block < blocks; block++) {
         size_t row = block * ROW_BLOCK;
         size_t rows = M - row < ROW_BLOCK ? M - row : ROW_BLOCK;
@@ -58,7 +56,6 @@ void vit_gemm(bool transpose_a, bool transpose_b, size_t M, size_t N, size_t K, 
                         transpose_a ? A + row : A + row * lda, lda, B, ldb, beta, C + row * ldc,
                         ldc);
     }
-    omp_set_num_threads(threads);
 }
 
 const char *vit_blas_name(void) {

@@ -1,6 +1,7 @@
 #include "support.h"
 
 #include <math.h>
+#include <string.h>
 
 double relative_error(size_t n, const float *a, const double *b) {
     double difference = 0;
@@ -39,4 +40,13 @@ void check_close(const char *what, size_t n, const float *actual, const double *
     size_t i = worst_entry(n, actual, expected);
     ck_abort_msg("%s: relative error %.3g is above %.3g; worst of %zu at %zu: %.9g, expected %.9g",
                  what, error, bound, n, i, n ? (double)actual[i] : 0.0, n ? expected[i] : 0.0);
+}
+
+void check_same_bits(const char *what, size_t n, const float *a, const float *b) {
+    for (size_t i = 0; i < n; i++) {
+        if (memcmp(&a[i], &b[i], sizeof *a) != 0) {
+            ck_abort_msg("%s: entry %zu of %zu: %.9g and %.9g", what, i, n, (double)a[i],
+                         (double)b[i]);
+        }
+    }
 }

@@ -31,7 +31,7 @@ static const vit_tensor *find(const vit_safetensors *file, const char *name, siz
 
 float *golden_f32(const vit_safetensors *file, const char *name, size_t *count) {
     const vit_tensor *tensor = find(file, name, count);
-    float *out = calloc(tensor->count + 1, sizeof *out);
+    float *out = calloc(tensor->count ? tensor->count : 1, sizeof *out);
     ck_assert_msg(out != NULL, "out of memory: tensor %s", name);
     vit_tensor_to_f32(tensor, out);
     return out;
@@ -39,7 +39,7 @@ float *golden_f32(const vit_safetensors *file, const char *name, size_t *count) 
 
 double *golden_f64(const vit_safetensors *file, const char *name, size_t *count) {
     const vit_tensor *tensor = find(file, name, count);
-    double *out = calloc(tensor->count + 1, sizeof *out);
+    double *out = calloc(tensor->count ? tensor->count : 1, sizeof *out);
     ck_assert_msg(out != NULL, "out of memory: tensor %s", name);
     vit_tensor_to_f64(tensor, out);
     return out;

@@ -29,6 +29,10 @@ double *golden_f64(const vit_safetensors *file, const char *name, size_t *count)
 void random_floats(unsigned long long seed, size_t n, double scale, float *out); /* normal */
 float *random_new(unsigned long long seed, size_t n, double scale);              /* malloc'ed */
 double *to_double(const float *x, size_t n);                                     /* malloc'ed */
+/* n floats of one value, malloc'ed; NAN for memory that is to be overwritten. */
+float *filled_new(size_t n, float value);
+/* a -= b: what a backward added to a gradient that held b before. */
+void take_out(size_t n, float *a, const float *b);
 
 /* ---- comparison ---- */
 /* ||a - b|| / ||b||; ||a|| when b is zero. NaN anywhere gives NaN (which fails any bound). */
@@ -36,6 +40,8 @@ double relative_error(size_t n, const float *a, const double *b);
 /* Fails the test, naming what, when the relative error is above the bound. */
 void check_close(const char *what, size_t n, const float *actual, const double *expected,
                  double bound);
+/* Fails the test unless a and b have the same bits. */
+void check_same_bits(const char *what, size_t n, const float *a, const float *b);
 
 /* ---- gradient check ----
  * loss(context, x) is a double-precision reference: sum of output * cotangent. The central
