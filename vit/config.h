@@ -36,6 +36,7 @@ typedef struct vit_preprocess {
 } vit_preprocess;
 
 /* One row a field: name with '-' on the command line, with '_' in JSON; range, default and help. */
+#define VIT_CONFIG_MAX_FIELDS 64 /* of either table */
 extern const vit_option vit_config_options[];
 extern const size_t vit_config_option_count;
 extern const vit_option vit_preprocess_options[];
@@ -52,7 +53,18 @@ const char *vit_config_preset_name(size_t index);
  * what was expected. */
 vit_status vit_config_check(const vit_config *config);
 
-/* Derived sizes. */
+/* The config object of a model file, in the form of timm's config.json: architecture, num_classes
+ * and global_pool on top, the other fields in model_args, the preprocessing with input_size and
+ * label_names (num_classes of them) in pretrained_cfg. base (may be NULL) is an object whose other
+ * keys are kept. The caller frees the result; memory that ran out shows in vit_json_print. */
+vit_json *vit_config_to_json(const vit_config *config, const vit_preprocess *preprocess,
+                             const char *const *label_names, const vit_json *base);
+/* Reads it back and checks it as vit_config_check does; what names the source in messages. Every
+ * field must be there. *label_names is the array with num_classes strings, in object. */
+vit_status vit_config_from_json(const vit_json *object, const char *what, vit_config *config,
+                                vit_preprocess *preprocess, const vit_json **label_names);
+
+/* Derived sizes of a config that passed the check. */
 size_t vit_config_grid_h(const vit_config *config);
 size_t vit_config_grid_w(const vit_config *config);
 size_t vit_config_prefix(const vit_config *config); /* 1 with a class token, else 0 */

@@ -29,6 +29,11 @@ static void *field_of(const vit_option *option, const void *target) {
     return (char *)(uintptr_t)target + option->offset;
 }
 
+static double number_at(const vit_option *option, const void *field, int index) {
+    return option->type == VIT_OPT_INT ? ((const int *)field)[index]
+                                       : ((const double *)field)[index];
+}
+
 /* ---- what is expected ---- */
 
 static void append(char *buffer, size_t size, const char *text) {
@@ -339,6 +344,51 @@ void vit_option_format(const vit_option *option, const void *target, char *buffe
     }
 }
 
+static bool is_valid(const vit_option *option, const void *field) {
+    switch (option->type) {
+    case VIT_OPT_BOOL:
+        return true;
+    case VIT_OPT_INT:
+    case VIT_OPT_DOUBLE:
+        for (int i = 0; i < list_count(option); i++) {
+            double value = number_at(option, field, i);
+            if (!isfinite(value) || !in_bounds(option, value)) {
+                return false;
+            }
+        }
+        return true;
+    case VIT_OPT_U64:
+        return in_bounds(option, (double)*(const uint64_t *)field);
+    case VIT_OPT_STRING:
+        return memchr(field, 0, (size_t)list_count(option)) != NULL;
+    case VIT_OPT_ENUM:
+        for (int i = 0; option->choices[i]; i++) {
+            if (i == *(const int *)field) {
+                return true;
+            }
+        }
+        return false;
+    }
+    return false;
+}
+
+vit_status vit_option_check(const vit_option *option, const void *target, const char *what) {
+    const void *field = field_of(option, target);
+    if (is_valid(option, field)) {
+        return VIT_OK;
+    }
+    char text[512];
+    if (option->type == VIT_OPT_ENUM) { /* a number that has no name */
+        snprintf(text, sizeof text, "%d", *(const int *)field);
+    } else if (option->type == VIT_OPT_STRING) {
+        int shown = list_count(option) < MAX_SHOWN ? list_count(option) : MAX_SHOWN;
+        snprintf(text, sizeof text, "%.*s...", shown, (const char *)field);
+    } else {
+        vit_option_format(option, target, text, sizeof text);
+    }
+    return refuse(option, what, text, "");
+}
+
 /* ---- JSON ---- */
 
 void vit_option_key(const vit_option *option, char buffer[VIT_OPTION_KEY_MAX]) {
@@ -346,11 +396,6 @@ void vit_option_key(const vit_option *option, char buffer[VIT_OPTION_KEY_MAX]) {
     for (char *c = buffer; *c; c++) {
         *c = *c == '-' ? '_' : *c;
     }
-}
-
-static double number_at(const vit_option *option, const void *field, int index) {
-    return option->type == VIT_OPT_INT ? ((const int *)field)[index]
-                                       : ((const double *)field)[index];
 }
 
 static void option_to_json(const vit_option *option, const void *target, vit_json *object) {

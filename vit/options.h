@@ -60,6 +60,9 @@ vit_status vit_options_defaults(const vit_option_group *group);
 vit_status vit_option_set(const vit_option_group *group, size_t index, const char *text,
                           const char *what, vit_source source);
 
+/* Checks the value that a field holds, with the same messages. */
+vit_status vit_option_check(const vit_option *option, const void *target, const char *what);
+
 /* Writes a field's value as text that vit_option_set reads back. */
 void vit_option_format(const vit_option *option, const void *target, char *buffer, size_t size);
 
