@@ -177,8 +177,6 @@ static void run_batch(vit_evaluator *e, const float *params, const vit_batch *ba
     e->next_chunk = e->next_fetch = 0;
 #pragma omp parallel num_threads(e->threads)
     {
-        /* A region of one thread does not count as one for OpenBLAS, which would start its own. */
-        omp_set_num_threads(1);
         worker *w = &e->workers[omp_get_thread_num()];
         for (;;) {
             size_t chunk = chunks, fetch = next->count;

@@ -162,8 +162,6 @@ vit_status vit_predict_files(vit_predictor *predictor, const char *const *paths,
     threads = (int)predictor->worker_count;
 #pragma omp parallel num_threads(threads)
     {
-        /* A region of one thread does not count as one for OpenBLAS, which would start its own. */
-        omp_set_num_threads(1);
         worker *w = &predictor->workers[omp_get_thread_num()];
 #pragma omp for schedule(dynamic, 1)
         for (size_t i = 0; i < count; i++) {

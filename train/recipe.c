@@ -139,26 +139,19 @@ size_t vit_train_setting_count(void) {
            vit_recipe_option_count;
 }
 
-/* Every value through the door that flags and files come by: text, type, range. */
 static vit_status check_ranges(const vit_train_settings *settings) {
     vit_train_settings copy = *settings;
     vit_option_group groups[VIT_SETTING_GROUPS];
     size_t count = vit_train_setting_groups(&copy, NULL, groups);
     for (size_t g = 0; g < count; g++) {
         for (size_t i = 0; i < groups[g].count; i++) {
-            char text[256];
-            const vit_option *option = &groups[g].options[i];
-            if (option->type == VIT_OPT_STRING) {
-                continue; /* has no range, and no text that must be read back */
-            }
-            vit_option_format(option, groups[g].target, text, sizeof text);
-            vit_status status = vit_option_set(&groups[g], i, text, "--", VIT_FROM_DEFAULT);
+            vit_status status = vit_option_check(&groups[g].options[i], groups[g].target, "--");
             if (status != VIT_OK) {
                 return status;
             }
         }
     }
-    return VIT_OK;
+    return vit_augment_check(&settings->augment);
 }
 
 vit_status vit_train_settings_check(const vit_train_settings *settings) {

@@ -96,6 +96,7 @@ static vit_status write_args(vit_run_folder *run, const char *data,
     size_t count = vit_train_setting_groups(&copy, from, groups);
     vit_json_add_string(root, "zvit", vit_version());
     vit_json_add_string(root, "data", data);
+    vit_json_add_string(root, "model", settings->model.architecture);
     for (size_t g = 0; g < count; g++) {
         VIT_TRY(vit_options_to_json(&groups[g], root));
     }

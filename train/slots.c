@@ -420,8 +420,6 @@ vit_status vit_slots_step(vit_slots *slots, const float *params, const vit_batch
     double start = omp_get_wtime(), filled = start;
 #pragma omp parallel num_threads(slots->config.threads)
     {
-        /* A region of one thread does not count as one for OpenBLAS, which would start its own. */
-        omp_set_num_threads(1);
         work_through(slots, params, batch, loader, next);
 #pragma omp barrier
 #pragma omp master
