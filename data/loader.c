@@ -10,7 +10,8 @@
 
 struct vit_loader {
     vit_loader_config config;
-    vit_augment augment; /* a copy of *config.augment; config.augment points here, or is NULL */
+    vit_augment augment;     /* a copy of *config.augment; config.augment points here, or is NULL */
+    vit_auto_augment policy; /* what augment.aa says */
     size_t batches;
     size_t picture_floats; /* 3 * height * width */
     uint32_t epoch;
@@ -37,7 +38,7 @@ static vit_status check_config(const vit_loader_config *c, int threads) {
                         "size)",
                         d->root, d->count, c->batch_size);
     }
-    return c->augment ? vit_augment_check(c->augment) : VIT_OK;
+    return VIT_OK;
 }
 
 static void identity_order(vit_loader *loader) {
@@ -58,6 +59,7 @@ vit_status vit_loader_create(const vit_loader_config *config, int threads, vit_l
     if (config->augment) {
         loader->augment = *config->augment;
         loader->config.augment = &loader->augment;
+        VIT_TRY(vit_augment_check(&loader->augment, &loader->policy));
     }
     size_t count = config->dataset->count;
     loader->batches = count / config->batch_size;
@@ -194,8 +196,8 @@ static vit_status load(const vit_loader *loader, const vit_batch *batch, size_t 
     VIT_TRY(vit_image_load(sample->path, &c->decode, &scratch->file, &scratch->decoded));
     if (c->augment) {
         vit_sample_key key = {c->seed, batch->epoch, batch->indices[j]};
-        status = vit_transform_train(&c->preprocess, c->augment, c->height, c->width,
-                                     &scratch->decoded, &key, scratch, out);
+        status = vit_transform_train(&c->preprocess, c->augment, &loader->policy, c->height,
+                                     c->width, &scratch->decoded, &key, scratch, out);
     } else {
         status = vit_transform_eval(&c->preprocess, c->height, c->width, &scratch->decoded, scratch,
                                     out);

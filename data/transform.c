@@ -7,67 +7,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define FIELD(name) offsetof(vit_augment, name)
-const vit_option vit_augment_options[] = {
-    {.name = "no-aug",
-     .type = VIT_OPT_BOOL,
-     .offset = FIELD(no_aug),
-     .help = "train on the evaluation transform, without augmentation"},
-    {.name = "scale",
-     .type = VIT_OPT_DOUBLE,
-     .offset = FIELD(scale),
-     .count = 2,
-     .min = 1e-6,
-     .max = 1,
-     .value = "0.08 1",
-     .metavar = "MIN MAX",
-     .help = "random crop: share of the picture's area"},
-    {.name = "ratio",
-     .type = VIT_OPT_DOUBLE,
-     .offset = FIELD(ratio),
-     .count = 2,
-     .min = 0.01,
-     .max = 100,
-     .value = "0.75 1.3333333333333333",
-     .metavar = "MIN MAX",
-     .help = "random crop: width over height"},
-    {.name = "hflip",
-     .type = VIT_OPT_DOUBLE,
-     .offset = FIELD(hflip),
-     .min = 0,
-     .max = 1,
-     .value = "0.5",
-     .metavar = "P",
-     .help = "probability of mirroring left and right"},
-    {.name = "vflip",
-     .type = VIT_OPT_DOUBLE,
-     .offset = FIELD(vflip),
-     .min = 0,
-     .max = 1,
-     .value = "0",
-     .metavar = "P",
-     .help = "probability of turning upside down"},
-};
-const size_t vit_augment_option_count = sizeof vit_augment_options / sizeof *vit_augment_options;
-
-static vit_status check_range(const char *name, const double range[2]) {
-    if (!(range[0] > 0 && range[0] <= range[1])) {
-        return vit_fail(VIT_ERROR_ARGUMENT,
-                        "--%s %g %g: expected two positive numbers, the smaller one first", name,
-                        range[0], range[1]);
-    }
-    return VIT_OK;
-}
-
-vit_status vit_augment_check(const vit_augment *augment) {
-    vit_status status = check_range("scale", augment->scale);
-    return status == VIT_OK ? check_range("ratio", augment->ratio) : status;
-}
-
 void vit_transform_scratch_free(vit_transform_scratch *scratch) {
     vit_bytes_free(&scratch->file);
     vit_image_free(&scratch->decoded);
     vit_image_free(&scratch->resized);
+    vit_image_free(&scratch->spare);
     vit_resize_scratch_free(&scratch->resize);
 }
 
@@ -202,10 +146,54 @@ vit_window vit_random_crop(const vit_augment *augment, size_t height, size_t wid
     return fallback_crop(augment, height, width);
 }
 
+static vit_interpolation draw_interpolation(const vit_augment *augment, const vit_sample_key *key) {
+    if (augment->train_interpolation <= VIT_BILINEAR) {
+        return (vit_interpolation)augment->train_interpolation;
+    }
+    vit_rng rng = vit_rng_make(key->seed, key->epoch, key->sample, VIT_RNG_FILTER);
+    return vit_rng_uniform(&rng) < 0.5 ? VIT_BILINEAR : VIT_BICUBIC;
+}
+
+/* torchvision's ColorJitter: the three in a random order, each by a factor of its own. */
+static void jitter_color(double jitter, const vit_sample_key *key, vit_image *image) {
+    static void (*const operations[3])(vit_image *, double) = {vit_op_brightness, vit_op_contrast,
+                                                               vit_op_color};
+    vit_rng rng = vit_rng_make(key->seed, key->epoch, key->sample, VIT_RNG_COLOR);
+    uint32_t order[3] = {0, 1, 2};
+    for (uint32_t i = 2; i > 0; i--) {
+        uint32_t j = vit_rng_below(&rng, i + 1), swap = order[i];
+        order[i] = order[j];
+        order[j] = swap;
+    }
+    for (int i = 0; i < 3; i++) {
+        double factor = vit_rng_range(&rng, fmax(0, 1 - jitter), 1 + jitter);
+        operations[order[i]](image, factor);
+    }
+}
+
+/* timm leaves colour jitter out beside a policy, but for three-augment, which is made to go with
+ * it. */
+static vit_status change_pixels(const vit_preprocess *preprocess, const vit_augment *augment,
+                                const vit_auto_augment *policy, const vit_sample_key *key,
+                                vit_transform_scratch *scratch) {
+    uint8_t fill[3];
+    for (int c = 0; c < 3; c++) {
+        fill[c] = (uint8_t)fmin(255, fmax(0, rint(255 * preprocess->mean[c])));
+    }
+    vit_rng rng = vit_rng_make(key->seed, key->epoch, key->sample, VIT_RNG_AUTO_AUG);
+    vit_status status =
+        vit_auto_augment_apply(policy, &rng, fill, &scratch->resized, &scratch->spare);
+    bool jitters = policy->policy == VIT_POLICY_NONE || policy->policy == VIT_POLICY_THREE;
+    if (status == VIT_OK && jitters && augment->color_jitter > 0) {
+        jitter_color(augment->color_jitter, key, &scratch->resized);
+    }
+    return status;
+}
+
 vit_status vit_transform_train(const vit_preprocess *preprocess, const vit_augment *augment,
-                               size_t height, size_t width, const vit_image *image,
-                               const vit_sample_key *key, vit_transform_scratch *scratch,
-                               float *out) {
+                               const vit_auto_augment *policy, size_t height, size_t width,
+                               const vit_image *image, const vit_sample_key *key,
+                               vit_transform_scratch *scratch, float *out) {
     if (augment->no_aug) {
         return vit_transform_eval(preprocess, height, width, image, scratch, out);
     }
@@ -215,10 +203,12 @@ vit_status vit_transform_train(const vit_preprocess *preprocess, const vit_augme
     bool hflip = vit_rng_uniform(&rng) < augment->hflip;
     bool vflip = vit_rng_uniform(&rng) < augment->vflip;
     vit_status status;
-    VIT_TRY(vit_resize_view(&view, NULL, width, height, NULL,
-                            (vit_interpolation)preprocess->interpolation, &scratch->resize,
-                            &scratch->resized));
+    VIT_TRY(vit_resize_view(&view, NULL, width, height, NULL, draw_interpolation(augment, key),
+                            &scratch->resize, &scratch->resized));
+    VIT_TRY(change_pixels(preprocess, augment, policy, key, scratch));
     normalize(preprocess, &scratch->resized, hflip, vflip, height, width, 0, 0, out);
+    rng = vit_rng_make(key->seed, key->epoch, key->sample, VIT_RNG_ERASE);
+    vit_random_erase(&augment->erase, &rng, 3, height, width, out);
 cleanup:
     return status;
 }

@@ -3,20 +3,31 @@
 #ifndef VIT_TRANSFORM_H
 #define VIT_TRANSFORM_H
 
+#include "data/auto_augment.h"
+#include "data/erase.h"
 #include "data/resize.h"
 
-/* Training augmentation; every field is a row of vit_augment_options with timm's flag name. (Stage
- * 2 adds to it.) */
+/* Training augmentation; every field is a row of vit_augment_options with timm's flag name and
+ * default. */
 typedef struct vit_augment {
-    bool no_aug;         /* the evaluation transform in training too */
-    double scale[2];     /* area share of the random crop */
-    double ratio[2];     /* aspect ratio (width/height) of the random crop */
-    double hflip, vflip; /* probabilities */
+    bool no_aug;             /* the evaluation transform in training too */
+    double scale[2];         /* area share of the random crop */
+    double ratio[2];         /* aspect ratio (width/height) of the random crop */
+    int train_interpolation; /* an index into vit_train_interpolation_names */
+    double hflip, vflip;     /* probabilities */
+    double color_jitter; /* brightness, contrast and saturation by 1 -+ this; not beside RandAugment
+                            or TrivialAugment */
+    char aa[64];         /* automatic augmentation, as vit_auto_augment_parse reads it */
+    vit_erase_options erase;
 } vit_augment;
 extern const vit_option vit_augment_options[];
 extern const size_t vit_augment_option_count;
-/* Checks what single options cannot: lower bounds not above upper ones. */
-vit_status vit_augment_check(const vit_augment *augment);
+/* A vit_interpolation, or drawn for each picture. */
+extern const char *const vit_train_interpolation_names[]; /* "bicubic", "bilinear", "random" */
+
+/* Checks what single options cannot: lower bounds not above upper ones, the policy's spelling,
+ * which is read into *policy (may be NULL). */
+vit_status vit_augment_check(const vit_augment *augment, vit_auto_augment *policy);
 
 /* Keys of one sample's draws. */
 typedef struct vit_sample_key {
@@ -28,7 +39,7 @@ typedef struct vit_sample_key {
 /* A thread's reusable buffers. Zero-initialise; release with vit_transform_scratch_free. */
 typedef struct vit_transform_scratch {
     vit_bytes file;
-    vit_image decoded, resized;
+    vit_image decoded, resized, spare;
     vit_resize_scratch resize;
 } vit_transform_scratch;
 void vit_transform_scratch_free(vit_transform_scratch *scratch);
@@ -47,10 +58,13 @@ vit_status vit_transform_eval(const vit_preprocess *preprocess, size_t height, s
 vit_window vit_random_crop(const vit_augment *augment, size_t height, size_t width,
                            const vit_sample_key *key);
 
-/* RandomResizedCrop, flips, ToTensor, Normalize. image is not scratch->resized. */
+/* RandomResizedCrop, automatic augmentation or colour jitter, flips, ToTensor, Normalize, random
+ * erasing. (timm flips before it jitters; as every transform is drawn with either sign, the
+ * distribution is the same.) policy: as vit_augment_check read it. image is not scratch->resized.
+ */
 vit_status vit_transform_train(const vit_preprocess *preprocess, const vit_augment *augment,
-                               size_t height, size_t width, const vit_image *image,
-                               const vit_sample_key *key, vit_transform_scratch *scratch,
-                               float *out /* (3,height,width) */);
+                               const vit_auto_augment *policy, size_t height, size_t width,
+                               const vit_image *image, const vit_sample_key *key,
+                               vit_transform_scratch *scratch, float *out /* (3,height,width) */);
 
 #endif
