@@ -151,7 +151,7 @@ static vit_status check_ranges(const vit_train_settings *settings) {
             }
         }
     }
-    return vit_augment_check(&settings->augment);
+    return vit_augment_check(&settings->augment, NULL);
 }
 
 vit_status vit_train_settings_check(const vit_train_settings *settings) {
