@@ -1,0 +1,58 @@
+#!/bin/sh
+# Who may include whom, and that each library of others is included by its one adapter only:
+# CONTRIBUTING.md has the rules, this proves them. Prints each breach; exit code 1 when there is one.
+set -eu
+cd "$(dirname "$0")/.."
+
+sources=$(find vit data eval train tools tests -name '*.[ch]' | LC_ALL=C sort)
+
+# shellcheck disable=SC2086
+awk '
+BEGIN {
+    may["vit"] = "vit"
+    may["data"] = "data vit"
+    may["eval"] = "eval data vit"
+    may["train"] = "train eval data vit"
+    may["tools"] = "tools train eval data vit"
+    may["tests"] = "tests tools train eval data vit"
+    # Folders whose headers are named by their path from the root.
+    split("vit data eval train tools tests", list, " ")
+    for (i in list) ours[list[i]] = 1
+    home["cblas.h"] = "vit/gemm.c"
+    home["jpeglib.h"] = "data/decode_jpeg.c"
+    home["jerror.h"] = "data/decode_jpeg.c"
+    home["png.h"] = "data/decode_png.c"
+    home["cJSON.h"] = "vit/json.c"
+    home["sleef.h"] = "vit/vmath_kernels.h"
+    bad = 0
+}
+function complain(why) {
+    printf "%s:%d: %s\n", FILENAME, FNR, why
+    bad = 1
+}
+/^[ \t]*#[ \t]*include[ \t]*[<"]/ {
+    header = $0
+    sub(/^[ \t]*#[ \t]*include[ \t]*[<"]/, "", header)
+    sub(/[>"].*/, "", header)
+    folder = FILENAME
+    sub(/\/.*/, "", folder)
+    quoted = $0 ~ /include[ \t]*"/
+    target = header
+    if (!sub(/\/.*/, "", target)) target = ""
+    base = header
+    sub(/.*\//, "", base)
+    beside = FILENAME
+    sub(/[^\/]*$/, header, beside)
+    if (base in home) {
+        if (FILENAME != home[base]) complain(base " belongs in " home[base] " only")
+    } else if (quoted && !(target in ours)) {
+        # Beside or below the file itself is in the same folder of ours.
+        if (header ~ /\.\./ || (getline line < beside) < 0)
+            complain("\"" header "\" (expected a path from the root of the repository)")
+        close(beside)
+    } else if (quoted && index(" " may[folder] " ", " " target " ") == 0) {
+        complain(folder "/ may not include " target "/ (allowed: " may[folder] ")")
+    }
+}
+END { exit bad }
+' $sources
