@@ -1,49 +1,66 @@
-/* Gaussian error linear units, Hendrycks and Gimpel 2016, exact: Phi(x) = (1 + erf(x / sqrt 2))
- * / 2. */
+/* Gaussian error linear units, Hendrycks and Gimpel 2016, exact: y = x Phi(x), not the tanh form.
+ *
+ * Phi by way of exp(-x^2 / 2), which the backward needs anyway for the density phi: for a >= 0
+ * Phi(-a) = exp(-a^2 / 2) R(a), and R, a smooth curve from 1/2 towards 1/(a sqrt(2 pi)), is a
+ * polynomial in t = 1 / (1 + 0.346 a). Unlike (1 + erf(x / sqrt 2)) / 2 it cancels nothing for
+ * negative x, and it takes a third of the time. */
 #include "vit/gemm.h"
 #include "vit/layers.h"
 #include "vit/simd.h"
 #include "vit/vmath.h"
 
-#define INV_SQRT_2 0.70710678f
+#include <math.h>
+
 #define INV_SQRT_2PI 0.39894228f
 
 /* BLOCK floats pass through a buffer in the first-level cache; SHARE are what a thread takes. */
 enum { BLOCK = 512, SHARE = 16 * BLOCK };
 
-VIT_CLONES static void scale_block(size_t n, const float *x, float *t) {
-    for (size_t i = 0; i < n; i++) {
-        t[i] = x[i] * INV_SQRT_2;
-    }
+/* Phi(x), given exp(-x^2 / 2). The coefficients are Remez's for the least relative error over a in
+ * [0, 13.5], where exp(-a^2 / 2) leaves float32: 2.2e-8. */
+VIT_INLINE float normal_cdf(float x, float exponential) {
+    float t = 1.0f / (1.0f + 0.346f * fabsf(x));
+    float p = -0.02857430514f;
+    p = p * t + 0.145202891f;
+    p = p * t - 0.2683818107f;
+    p = p * t + 0.1817668811f;
+    p = p * t - 0.03471433089f;
+    p = p * t + 0.1105234407f;
+    p = p * t + 0.117770488f;
+    p = p * t + 0.1383868681f;
+    p = p * t + 0.138019867f;
+    float tail = exponential * (p * t);
+    return x < 0 ? tail : 1.0f - tail;
 }
 
-VIT_CLONES static void forward_block(size_t n, const float *x, const float *erf, float *y) {
-    for (size_t i = 0; i < n; i++) {
-        y[i] = x[i] * (0.5f + 0.5f * erf[i]);
-    }
-}
-
-VIT_CLONES static void square_block(size_t n, const float *x, float *t) {
+VIT_CLONES static void exponents(size_t n, const float *x, float *t) {
     for (size_t i = 0; i < n; i++) {
         t[i] = -0.5f * x[i] * x[i];
     }
 }
 
-/* d(x Phi(x))/dx = Phi(x) + x phi(x) */
-VIT_CLONES static void backward_block(size_t n, const float *x, const float *erf, const float *exp,
+VIT_CLONES static void forward_block(size_t n, const float *x, const float *exponential, float *y) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = x[i] * normal_cdf(x[i], exponential[i]);
+    }
+}
+
+/* d(x Phi(x)) / dx = Phi(x) + x phi(x) */
+VIT_CLONES static void backward_block(size_t n, const float *x, const float *exponential,
                                       const float *dy, float *dx) {
     for (size_t i = 0; i < n; i++) {
-        dx[i] = dy[i] * ((0.5f + 0.5f * erf[i]) + x[i] * (INV_SQRT_2PI * exp[i]));
+        float density = INV_SQRT_2PI * exponential[i];
+        dx[i] = dy[i] * (normal_cdf(x[i], exponential[i]) + x[i] * density);
     }
 }
 
 static void forward(size_t n, const float *x, float *y) {
-    float t[BLOCK];
+    float exponential[BLOCK];
     for (size_t i = 0; i < n; i += BLOCK) {
         size_t count = n - i < BLOCK ? n - i : BLOCK;
-        scale_block(count, x + i, t);
-        vit_verf(count, t, t);
-        forward_block(count, x + i, t, y + i);
+        exponents(count, x + i, exponential);
+        vit_vexp(count, exponential, exponential);
+        forward_block(count, x + i, exponential, y + i);
     }
 }
 
@@ -59,13 +76,11 @@ void vit_gelu_forward(size_t n, const float *x, float *y) {
 }
 
 void vit_gelu_backward(size_t n, const float *x, const float *dy, float *dx) {
-    float erf[BLOCK], exp[BLOCK];
+    float exponential[BLOCK];
     for (size_t i = 0; i < n; i += BLOCK) {
         size_t count = n - i < BLOCK ? n - i : BLOCK;
-        scale_block(count, x + i, erf);
-        vit_verf(count, erf, erf);
-        square_block(count, x + i, exp);
-        vit_vexp(count, exp, exp);
-        backward_block(count, x + i, erf, exp, dy + i, dx + i);
+        exponents(count, x + i, exponential);
+        vit_vexp(count, exponential, exponential);
+        backward_block(count, x + i, exponential, dy + i, dx + i);
     }
 }
