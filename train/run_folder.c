@@ -198,7 +198,7 @@ vit_status vit_run_folder_save(vit_run_folder *run, const vit_model_bundle *bund
     vit_status status = VIT_OK;
     VIT_TRY(vit_model_bundle_save(bundle, NULL, extra, count, run->paths[FILE_LAST]));
     run->written[FILE_LAST] = true;
-    if (best || !run->written[FILE_BEST]) {
+    if (best) {
         VIT_TRY(vit_model_bundle_save(bundle, NULL, extra, count, run->paths[FILE_BEST]));
         run->written[FILE_BEST] = true;
     }
