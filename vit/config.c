@@ -260,6 +260,8 @@ static bool product_fits(size_t a, size_t b) {
            !__builtin_mul_overflow(bytes, sizeof(float), &bytes) && bytes <= PTRDIFF_MAX;
 }
 
+enum { MAX_TOKENS = 1 << 24 }; /* float32 counts tokens exactly up to here */
+
 /* The largest single tensors; sums are checked where they are made. */
 static vit_status check_sizes(const vit_config *config) {
     for (int i = 0; i < 2; i++) {
@@ -268,6 +270,11 @@ static vit_status check_sizes(const vit_config *config) {
                             "patch-size: %d (expected at most the picture, %d x %d)",
                             config->patch_size, config->img_size[0], config->img_size[1]);
         }
+    }
+    if (vit_config_tokens(config) > MAX_TOKENS) {
+        return vit_fail(VIT_ERROR_LIMIT,
+                        "patch-size: %d (expected at most %d patches, %d x %d has more)",
+                        config->patch_size, MAX_TOKENS, config->img_size[0], config->img_size[1]);
     }
     if (vit_config_hidden(config) < 1) {
         return vit_fail(VIT_ERROR_ARGUMENT,
