@@ -102,6 +102,7 @@ START_TEST(arena_gives_no_more_than_was_measured) {
     ck_assert(!arena.overflow);
     ck_assert_ptr_null(vit_arena_floats(&arena, 1));
     ck_assert(arena.overflow);
+    ck_assert_uint_eq(arena.used, 64); /* a refused piece takes nothing */
     vit_arena_free(&arena);
 }
 END_TEST
