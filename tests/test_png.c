@@ -16,12 +16,15 @@
 
 typedef struct bytes {
     uint8_t *data;
-    size_t size;
+    size_t size, capacity;
 } bytes;
 
 static void put(bytes *b, const void *data, size_t size) {
-    b->data = realloc(b->data, b->size + size + 1);
-    ck_assert_ptr_nonnull(b->data);
+    if (b->size + size > b->capacity) {
+        b->capacity = 2 * (b->size + size);
+        b->data = realloc(b->data, b->capacity);
+        ck_assert_ptr_nonnull(b->data);
+    }
     if (size) {
         memcpy(b->data + b->size, data, size);
     }
@@ -251,11 +254,13 @@ static void check_made(const spec *s, const made *m, const vit_decode_options *o
         for (int c = 0; c < 3; c++) {
             double share = rgba[3] / 255.0;
             long expected = lround(rgba[c] * share + options->background[c] * (1 - share));
-            ck_assert_msg(image->pixels[3 * i + (size_t)c] == expected,
-                          "colour %d, depth %d, interlaced %d, tRNS %d, %zu x %zu: pixel %zu "
-                          "channel %d is %d, expected %ld",
-                          s->color, s->depth, s->interlaced, s->transparent, s->width, s->height, i,
-                          c, image->pixels[3 * i + (size_t)c], expected);
+            if (image->pixels[3 * i + (size_t)c] == expected) {
+                continue; /* an assertion that passes costs a write to a file */
+            }
+            ck_abort_msg("colour %d, depth %d, interlaced %d, tRNS %d, %zu x %zu: pixel %zu "
+                         "channel %d is %d, expected %ld",
+                         s->color, s->depth, s->interlaced, s->transparent, s->width, s->height, i,
+                         c, image->pixels[3 * i + (size_t)c], expected);
         }
     }
 }
@@ -402,7 +407,7 @@ START_TEST(cut_interlaced_files) {
         uint8_t *copy = malloc(n ? n : 1);
         ck_assert_ptr_nonnull(copy);
         memcpy(copy, m.file.data, n);
-        made part = {.file = {copy, n}};
+        made part = {.file = {.data = copy, .size = n}};
         check_refused(&part, VIT_ERROR_FORMAT, n ? "cut short" : "empty");
         free(copy);
     }

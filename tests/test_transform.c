@@ -55,9 +55,11 @@ static void check_planes(const char *what, const vit_preprocess *p, const uint8_
     for (size_t c = 0; c < 3; c++) {
         for (size_t i = 0; i < height * width; i++) {
             float expected = normalized(p, pixels[3 * i + c], c);
-            ck_assert_msg(out[c * height * width + i] == expected,
-                          "%s: channel %zu, pixel (%zu, %zu) is %.9g, expected %.9g", what, c,
-                          i % width, i / width, out[c * height * width + i], expected);
+            if (out[c * height * width + i] == expected) {
+                continue; /* an assertion that passes costs a write to a file */
+            }
+            ck_abort_msg("%s: channel %zu, pixel (%zu, %zu) is %.9g, expected %.9g", what, c,
+                         i % width, i / width, out[c * height * width + i], expected);
         }
     }
 }
