@@ -55,8 +55,10 @@ typedef struct vit_attention {
     float *cosine, *sine; /* (N,d/2) rotary tables, owned; NULL without rope */
 } vit_attention;
 
-/* Checks the configuration, declares the parameters under prefix ("blocks.0.attn.") with the names
- * in docs/zeros.md or timm's, and makes the rotary tables. Release with vit_attention_free. */
+/* Checks the configuration (tokens and dim up to 2^24; causal and zero_order with zeros only; head
+ * width even for 1d, a multiple of 4 for 2d), declares the parameters under prefix
+ * ("blocks.0.attn.") with the names in docs/zeros.md or timm's, and makes the rotary tables.
+ * Release with vit_attention_free. */
 vit_status vit_attention_init(vit_attention *attention, const vit_attention_config *config,
                               const char *prefix, vit_param_table *table);
 void vit_attention_free(vit_attention *attention);
@@ -68,16 +70,20 @@ typedef struct vit_attention_saved {
     float *extra;  /* (B,extra_floats): the core's own */
 } vit_attention_saved;
 
-/* Plans the saved tensors and, separately, scratch that is free again after each call. With
- * training false, saved may be shared by all blocks. */
+/* Plans the saved tensors: the same for training and inference, as a forward writes all of them.
+ * Without training they may be shared by all blocks. A size that does not fit marks the arena. */
 void vit_attention_plan(const vit_attention *attention, size_t B, bool training, vit_arena *arena,
                         vit_attention_saved *saved);
-/* Floats of scratch that forward (and, with training, backward) needs for B pictures. */
+/* Floats of scratch, free again after each call, that forward (and, with training, backward) needs
+ * for B pictures; SIZE_MAX when that does not fit. */
 size_t vit_attention_scratch(const vit_attention *attention, size_t B, bool training);
 
+/* Outside a parallel region the (picture, head) pairs are shared out among threads. The bits do not
+ * depend on their number. */
 void vit_attention_forward(const vit_attention *attention, const float *params, size_t B,
                            const float *x /* (B,N,D) */, const vit_attention_saved *saved,
                            float *scratch, float *y /* (B,N,D) */);
+/* After a forward with the same x and params. Adds to grads; dx may be dy, or NULL. */
 void vit_attention_backward(const vit_attention *attention, const float *params, float *grads,
                             size_t B, const float *x /* (B,N,D) */,
                             const vit_attention_saved *saved, const float *dy /* (B,N,D) */,
@@ -85,6 +91,5 @@ void vit_attention_backward(const vit_attention *attention, const float *params,
 
 /* "zeros", "zeros-sm", "softmax", "linear", in the order of vit_attention_kind, NULL at the end. */
 extern const char *const vit_attention_names[];
-extern const char *const vit_rope_names[]; /* "none", "1d", "2d" */
 
 #endif

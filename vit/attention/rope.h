@@ -9,6 +9,8 @@
 
 typedef enum vit_rope_kind { VIT_ROPE_NONE = 0, VIT_ROPE_1D = 1, VIT_ROPE_2D = 2 } vit_rope_kind;
 
+extern const char *const vit_rope_names[]; /* "none", "1d", "2d", NULL at the end */
+
 #define VIT_ROPE_2D_BASE 100.0
 #define VIT_ROPE_1D_BASE 10000.0
 

@@ -1,0 +1,278 @@
+/* What all attentions share: configuration, parameters, memory, threads. */
+#include "support/attention_case.h"
+#include "support/support.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- parameters ---- */
+
+static const char *const zeros_names[] = {
+    "q.weight",        "k.weight",      "v.weight", "u.weight",      "gate.weight",
+    "q.bias",          "k.bias",        "v.bias",   "u.bias",        "gate.bias",
+    "out_proj.weight", "out_proj.bias", "prior_mu", "prior_log_tau", NULL};
+static const char *const sm_names[] = {
+    "q.weight", "k.weight",  "v.weight",        "gate.weight",   "q.bias", "k.bias",
+    "v.bias",   "gate.bias", "out_proj.weight", "out_proj.bias", NULL};
+static const char *const timm_names[] = {"qkv.weight", "qkv.bias", "proj.weight", "proj.bias",
+                                         NULL};
+static const char *const *const names_of[] = {zeros_names, sm_names, timm_names, timm_names};
+
+static void check_kind(const vit_param *p) {
+    bool matrix = p->ndim == 2;
+    ck_assert_uint_eq(p->flags, matrix ? VIT_PARAM_DECAY : 0);
+    ck_assert_int_eq(p->init.kind, matrix ? VIT_INIT_TRUNC_NORMAL : VIT_INIT_CONSTANT);
+    ck_assert(p->init.scale == (matrix ? 0.02f : 0.0f));
+}
+
+START_TEST(parameters) {
+    const size_t H = 3, D = 12, columns[] = {4 * D + 3 * H, 3 * D + 3 * H, 3 * D, 3 * D};
+    vit_attention_config config = {.kind = _i, .tokens = 5, .dim = D, .heads = H};
+    attention_case c;
+    attention_open(&c, &config, 1, 1);
+    const char *const *names = names_of[_i];
+    for (size_t i = 0; names[i] || i < c.table.count; i++) {
+        ck_assert(names[i] && i < c.table.count);
+        ck_assert_str_eq(c.table.items[i].name + strlen("attn."), names[i]);
+        check_kind(&c.table.items[i]);
+    }
+    const vit_attention *a = &c.attention;
+    ck_assert_uint_eq(a->columns, columns[_i]);
+    ck_assert_uint_eq(a->in_bias, a->in_weight + a->columns * D);
+    ck_assert_uint_eq(a->out_weight, a->in_bias + a->columns);
+    ck_assert_uint_eq(a->out_bias, a->out_weight + D * D);
+    if (_i == VIT_ATTENTION_ZEROS) {
+        const vit_param *mu = vit_params_find(&c.table, "attn.prior_mu");
+        const vit_param *tau = vit_params_find(&c.table, "attn.prior_log_tau");
+        ck_assert_uint_eq(mu->offset, a->mu);
+        ck_assert_uint_eq(tau->offset, a->tau);
+        ck_assert(mu->ndim == 4 && mu->shape[2] == H && mu->shape[3] == D / H);
+        ck_assert(tau->ndim == 4 && tau->shape[2] == H && tau->shape[3] == 1);
+    }
+    attention_close(&c);
+}
+END_TEST
+
+/* ---- refused configurations ---- */
+
+static const struct {
+    vit_attention_config config;
+    const char *message;
+} refused[] = {
+    {{.kind = 7, .tokens = 4, .dim = 8, .heads = 2}, "attention kind: 7 (expected 0 to 3)"},
+    {{.tokens = 0, .dim = 8, .heads = 2}, "attention tokens: 0 (expected 1 to 16777216)"},
+    {{.tokens = (size_t)1 << 25, .dim = 8, .heads = 2}, "attention tokens: 33554432 (expected"},
+    {{.tokens = 4, .dim = 0, .heads = 1}, "attention dim: 0 (expected 1 to 16777216)"},
+    {{.tokens = 4, .dim = (size_t)-1, .heads = 1}, "attention dim: 1844674407"},
+    {{.tokens = 4, .dim = 8, .heads = 0}, "attention heads: 0 (expected a divisor of dim 8)"},
+    {{.tokens = 4, .dim = 8, .heads = 3}, "attention heads: 3 (expected a divisor of dim 8)"},
+    {{.tokens = 4, .dim = 6, .heads = 2, .rope = VIT_ROPE_1D},
+     "attention rope 1d: head width 3 (expected an even number)"},
+    {{.tokens = 4, .dim = 12, .heads = 2, .rope = VIT_ROPE_2D, .grid_h = 2, .grid_w = 2},
+     "attention rope 2d: head width 6 (expected a multiple of 4)"},
+    {{.tokens = 7,
+      .prefix = 1,
+      .dim = 8,
+      .heads = 2,
+      .rope = VIT_ROPE_2D,
+      .grid_h = 2,
+      .grid_w = 2},
+     "attention rope 2d: 7 tokens (expected a grid of 2 x 2 after 1 prefix tokens)"},
+    {{.tokens = 1, .prefix = 1, .dim = 8, .heads = 2, .rope = VIT_ROPE_2D},
+     "attention rope 2d: 1 tokens (expected a grid of 0 x 0"},
+    {{.tokens = 4, .dim = 8, .heads = 2, .rope = 9}, "attention rope: 9 (expected 0, 1 or 2)"},
+    {{.tokens = 4, .dim = 8, .heads = 2, .form = 5}, "attention form: 5 (expected 0, 1 or 2)"},
+    {{.kind = VIT_ATTENTION_SOFTMAX, .tokens = 4, .dim = 8, .heads = 2, .causal = true},
+     "attention softmax: causal (expected only with zeros)"},
+    {{.kind = VIT_ATTENTION_ZEROS_SM, .tokens = 4, .dim = 8, .heads = 2, .zero_order = true},
+     "attention zeros-sm: zero_order (expected only with zeros)"},
+};
+
+START_TEST(refusals) {
+    vit_attention attention;
+    vit_param_table table = {0};
+    vit_status status = vit_attention_init(&attention, &refused[_i].config, "", &table);
+    ck_assert_int_eq(status, VIT_ERROR_ARGUMENT);
+    ck_assert_msg(strncmp(vit_last_error(), refused[_i].message, strlen(refused[_i].message)) == 0,
+                  "the message is \"%s\", expected \"%s\"", vit_last_error(), refused[_i].message);
+    ck_assert_uint_eq(table.count, 0);
+    ck_assert_ptr_null(attention.cosine);
+    vit_params_free(&table);
+}
+END_TEST
+
+/* A name that the table refuses, after the first parameters are in it. */
+START_TEST(declared_twice) {
+    vit_attention attention;
+    vit_param_table table = {0};
+    vit_attention_config config = {.tokens = 4, .dim = 8, .heads = 2, .rope = VIT_ROPE_1D};
+    ck_vit_ok(vit_attention_init(&attention, &config, "a.", &table));
+    vit_attention_free(&attention);
+    ck_assert_int_eq(vit_attention_init(&attention, &config, "a.", &table), VIT_ERROR_ARGUMENT);
+    ck_assert_ptr_null(attention.cosine);
+    vit_params_free(&table);
+}
+END_TEST
+
+START_TEST(sizes_that_do_not_fit) {
+    vit_attention attention;
+    vit_param_table table = {0};
+    vit_arena arena = {0};
+    vit_attention_saved saved;
+    vit_attention_config config = {.kind = _i, .tokens = 1 << 20, .dim = 1 << 12, .heads = 1};
+    ck_vit_ok(vit_attention_init(&attention, &config, "", &table));
+    vit_attention_plan(&attention, (size_t)1 << 40, true, &arena, &saved);
+    ck_assert(arena.overflow);
+    ck_assert_uint_eq(vit_attention_scratch(&attention, (size_t)1 << 40, true), SIZE_MAX);
+    vit_attention_free(&attention);
+    vit_params_free(&table);
+}
+END_TEST
+
+/* ---- gradients are added ---- */
+
+static vit_attention_config small(vit_attention_kind kind, bool causal) {
+    return (vit_attention_config){.kind = kind,
+                                  .rope = VIT_ROPE_1D,
+                                  .tokens = 15,
+                                  .dim = 24,
+                                  .heads = 3,
+                                  .head_norm = true,
+                                  .causal = causal};
+}
+
+/* 0 to 3 are the kinds, 4 is causal zeros. */
+static vit_attention_config variant(int i) {
+    return small(i == 4 ? VIT_ATTENTION_ZEROS : (vit_attention_kind)i, i == 4);
+}
+
+START_TEST(gradients_are_added) {
+    attention_case c;
+    vit_attention_config config = variant(_i);
+    attention_open(&c, &config, 2, 10);
+    attention_run(&c);
+    double *expected = to_double(c.grads, c.table.total);
+    random_floats(3, c.table.total, 1, c.grads);
+    for (size_t i = 0; i < c.table.total; i++) {
+        expected[i] += (double)c.grads[i];
+    }
+    vit_attention_backward(&c.attention, c.params, c.grads, c.B, c.x, &c.saved, c.dy, c.scratch,
+                           c.dx);
+    check_close("grads", c.table.total, c.grads, expected, 1e-6);
+    free(expected);
+    attention_close(&c);
+}
+END_TEST
+
+/* dx may be where dy is, or nowhere. */
+START_TEST(places_of_dx) {
+    attention_case c;
+    vit_attention_config config = variant(_i);
+    attention_open(&c, &config, 2, 10);
+    attention_run(&c);
+    vit_attention_backward(&c.attention, c.params, c.grads, c.B, c.x, &c.saved, c.dy, c.scratch,
+                           NULL);
+    vit_attention_backward(&c.attention, c.params, c.grads, c.B, c.x, &c.saved, c.dy, c.scratch,
+                           c.dy);
+    ck_assert(memcmp(c.dx, c.dy, 2 * 15 * 24 * sizeof(float)) == 0);
+    attention_close(&c);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+typedef struct outcome {
+    float *y, *dx, *grads;
+    size_t n, total;
+} outcome;
+
+static outcome run_with(int variant_index, size_t tokens, int threads, bool inside) {
+    attention_case c;
+    vit_attention_config config = variant(variant_index);
+    config.tokens = tokens;
+    config.dim = 12;
+    attention_open(&c, &config, 2, 10);
+    omp_set_num_threads(threads);
+    if (inside) {
+        /* As a slot does it: every thread could have its own. */
+#pragma omp parallel num_threads(threads)
+#pragma omp single
+        attention_run(&c);
+    } else {
+        attention_run(&c);
+    }
+    size_t n = 2 * tokens * config.dim;
+    outcome o = {random_new(0, n, 0), random_new(0, n, 0), random_new(0, c.table.total, 0), n,
+                 c.table.total};
+    memcpy(o.y, c.y, n * sizeof(float));
+    memcpy(o.dx, c.dx, n * sizeof(float));
+    memcpy(o.grads, c.grads, c.table.total * sizeof(float));
+    attention_close(&c);
+    return o;
+}
+
+static void free_outcome(outcome *o) {
+    free(o->y);
+    free(o->dx);
+    free(o->grads);
+}
+
+static void check_same(const char *what, const outcome *a, const outcome *b) {
+    ck_assert_msg(memcmp(a->y, b->y, a->n * sizeof(float)) == 0, "%s: y differs", what);
+    ck_assert_msg(memcmp(a->dx, b->dx, a->n * sizeof(float)) == 0, "%s: dx differs", what);
+    ck_assert_msg(memcmp(a->grads, b->grads, a->total * sizeof(float)) == 0, "%s: grads differ",
+                  what);
+}
+
+static void check_threads(int index, size_t tokens, bool inside, const outcome *first) {
+    for (int threads = 1; threads <= 3; threads++) {
+        char what[64];
+        snprintf(what, sizeof what, "%d threads, %s a region", threads,
+                 inside ? "inside" : "outside");
+        outcome o = run_with(index, tokens, threads, inside);
+        check_same(what, &o, first);
+        free_outcome(&o);
+    }
+}
+
+/* The same bits for any number of threads, outside of a region and inside one. All products have
+ * few enough rows not to be cut in blocks here, so both sides must agree as well. */
+START_TEST(same_bits) {
+    outcome first = run_with(_i, 15, 1, true);
+    check_threads(_i, 15, true, &first);
+    check_threads(_i, 15, false, &first);
+    free_outcome(&first);
+}
+END_TEST
+
+/* Enough tokens for several blocks of rows in every product. */
+START_TEST(same_bits_in_blocks) {
+    for (int inside = 0; inside < 2; inside++) {
+        outcome first = run_with(_i, 150, 1, inside);
+        check_threads(_i, 150, inside, &first);
+        free_outcome(&first);
+    }
+}
+END_TEST
+
+static Suite *suite(void) {
+    Suite *suite = suite_create("attention");
+    TCase *tcase = tcase_create("interface");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_loop_test(tcase, parameters, 0, 4);
+    tcase_add_loop_test(tcase, refusals, 0, sizeof refused / sizeof *refused);
+    tcase_add_test(tcase, declared_twice);
+    tcase_add_loop_test(tcase, sizes_that_do_not_fit, 0, 4);
+    tcase_add_loop_test(tcase, gradients_are_added, 0, 5);
+    tcase_add_loop_test(tcase, places_of_dx, 0, 5);
+    tcase_add_loop_test(tcase, same_bits, 0, 5);
+    tcase_add_loop_test(tcase, same_bits_in_blocks, 0, 5);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+int main(void) {
+    return test_run(suite());
+}

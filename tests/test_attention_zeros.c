@@ -1,0 +1,492 @@
+/* ZeroS, encoder form: against the authors' layer, against its definition, and its properties. */
+#include "support/attention_case.h"
+#include "support/reference_attention.h"
+#include "support/support.h"
+
+#include "vit/attention/zero_sum.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const form_names[] = {"auto", "linear", "explicit"};
+
+/* ---- golden ---- */
+
+static const char *const golden_files[] = {
+    "zeros_encoder",    "zeros_encoder_nonorm", "zeros_rope1d",    "zeros_rope2d",
+    "zeros_rope2d_cls", "zeros_zero_order",     "zeros_one_token", "zeros_deit_tiny"};
+
+static void check_golden(int index, vit_zeros_form form) {
+    char name[256];
+    snprintf(name, sizeof name, "%s.safetensors", golden_files[index]);
+    attention_errors e = attention_golden(name, form, VIT_ATTENTION_ZEROS);
+    printf("%-22s %-8s y %.1e  x %.1e  parameters %.1e (%s)\n", golden_files[index],
+           form_names[form], e.y, e.x, e.params, e.worst);
+    ck_assert_msg(e.y <= 2e-6, "%s: y is off by %g", name, e.y);
+    ck_assert_msg(e.x <= 1e-5, "%s: grad x is off by %g", name, e.x);
+    ck_assert_msg(e.params <= 2e-5, "%s: grad %s is off by %g", name, e.worst, e.params);
+}
+
+START_TEST(golden_linear) {
+    check_golden(_i, VIT_ZEROS_LINEAR);
+}
+END_TEST
+
+START_TEST(golden_explicit) {
+    check_golden(_i, VIT_ZEROS_EXPLICIT);
+}
+END_TEST
+
+/* ---- the definition, in double ---- */
+
+static vit_attention_config plain(size_t N, size_t D, size_t H) {
+    return (vit_attention_config){
+        .kind = VIT_ATTENTION_ZEROS, .tokens = N, .dim = D, .heads = H, .head_norm = true};
+}
+
+static const struct {
+    const char *name;
+    size_t B;
+    vit_attention_config config;
+} variants[] = {
+    {"one token", 2, {.tokens = 1, .dim = 12, .heads = 3, .zero_order = true}},
+    {"two tokens", 2, {.tokens = 2, .dim = 10, .heads = 2, .head_norm = true}},
+    {"odd width", 2, {.tokens = 7, .dim = 15, .heads = 3, .head_norm = true}},
+    {"one head", 1, {.tokens = 9, .dim = 17, .heads = 1}},
+    {"width 2", 1, {.tokens = 6, .dim = 6, .heads = 3}},
+    {"rope 1d", 2, {.tokens = 11, .dim = 12, .heads = 2, .rope = VIT_ROPE_1D, .head_norm = true}},
+    {"rope 2d",
+     2,
+     {.tokens = 15,
+      .dim = 24,
+      .heads = 2,
+      .rope = VIT_ROPE_2D,
+      .grid_h = 3,
+      .grid_w = 5,
+      .head_norm = true}},
+    {"rope 2d, class token, zero order",
+     3,
+     {.tokens = 11,
+      .prefix = 1,
+      .dim = 16,
+      .heads = 2,
+      .rope = VIT_ROPE_2D,
+      .grid_h = 5,
+      .grid_w = 2,
+      .zero_order = true}},
+    {"zero order, head norm",
+     2,
+     {.tokens = 13, .dim = 12, .heads = 2, .zero_order = true, .head_norm = true}},
+};
+enum { VARIANTS = sizeof variants / sizeof *variants };
+
+static void check_variant(int index, vit_zeros_form form) {
+    attention_case c;
+    vit_attention_config config = variants[index].config;
+    config.form = form;
+    attention_open(&c, &config, variants[index].B, 10);
+    attention_check(&c, variants[index].name, 40, 2e-6, 2e-5);
+    attention_close(&c);
+}
+
+START_TEST(definition_linear) {
+    check_variant(_i, VIT_ZEROS_LINEAR);
+}
+END_TEST
+
+START_TEST(definition_explicit) {
+    check_variant(_i, VIT_ZEROS_EXPLICIT);
+}
+END_TEST
+
+/* More tokens than either form takes at a time. */
+START_TEST(several_blocks) {
+    attention_case c;
+    vit_attention_config config = plain(301, 12, 3);
+    config.form = _i;
+    config.zero_order = true;
+    attention_open(&c, &config, 1, 20);
+    attention_check(&c, "301 tokens", 3, 2e-6, 2e-5);
+    attention_close(&c);
+}
+END_TEST
+
+/* tau beyond its clip: no gradient there, and the prior's weight is that of the clip. */
+START_TEST(clipped_tau) {
+    attention_case c;
+    vit_attention_config config = plain(7, 12, 3);
+    attention_open(&c, &config, 1, 30);
+    float *tau = attention_param(&c, "prior_log_tau", NULL);
+    tau[0] = -51;
+    tau[1] = 31;
+    tau[2] = 2;
+    attention_check(&c, "clipped tau", 40, 2e-6, 2e-5);
+    const float *dtau = attention_grad(&c, "prior_log_tau", NULL);
+    ck_assert(dtau[0] == 0 && dtau[1] == 0 && dtau[2] != 0);
+    attention_close(&c);
+}
+END_TEST
+
+/* ---- properties ---- */
+
+/* The same direction for every token's q and k, so that the weights are r times a constant. */
+static void align(attention_case *c) {
+    size_t n;
+    float *weight = attention_param(c, "q.weight", &n);
+    memset(weight, 0, n * sizeof *weight);
+    weight = attention_param(c, "k.weight", &n);
+    memset(weight, 0, n * sizeof *weight);
+}
+
+static double change_of_y(attention_case *c, const char *name, float amount) {
+    size_t n, count = c->B * c->attention.config.tokens * c->attention.config.dim;
+    attention_run(c);
+    double *before = to_double(c->y, count);
+    float *bias = attention_param(c, name, &n);
+    for (size_t i = 0; i < n; i++) {
+        bias[i] += amount;
+    }
+    attention_run(c);
+    double change = relative_error(count, c->y, before);
+    free(before);
+    return change;
+}
+
+/* Constant values weigh nothing, because the weights sum to zero; with the zero order they do. */
+START_TEST(weights_sum_to_zero) {
+    attention_case c;
+    vit_attention_config config = plain(23, 12, 3);
+    config.head_norm = false;
+    config.form = VIT_ZEROS_LINEAR + _i % 2;
+    config.zero_order = _i >= 2;
+    attention_open(&c, &config, 2, 40);
+    align(&c);
+    memset(attention_param(&c, "out_proj.bias", NULL), 0, 12 * sizeof(float));
+    double change = change_of_y(&c, "v.bias", 3);
+    ck_assert_msg(config.zero_order ? change > 0.1 : change < 2e-5, "y changed by %g", change);
+    attention_close(&c);
+}
+END_TEST
+
+/* u gets a channel that is the same for all tokens and 0 elsewhere: it shifts every s alike. */
+START_TEST(logits_shifted_alike) {
+    attention_case c;
+    vit_attention_config config = plain(19, 12, 2);
+    attention_open(&c, &config, 2, 50);
+    float *weight = attention_param(&c, "u.weight", NULL);
+    float *bias = attention_param(&c, "u.bias", NULL);
+    for (size_t h = 0; h < 2; h++) {
+        memset(weight + h * 6 * 12, 0, 12 * sizeof *weight);
+        bias[h * 6] = 0;
+    }
+    attention_run(&c);
+    size_t n = 2 * 19 * 12;
+    double *before = to_double(c.y, n);
+    bias[0] = bias[6] = 3;
+    attention_run(&c);
+    check_close("y after a shift of s", n, c.y, before, 1e-5);
+    free(before);
+    attention_close(&c);
+}
+END_TEST
+
+/* All gradients of both forms, at a size where both work in several pieces. */
+START_TEST(forms_agree) {
+    attention_case a, b;
+    vit_attention_config config = plain(290, 32, 2);
+    config.zero_order = _i;
+    config.form = VIT_ZEROS_LINEAR;
+    attention_open(&a, &config, 2, 60);
+    config.form = VIT_ZEROS_EXPLICIT;
+    attention_open(&b, &config, 2, 60);
+    attention_run(&a);
+    attention_run(&b);
+    size_t n = 2 * 290 * 32;
+    double *y = to_double(b.y, n), *dx = to_double(b.dx, n);
+    double *grads = to_double(b.grads, b.table.total);
+    check_close("y of the linear form", n, a.y, y, 2e-6);
+    check_close("dx of the linear form", n, a.dx, dx, 1e-5);
+    for (size_t i = 0; i < a.table.count; i++) {
+        const vit_param *p = &a.table.items[i];
+        check_close(p->name, p->size, a.grads + p->offset, grads + p->offset, 1e-5);
+    }
+    free(y);
+    free(dx);
+    free(grads);
+    attention_close(&a);
+    attention_close(&b);
+}
+END_TEST
+
+static bool all_finite(size_t n, const float *x) {
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The spread of s in the reference. */
+static double logit_spread(const attention_case *c, double *y) {
+    size_t n = c->B * c->attention.config.tokens * c->attention.config.dim;
+    size_t logits = c->B * c->attention.config.tokens * c->attention.config.heads;
+    double *params = to_double(c->params, c->table.total), *x = to_double(c->x, n);
+    double *s = malloc(logits * sizeof *s), low = INFINITY, high = -INFINITY;
+    ck_assert_ptr_nonnull(s);
+    reference_attention(&c->attention, params, c->B, x, y, s);
+    for (size_t i = 0; i < logits; i++) {
+        low = fmin(low, s[i]);
+        high = fmax(high, s[i]);
+    }
+    free(params);
+    free(x);
+    free(s);
+    return high - low;
+}
+
+START_TEST(large_logits) {
+    attention_case c;
+    vit_attention_config config = plain(37, 24, 2);
+    config.form = VIT_ZEROS_LINEAR + _i;
+    attention_open(&c, &config, 2, 70);
+    size_t n, count = 2 * 37 * 24;
+    float *weight = attention_param(&c, "u.weight", &n);
+    for (size_t i = 0; i < n; i++) {
+        weight[i] *= 14;
+    }
+    double *y = to_double(c.x, count);
+    double spread = logit_spread(&c, y);
+    ck_assert_msg(spread > 160, "the logits only spread over %g", spread);
+    attention_run(&c);
+    check_close("y at large logits", count, c.y, y, 2e-5);
+    ck_assert(all_finite(count, c.dx));
+    ck_assert(all_finite(c.table.total, c.grads));
+    free(y);
+    attention_close(&c);
+}
+END_TEST
+
+/* Only the higher orders, at the logits of a layer that has just begun to learn. */
+START_TEST(small_logits) {
+    attention_case c;
+    vit_attention_config config = plain(197, 24, 2);
+    config.head_norm = false;
+    attention_open(&c, &config, 1, 80);
+    size_t n, count = 197 * 24;
+    float *weight = attention_param(&c, "u.weight", &n);
+    for (size_t i = 0; i < n; i++) {
+        weight[i] *= 0.25f;
+    }
+    memset(attention_param(&c, "u.bias", NULL), 0, 24 * sizeof(float));
+    memset(attention_param(&c, "out_proj.bias", NULL), 0, 24 * sizeof(float));
+    float *bias = attention_param(&c, "gate.bias", NULL);
+    bias[0] = bias[3] = -60; /* the first order is shut */
+    double *y = to_double(c.x, count);
+    double spread = logit_spread(&c, y);
+    ck_assert_msg(spread < 0.6, "the logits spread over %g", spread);
+    attention_run(&c);
+    check_close("higher orders alone", count, c.y, y, 1e-5);
+    free(y);
+    attention_close(&c);
+}
+END_TEST
+
+/* q and k of no length stay so, and their gradient is finite. */
+START_TEST(zero_queries) {
+    attention_case c;
+    vit_attention_config config = plain(5, 8, 2);
+    attention_open(&c, &config, 1, 90);
+    align(&c);
+    memset(attention_param(&c, "q.bias", NULL), 0, 8 * sizeof(float));
+    attention_run(&c);
+    ck_assert(all_finite(40, c.y) && all_finite(40, c.dx));
+    ck_assert(all_finite(c.table.total, c.grads));
+    attention_close(&c);
+}
+END_TEST
+
+/* A bound on memory that a quadratic form would break. */
+START_TEST(memory_grows_with_tokens) {
+    double floats[2];
+    for (size_t i = 0; i < 2; i++) {
+        vit_attention attention;
+        vit_param_table table = {0};
+        vit_arena arena = {0};
+        vit_attention_saved saved;
+        vit_attention_config config = plain((size_t)4096 << i, 64, 1);
+        config.form = _i;
+        ck_vit_ok(vit_attention_init(&attention, &config, "", &table));
+        vit_attention_plan(&attention, 1, true, &arena, &saved);
+        floats[i] = (double)(arena.used / sizeof(float)) +
+                    (double)vit_attention_scratch(&attention, 1, true);
+        vit_attention_free(&attention);
+        vit_params_free(&table);
+    }
+    ck_assert_msg(floats[1] < 2.05 * floats[0], "%g floats, then %g", floats[0], floats[1]);
+}
+END_TEST
+
+/* ---- the zero-sum softmax by itself ---- */
+
+static void zero_sum_double(size_t N, const float *s, double *first, double *higher) {
+    double n = (double)N, mean = 0, highest = -INFINITY, sum = 0;
+    for (size_t i = 0; i < N; i++) {
+        mean += (double)s[i] / n;
+        highest = fmax(highest, (double)s[i]);
+    }
+    for (size_t i = 0; i < N; i++) {
+        sum += exp((double)s[i] - highest);
+    }
+    for (size_t i = 0; i < N; i++) {
+        first[i] = ((double)s[i] - mean) / n;
+        higher[i] = exp((double)s[i] - highest) / sum - 1 / n - first[i];
+    }
+}
+
+/* softmax - 1/N - delta/N as written, in float32. */
+static void zero_sum_naive(size_t N, const float *s, float *higher) {
+    float n = (float)N, mean = 0, highest = -INFINITY, sum = 0;
+    for (size_t i = 0; i < N; i++) {
+        mean += s[i] / n;
+        highest = fmaxf(highest, s[i]);
+    }
+    for (size_t i = 0; i < N; i++) {
+        sum += expf(s[i] - highest);
+    }
+    for (size_t i = 0; i < N; i++) {
+        higher[i] = expf(s[i] - highest) / sum - 1 / n - (s[i] - mean) / n;
+    }
+}
+
+START_TEST(zero_sum_accuracy) {
+    const double scales[] = {0.001, 0.05, 0.5, 1, 5, 30};
+    enum { N = 197 };
+    float first[N], higher[N], whole[N];
+    double first_reference[N], higher_reference[N];
+    float *s = random_new(5, N, scales[_i]);
+    zero_sum_double(N, s, first_reference, higher_reference);
+    vit_zero_sum_forward(N, s, first, higher, whole);
+    check_close("first order", N, first, first_reference, 2e-7);
+    double error = relative_error(N, higher, higher_reference);
+    double sums[3] = {0};
+    for (size_t i = 0; i < N; i++) {
+        sums[0] += (double)first[i];
+        sums[1] += (double)higher[i];
+        sums[2] += (double)whole[i];
+        higher_reference[i] += first_reference[i];
+    }
+    check_close("softmax - 1/N", N, whole, higher_reference, 1e-6);
+    ck_assert_msg(error < 3e-6, "higher orders at %g: error %g", scales[_i], error);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_msg(fabs(sums[i]) < 1e-6 * fmax(1, scales[_i]), "sum %d is %g", i, sums[i]);
+    }
+    if (scales[_i] <= 0.05) { /* what the careful form is for */
+        float naive[N];
+        zero_sum_naive(N, s, naive);
+        zero_sum_double(N, s, first_reference, higher_reference);
+        double naive_error = relative_error(N, naive, higher_reference);
+        printf("higher orders at |s| = %g: error %.1e, naive %.1e\n", scales[_i], error,
+               naive_error);
+        ck_assert_msg(naive_error > 30 * error, "the naive form errs only by %g", naive_error);
+    }
+    free(s);
+}
+END_TEST
+
+typedef struct zero_sum_context {
+    size_t N;
+    const float *dfirst, *dhigher;
+} zero_sum_context;
+
+static double zero_sum_loss(void *context, const double *s) {
+    const zero_sum_context *z = context;
+    double n = (double)z->N, mean = 0, highest = -INFINITY, sum = 0, loss = 0;
+    for (size_t i = 0; i < z->N; i++) {
+        mean += s[i] / n;
+        highest = fmax(highest, s[i]);
+    }
+    for (size_t i = 0; i < z->N; i++) {
+        sum += exp(s[i] - highest);
+    }
+    for (size_t i = 0; i < z->N; i++) {
+        double first = (s[i] - mean) / n;
+        loss += 0.7 * (double)z->dfirst[i] * first +
+                1.3 * (double)z->dhigher[i] * (exp(s[i] - highest) / sum - 1 / n - first);
+    }
+    return loss;
+}
+
+START_TEST(zero_sum_gradient) {
+    const double scales[] = {0.05, 1, 20};
+    enum { N = 41 };
+    float first[N], higher[N], whole[N], ds[N];
+    float *s = random_new(6, N, scales[_i]), *dfirst = random_new(7, N, 1);
+    float *dhigher = random_new(8, N, 1);
+    double *at = to_double(s, N);
+    zero_sum_context context = {N, dfirst, dhigher};
+    vit_zero_sum_forward(N, s, first, higher, whole);
+    vit_zero_sum_backward(N, whole, 0.7f, dfirst, 1.3f, dhigher, ds);
+    check_gradient("both orders", zero_sum_loss, &context, N, at, ds, N, 2e-6);
+    memset(dfirst, 0, N * sizeof *dfirst); /* what is left is small when s is */
+    vit_zero_sum_backward(N, whole, 0.7f, dfirst, 1.3f, dhigher, ds);
+    check_gradient("higher orders", zero_sum_loss, &context, N, at, ds, N, 2e-6);
+    free(s);
+    free(dfirst);
+    free(dhigher);
+    free(at);
+}
+END_TEST
+
+START_TEST(zero_sum_limits) {
+    enum { N = 33 };
+    float s[N], first[N], higher[N], whole[N];
+    for (size_t i = 0; i < N; i++) {
+        s[i] = i % 2 ? 80.0f : -80.0f;
+    }
+    vit_zero_sum_forward(N, s, first, higher, whole);
+    ck_assert(all_finite(N, first) && all_finite(N, higher) && all_finite(N, whole));
+    ck_assert_float_eq_tol(whole[1], 1.0f / 16 - 1.0f / N, 1e-7f);
+    float one = 5, parts[3] = {1, 1, 1};
+    vit_zero_sum_forward(1, &one, parts, parts + 1, parts + 2);
+    ck_assert(parts[0] == 0 && parts[1] == 0 && parts[2] == 0);
+}
+END_TEST
+
+static Suite *suite(void) {
+    Suite *suite = suite_create("attention_zeros");
+    TCase *golden = tcase_create("golden");
+    int files = sizeof golden_files / sizeof *golden_files;
+    tcase_add_loop_test(golden, golden_linear, 0, files);
+    tcase_add_loop_test(golden, golden_explicit, 0, files);
+    suite_add_tcase(suite, golden);
+    TCase *definition = tcase_create("definition");
+    tcase_set_timeout(definition, 60);
+    tcase_add_loop_test(definition, definition_linear, 0, VARIANTS);
+    tcase_add_loop_test(definition, definition_explicit, 0, VARIANTS);
+    tcase_add_loop_test(definition, several_blocks, VIT_ZEROS_LINEAR, VIT_ZEROS_EXPLICIT + 1);
+    tcase_add_test(definition, clipped_tau);
+    suite_add_tcase(suite, definition);
+    TCase *properties = tcase_create("properties");
+    tcase_add_loop_test(properties, weights_sum_to_zero, 0, 4);
+    tcase_add_test(properties, logits_shifted_alike);
+    tcase_add_loop_test(properties, forms_agree, 0, 2);
+    tcase_add_loop_test(properties, large_logits, 0, 2);
+    tcase_add_test(properties, small_logits);
+    tcase_add_test(properties, zero_queries);
+    tcase_add_loop_test(properties, memory_grows_with_tokens, VIT_ZEROS_AUTO,
+                        VIT_ZEROS_EXPLICIT + 1);
+    suite_add_tcase(suite, properties);
+    TCase *zero_sum = tcase_create("zero sum");
+    tcase_add_loop_test(zero_sum, zero_sum_accuracy, 0, 6);
+    tcase_add_loop_test(zero_sum, zero_sum_gradient, 0, 3);
+    tcase_add_test(zero_sum, zero_sum_limits);
+    suite_add_tcase(suite, zero_sum);
+    return suite;
+}
+
+int main(void) {
+    return test_run(suite());
+}

@@ -1,0 +1,335 @@
+/* The projections around every attention core. */
+#include "vit/attention/attention.h"
+
+#include "vit/attention/core.h"
+#include "vit/gemm.h"
+#include "vit/layers.h"
+
+#include <omp.h>
+#include <stdint.h>
+#include <stdio.h>
+
+const char *const vit_attention_names[] = {"zeros", "zeros-sm", "softmax", "linear", NULL};
+
+/* With neither tokens nor dim above this, every size of one picture fits in 64 bits and every
+ * dimension of a product in BLAS's int. */
+#define DIMENSION_MAX ((size_t)1 << 24)
+
+static const vit_attention_core *core_of(const vit_attention_config *config) {
+    switch (config->kind) {
+    case VIT_ATTENTION_ZEROS:
+        return config->causal ? &vit_zeros_causal_core : &vit_zeros_core;
+    case VIT_ATTENTION_ZEROS_SM:
+        return &vit_zeros_sm_core;
+    case VIT_ATTENTION_SOFTMAX:
+        return &vit_softmax_core;
+    case VIT_ATTENTION_LINEAR:
+        return &vit_linear_core;
+    }
+    return NULL;
+}
+
+/* ---- checking the configuration ---- */
+
+static vit_status check_sizes(const vit_attention_config *c) {
+    if (c->tokens < 1 || c->tokens > DIMENSION_MAX) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "attention tokens: %zu (expected 1 to %zu)", c->tokens,
+                        DIMENSION_MAX);
+    }
+    if (c->dim < 1 || c->dim > DIMENSION_MAX) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "attention dim: %zu (expected 1 to %zu)", c->dim,
+                        DIMENSION_MAX);
+    }
+    if (c->heads < 1 || c->dim % c->heads != 0) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "attention heads: %zu (expected a divisor of dim %zu)",
+                        c->heads, c->dim);
+    }
+    return VIT_OK;
+}
+
+static vit_status check_rope(const vit_attention_config *c) {
+    size_t d = c->dim / c->heads;
+    switch (c->rope) {
+    case VIT_ROPE_NONE:
+        return VIT_OK;
+    case VIT_ROPE_1D:
+        if (d % 2 != 0) {
+            return vit_fail(VIT_ERROR_ARGUMENT,
+                            "attention rope 1d: head width %zu (expected an even number)", d);
+        }
+        return VIT_OK;
+    case VIT_ROPE_2D:
+        if (d % 4 != 0) {
+            return vit_fail(VIT_ERROR_ARGUMENT,
+                            "attention rope 2d: head width %zu (expected a multiple of 4)", d);
+        }
+        /* Divided, not multiplied: the grid may be anything. */
+        if (c->prefix >= c->tokens || c->grid_w < 1 || (c->tokens - c->prefix) % c->grid_w != 0 ||
+            (c->tokens - c->prefix) / c->grid_w != c->grid_h) {
+            return vit_fail(VIT_ERROR_ARGUMENT,
+                            "attention rope 2d: %zu tokens (expected a grid of %zu x %zu after %zu "
+                            "prefix tokens)",
+                            c->tokens, c->grid_h, c->grid_w, c->prefix);
+        }
+        return VIT_OK;
+    }
+    return vit_fail(VIT_ERROR_ARGUMENT, "attention rope: %d (expected 0, 1 or 2)", (int)c->rope);
+}
+
+static vit_status check_config(const vit_attention_config *c) {
+    if (!core_of(c)) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "attention kind: %d (expected 0 to 3)", (int)c->kind);
+    }
+    const char *name = vit_attention_names[c->kind];
+    if (c->causal && c->kind != VIT_ATTENTION_ZEROS) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "attention %s: causal (expected only with zeros)",
+                        name);
+    }
+    if (c->zero_order && c->kind != VIT_ATTENTION_ZEROS) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "attention %s: zero_order (expected only with zeros)",
+                        name);
+    }
+    if (c->form != VIT_ZEROS_AUTO && c->form != VIT_ZEROS_LINEAR && c->form != VIT_ZEROS_EXPLICIT) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "attention form: %d (expected 0, 1 or 2)",
+                        (int)c->form);
+    }
+    vit_status status = check_sizes(c);
+    return status != VIT_OK ? status : check_rope(c);
+}
+
+/* ---- declaring the parameters ---- */
+
+static vit_status declare_matrix(vit_param_table *table, const char *prefix, const char *name,
+                                 size_t rows, size_t columns, size_t *offset) {
+    char full[VIT_NAME_MAX];
+    snprintf(full, sizeof full, "%s.weight", name);
+    return vit_params_add(table, prefix, full, 2, (size_t[]){rows, columns}, VIT_PARAM_DECAY,
+                          (vit_init){VIT_INIT_TRUNC_NORMAL, 0.02f}, offset);
+}
+
+static vit_status declare_bias(vit_param_table *table, const char *prefix, const char *name,
+                               size_t rows, size_t *offset) {
+    char full[VIT_NAME_MAX];
+    snprintf(full, sizeof full, "%s.bias", name);
+    return vit_params_add(table, prefix, full, 1, &rows, 0, (vit_init){VIT_INIT_CONSTANT, 0},
+                          offset);
+}
+
+/* All weights, then all biases, of the input projections: one (R,D) matrix and one (R) vector. */
+static vit_status declare_input(vit_attention *attention, const vit_attention_core *core,
+                                const char *prefix, vit_param_table *table) {
+    vit_status status = VIT_OK;
+    size_t D = attention->config.dim, gates = 3 * attention->config.heads, ignored;
+    size_t names = 0;
+    while (core->projection_names[names]) {
+        names++;
+    }
+    size_t rows = core->projections * D / names;
+    attention->in_weight = table->total;
+    for (size_t i = 0; i < names; i++) {
+        VIT_TRY(declare_matrix(table, prefix, core->projection_names[i], rows, D, &ignored));
+    }
+    if (core->gated) {
+        VIT_TRY(declare_matrix(table, prefix, "gate", gates, D, &ignored));
+    }
+    attention->in_bias = table->total;
+    for (size_t i = 0; i < names; i++) {
+        VIT_TRY(declare_bias(table, prefix, core->projection_names[i], rows, &ignored));
+    }
+    if (core->gated) {
+        VIT_TRY(declare_bias(table, prefix, "gate", gates, &ignored));
+    }
+cleanup:
+    return status;
+}
+
+static vit_status declare(vit_attention *attention, const vit_attention_core *core,
+                          const char *prefix, vit_param_table *table) {
+    vit_status status = VIT_OK;
+    size_t D = attention->config.dim;
+    VIT_TRY(declare_input(attention, core, prefix, table));
+    VIT_TRY(declare_matrix(table, prefix, core->output_name, D, D, &attention->out_weight));
+    VIT_TRY(declare_bias(table, prefix, core->output_name, D, &attention->out_bias));
+    if (core->declare) {
+        VIT_TRY(core->declare(attention, prefix, table));
+    }
+cleanup:
+    return status;
+}
+
+static vit_status make_rope(vit_attention *attention) {
+    const vit_attention_config *c = &attention->config;
+    if (c->rope == VIT_ROPE_NONE) {
+        return VIT_OK;
+    }
+    vit_status status = VIT_OK;
+    void *block;
+    size_t pairs = attention->d / 2;
+    VIT_TRY(vit_alloc(&block, c->tokens * pairs, sizeof(float), "rotary cosines"));
+    attention->cosine = block;
+    VIT_TRY(vit_alloc(&block, c->tokens * pairs, sizeof(float), "rotary sines"));
+    attention->sine = block;
+    vit_rope_table(c->rope, c->tokens, c->prefix, c->grid_h, c->grid_w, attention->d,
+                   attention->cosine, attention->sine);
+cleanup:
+    return status;
+}
+
+vit_status vit_attention_init(vit_attention *attention, const vit_attention_config *config,
+                              const char *prefix, vit_param_table *table) {
+    vit_status status = VIT_OK;
+    *attention = (vit_attention){0};
+    VIT_TRY(check_config(config));
+    const vit_attention_core *core = core_of(config);
+    attention->config = *config;
+    attention->d = config->dim / config->heads;
+    attention->columns = core->projections * config->dim + (core->gated ? 3 * config->heads : 0);
+    VIT_TRY(declare(attention, core, prefix, table));
+    VIT_TRY(make_rope(attention));
+cleanup:
+    if (status != VIT_OK) {
+        vit_attention_free(attention);
+    }
+    return status;
+}
+
+void vit_attention_free(vit_attention *attention) {
+    vit_free(attention->cosine);
+    vit_free(attention->sine);
+    *attention = (vit_attention){0};
+}
+
+/* ---- planning ---- */
+
+/* Sizes that do not fit become SIZE_MAX, which no arena has room for. */
+static size_t times(size_t a, size_t b) {
+    size_t product;
+    return __builtin_mul_overflow(a, b, &product) ? SIZE_MAX : product;
+}
+
+static size_t plus(size_t a, size_t b) {
+    size_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? SIZE_MAX : sum;
+}
+
+void vit_attention_plan(const vit_attention *attention, size_t B, bool training, vit_arena *arena,
+                        vit_attention_saved *saved) {
+    (void)training; /* a forward writes all of it either way */
+    const vit_attention_config *c = &attention->config;
+    size_t M = times(B, c->tokens);
+    size_t extra = core_of(c)->extra_floats(attention);
+    saved->packed = vit_arena_floats(arena, times(M, attention->columns));
+    saved->mixed = vit_arena_floats(arena, times(M, c->dim));
+    saved->extra = vit_arena_floats(arena, times(times(B, c->heads), extra));
+}
+
+size_t vit_attention_scratch(const vit_attention *attention, size_t B, bool training) {
+    const vit_attention_config *c = &attention->config;
+    const vit_attention_core *core = core_of(c);
+    /* One piece for each thread that a forward can keep busy. */
+    size_t forward = times(times(B, c->heads), core->forward_scratch(attention));
+    if (!training) {
+        return forward;
+    }
+    size_t M = times(B, c->tokens);
+    size_t backward = plus(plus(times(M, c->dim), times(M, attention->columns)),
+                           core->backward_scratch(attention));
+    return forward > backward ? forward : backward;
+}
+
+/* ---- running ---- */
+
+/* Where head h of picture b begins in a (B,N,R) tensor. */
+static vit_head_columns head_columns(const vit_attention *attention, float *packed, size_t b,
+                                     size_t h) {
+    const vit_attention_core *core = core_of(&attention->config);
+    size_t D = attention->config.dim;
+    float *row = packed + b * attention->config.tokens * attention->columns;
+    float *first = row + h * attention->d;
+    return (vit_head_columns){
+        .q = first,
+        .k = first + D,
+        .v = first + 2 * D,
+        .u = core->projections > 3 ? first + 3 * D : NULL,
+        .gate = core->gated ? row + core->projections * D + 3 * h : NULL,
+    };
+}
+
+static void forward_head(const vit_attention *attention, const float *params,
+                         const vit_attention_saved *saved, size_t pair, float *scratch) {
+    const vit_attention_config *c = &attention->config;
+    const vit_attention_core *core = core_of(c);
+    size_t b = pair / c->heads, h = pair % c->heads;
+    vit_core_forward_args args = {
+        .params = params,
+        .head = h,
+        .packed = head_columns(attention, saved->packed, b, h),
+        .mixed = saved->mixed + b * c->tokens * c->dim + h * attention->d,
+        .extra = saved->extra + pair * core->extra_floats(attention),
+        .scratch = scratch,
+    };
+    core->forward(attention, &args);
+}
+
+/* A core runs in a parallel region even when there is one thread: its products then take the same
+ * path, and give the same bits, as in a slot. */
+static void forward_heads_shared(const vit_attention *attention, const float *params,
+                                 const vit_attention_saved *saved, size_t pairs, float *scratch) {
+    size_t piece = core_of(&attention->config)->forward_scratch(attention);
+    size_t most = (size_t)omp_get_max_threads();
+    int threads = (int)(pairs < most ? pairs : most);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t pair = 0; pair < pairs; pair++) {
+        size_t thread = (size_t)omp_get_thread_num();
+        forward_head(attention, params, saved, pair, scratch + thread * piece);
+    }
+}
+
+void vit_attention_forward(const vit_attention *attention, const float *params, size_t B,
+                           const float *x, const vit_attention_saved *saved, float *scratch,
+                           float *y) {
+    const vit_attention_config *c = &attention->config;
+    size_t M = B * c->tokens, D = c->dim, pairs = B * c->heads;
+    vit_linear_forward(M, D, attention->columns, x, params + attention->in_weight,
+                       params + attention->in_bias, saved->packed);
+    if (vit_may_parallelise() && pairs > 0) {
+        forward_heads_shared(attention, params, saved, pairs, scratch);
+    } else {
+        for (size_t pair = 0; pair < pairs; pair++) {
+            forward_head(attention, params, saved, pair, scratch);
+        }
+    }
+    vit_linear_forward(M, D, D, saved->mixed, params + attention->out_weight,
+                       params + attention->out_bias, y);
+}
+
+void vit_attention_backward(const vit_attention *attention, const float *params, float *grads,
+                            size_t B, const float *x, const vit_attention_saved *saved,
+                            const float *dy, float *scratch, float *dx) {
+    const vit_attention_config *c = &attention->config;
+    const vit_attention_core *core = core_of(c);
+    size_t M = B * c->tokens, D = c->dim;
+    float *dmixed = scratch;                         /* (B,N,D) */
+    float *dpacked = dmixed + M * D;                 /* (B,N,R) */
+    float *inner = dpacked + M * attention->columns; /* the core's */
+    vit_linear_backward(M, D, D, saved->mixed, params + attention->out_weight, dy, dmixed,
+                        grads + attention->out_weight, grads + attention->out_bias);
+    for (size_t pair = 0; pair < B * c->heads; pair++) {
+        size_t b = pair / c->heads, h = pair % c->heads;
+        size_t mixed = b * c->tokens * D + h * attention->d;
+        vit_core_backward_args args = {
+            .params = params,
+            .grads = grads,
+            .head = h,
+            .packed = head_columns(attention, saved->packed, b, h),
+            .mixed = saved->mixed + mixed,
+            .extra = saved->extra + pair * core->extra_floats(attention),
+            .dmixed = dmixed + mixed,
+            .dpacked = head_columns(attention, dpacked, b, h),
+            .scratch = inner,
+        };
+        core->backward(attention, &args);
+    }
+    vit_linear_backward(M, D, attention->columns, x, params + attention->in_weight, dpacked, dx,
+                        grads + attention->in_weight, grads + attention->in_bias);
+}

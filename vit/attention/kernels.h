@@ -1,0 +1,47 @@
+/* Passes over one head that several cores share. Private to vit/attention. Rows are tokens; stride
+ * is floats from one token to the next. */
+#ifndef VIT_ATTENTION_KERNELS_H
+#define VIT_ATTENTION_KERNELS_H
+
+#include "vit/attention/core.h"
+
+/* Below this length a vector is not made longer when it is made unit (torch F.normalize). */
+#define VIT_UNIT_EPS 1e-12f
+
+/* Rotates q and k by the position of their token; nothing without rope. The inverse, for the
+ * gradients, turns back. */
+void vit_rotate_pair(const vit_attention *attention, bool inverse, float *q, float *k,
+                     size_t stride);
+
+/* x_t / max(||x_t||, eps) in place; inverse_norm (N) is kept for the backward. */
+void vit_unit_forward(size_t N, size_t d, float *x, size_t stride, float *inverse_norm);
+/* dx in place: in the gradient of the unit vectors, out that of what they were made from. Where the
+ * length was below eps it counted as a constant. */
+void vit_unit_backward(size_t N, size_t d, const float *unit, const float *inverse_norm, float *dx,
+                       size_t stride);
+
+/* LayerNorm without affine part of the rows of one head, in place. The backward needs only what
+ * came out and rstd. */
+void vit_head_norm_forward(size_t N, size_t d, float *x, size_t stride,
+                           float *mean /* (N) scratch */, float *rstd /* (N) */);
+void vit_head_norm_backward(size_t N, size_t d, const float *normalised, const float *rstd,
+                            float *dx /* in place */, size_t stride);
+
+/* The gates of one head: first and higher orders by sigmoid, zero order by tanh when asked. The
+ * vectors lie one after another. */
+void vit_gates_forward(size_t N, const float *gate /* (N,3) */, size_t stride, bool zero_order,
+                       float *value /* (2 or 3, N) */);
+/* dgate (N,3) from the gradient of the gates' values; without zero order its column is zero. */
+void vit_gates_backward(size_t N, bool zero_order, const float *value, const float *dvalue,
+                        float *dgate, size_t stride);
+
+/* out (N, parts*d): row t holds weight_p[t] * x_t for each part p, side by side. */
+void vit_scale_rows(size_t N, size_t d, size_t parts, const float *const weights[], const float *x,
+                    size_t stride, float *out);
+/* The backward of weighted rows: with P (N, parts*d) the gradient of vit_scale_rows's output,
+ * dx_t = sum_p weight_p[t] P_tp and dweight_p[t] = x_t . P_tp, both overwritten. */
+void vit_scale_rows_backward(size_t N, size_t d, size_t parts, const float *const weights[],
+                             const float *x, size_t stride, const float *P, float *dx,
+                             size_t dx_stride, float *const dweights[]);
+
+#endif

@@ -1,0 +1,64 @@
+#include "vit/attention/rope.h"
+
+#include "vit/simd.h"
+
+#include <math.h>
+
+const char *const vit_rope_names[] = {"none", "1d", "2d", NULL};
+
+/* Cosine and sine of position * base^(-j / pairs) for j = 0 .. pairs-1. */
+static void fill_angles(double position, double base, size_t pairs, float *cosine, float *sine) {
+    for (size_t j = 0; j < pairs; j++) {
+        double angle = position * pow(base, -(double)j / (double)pairs);
+        cosine[j] = (float)cos(angle);
+        sine[j] = (float)sin(angle);
+    }
+}
+
+/* The row turns the first half of the pairs, the column the second. */
+static void fill_axial(size_t row, size_t column, size_t pairs, float *cosine, float *sine) {
+    size_t half = pairs / 2;
+    fill_angles((double)row, VIT_ROPE_2D_BASE, half, cosine, sine);
+    fill_angles((double)column, VIT_ROPE_2D_BASE, half, cosine + half, sine + half);
+}
+
+void vit_rope_table(vit_rope_kind kind, size_t N, size_t prefix, size_t grid_h, size_t grid_w,
+                    size_t d, float *cosine, float *sine) {
+    (void)grid_h;
+    size_t pairs = d / 2;
+    for (size_t t = 0; t < N; t++) {
+        float *c = cosine + t * pairs;
+        float *s = sine + t * pairs;
+        if (kind == VIT_ROPE_1D) {
+            fill_angles((double)t, VIT_ROPE_1D_BASE, pairs, c, s);
+        } else if (kind == VIT_ROPE_2D && t >= prefix) {
+            size_t patch = t - prefix;
+            fill_axial(patch / grid_w, patch % grid_w, pairs, c, s);
+        } else {
+            fill_angles(0, 1, pairs, c, s); /* angle 0: not turned */
+        }
+    }
+}
+
+/* sign is +1 to turn by +angle, -1 to turn back. */
+VIT_CLONES static void turn_rows(size_t N, size_t pairs, const float *cosine, const float *sine,
+                                 float sign, float *x, size_t stride) {
+    for (size_t t = 0; t < N; t++) {
+        const float *c = cosine + t * pairs;
+        const float *s = sine + t * pairs;
+        float *first = x + t * stride;
+        float *second = first + pairs;
+        for (size_t j = 0; j < pairs; j++) {
+            float a = first[j];
+            float b = second[j];
+            float sine_j = sign * s[j];
+            first[j] = a * c[j] - b * sine_j;
+            second[j] = b * c[j] + a * sine_j;
+        }
+    }
+}
+
+void vit_rope_apply(size_t N, size_t d, const float *cosine, const float *sine, bool inverse,
+                    float *x, size_t stride) {
+    turn_rows(N, d / 2, cosine, sine, inverse ? -1.0f : 1.0f, x, stride);
+}

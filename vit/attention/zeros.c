@@ -1,0 +1,336 @@
+/* ZeroS attention, encoder form (docs/zeros.md; Lu et al. 2025).
+ *
+ * The radial weight is a sum of two parts (three with the zero order), each a product of a factor
+ * of the query's token and one of the key's: r_ti = sum_p query_p[t] key_p[i],  query = (sigma1,
+ * sigmah, tanh g0), key = (delta/N, epsilon, 1/N). Linear form: one d x d state a part. Explicit
+ * form: the N x N weights, a few rows at a time. */
+#include "vit/attention/core.h"
+#include "vit/attention/deviation.h"
+#include "vit/attention/kernels.h"
+#include "vit/attention/zero_sum.h"
+#include "vit/gemm.h"
+#include "vit/simd.h"
+
+#include <string.h>
+
+enum {
+    PARTS_MAX = 3,
+    LINEAR_ROWS = 256, /* tokens whose weighted keys or queries are made at a time */
+    EXPLICIT_ROWS = 64 /* rows of the N x N weights made at a time */
+};
+
+/* ---- shape and memory ---- */
+
+typedef struct zeros_shape {
+    size_t N, d, D, R;
+    size_t parts; /* 2, or 3 with the zero order */
+    bool explicit_form;
+} zeros_shape;
+
+static zeros_shape shape_of(const vit_attention *attention) {
+    const vit_attention_config *c = &attention->config;
+    bool automatic = c->form == VIT_ZEROS_AUTO;
+    return (zeros_shape){
+        .N = c->tokens,
+        .d = attention->d,
+        .D = c->dim,
+        .R = attention->columns,
+        .parts = c->zero_order ? 3 : 2,
+        .explicit_form = automatic ? c->tokens < 2 * attention->d : c->form == VIT_ZEROS_EXPLICIT,
+    };
+}
+
+static size_t rows_at_a_time(const zeros_shape *s) {
+    size_t most = s->explicit_form ? EXPLICIT_ROWS : LINEAR_ROWS;
+    return s->N < most ? s->N : most;
+}
+
+/* What a head keeps for the backward. */
+typedef struct zeros_extra {
+    float *inverse_q, *inverse_k; /* (N) 1/||q||, 1/||k|| */
+    float *query;                 /* (parts,N) the gates */
+    float *key;                   /* (parts,N) delta/N, epsilon, 1/N */
+    float *whole;                 /* (N) softmax(s) - 1/N */
+    float *rstd;                  /* (N) of the head norm */
+    float *mean_u;                /* (d) */
+    float *state;                 /* (parts,d,d) linear form only */
+} zeros_extra;
+
+/* With a NULL block the return value is the number of floats. */
+static size_t carve_extra(const zeros_shape *s, float *block, zeros_extra *extra) {
+    size_t used = 0;
+    const size_t sizes[] = {s->N, s->N, s->parts * s->N, s->parts * s->N, s->N, s->N, s->d};
+    float **const fields[] = {&extra->inverse_q, &extra->inverse_k, &extra->query, &extra->key,
+                              &extra->whole,     &extra->rstd,      &extra->mean_u};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        *fields[i] = block ? block + used : NULL;
+        used += sizes[i];
+    }
+    extra->state = block ? block + used : NULL;
+    return used + (s->explicit_form ? 0 : s->parts * s->d * s->d);
+}
+
+static size_t extra_floats(const vit_attention *attention) {
+    zeros_shape s = shape_of(attention);
+    zeros_extra extra;
+    return carve_extra(&s, NULL, &extra);
+}
+
+/* The weighted rows, or the rows of the N x N weights; and N means for the head norm. */
+static size_t forward_scratch(const vit_attention *attention) {
+    zeros_shape s = shape_of(attention);
+    return rows_at_a_time(&s) * (s.explicit_form ? s.N : s.parts * s.d) + s.N;
+}
+
+/* Two such pieces, the gradients of the token factors and of s, and of the states. */
+static size_t backward_scratch(const vit_attention *attention) {
+    zeros_shape s = shape_of(attention);
+    return 2 * rows_at_a_time(&s) * (s.explicit_form ? s.N : s.parts * s.d) +
+           (2 * s.parts + 1) * s.N + s.d + (s.explicit_form ? 0 : s.parts * s.d * s.d);
+}
+
+/* ---- the linear form ---- */
+
+/* Pointers to element `from` of each part's vector. */
+static void part_pointers(const zeros_shape *s, float *vectors, size_t from,
+                          float *pointers[PARTS_MAX]) {
+    for (size_t p = 0; p < s->parts; p++) {
+        pointers[p] = vectors + p * s->N + from;
+    }
+}
+
+static void weighted(const zeros_shape *s, float *vectors, size_t from, size_t rows, const float *x,
+                     float *out) {
+    float *weights[PARTS_MAX];
+    part_pointers(s, vectors, from, weights);
+    vit_scale_rows(rows, s->d, s->parts, (const float *const *)weights, x + from * s->R, s->R, out);
+}
+
+/* state = sum_i key_i k_i^T v_i, then mixed_t = (query_t q_t) state. */
+static void linear_forward(const zeros_shape *s, const vit_core_forward_args *args,
+                           const zeros_extra *extra, float *scratch) {
+    const vit_head_columns *in = &args->packed;
+    size_t step = rows_at_a_time(s), width = s->parts * s->d;
+    for (size_t t = 0; t < s->N; t += step) {
+        size_t rows = s->N - t < step ? s->N - t : step;
+        weighted(s, extra->key, t, rows, in->k, scratch);
+        vit_gemm(true, false, width, s->d, rows, 1, scratch, width, in->v + t * s->R, s->R,
+                 t > 0 ? 1 : 0, extra->state, s->d);
+    }
+    for (size_t t = 0; t < s->N; t += step) {
+        size_t rows = s->N - t < step ? s->N - t : step;
+        weighted(s, extra->query, t, rows, in->q, scratch);
+        vit_gemm(false, false, rows, s->d, width, 1, scratch, width, extra->state, s->d, 0,
+                 args->mixed + t * s->D, s->D);
+    }
+}
+
+/* What both forms' backwards fill beside dpacked. */
+typedef struct zeros_token_grads {
+    float *query, *key; /* (parts,N) gradients of the token factors */
+} zeros_token_grads;
+
+static void linear_backward_query(const zeros_shape *s, const vit_core_backward_args *args,
+                                  const zeros_extra *extra, const zeros_token_grads *grads,
+                                  float *pieces, float *dstate) {
+    size_t step = rows_at_a_time(s), width = s->parts * s->d;
+    float *products = pieces + step * width;
+    for (size_t t = 0; t < s->N; t += step) {
+        size_t rows = s->N - t < step ? s->N - t : step;
+        const float *dout = args->dmixed + t * s->D;
+        float *weights[PARTS_MAX], *dweights[PARTS_MAX];
+        weighted(s, extra->query, t, rows, args->packed.q, pieces);
+        vit_gemm(true, false, width, s->d, rows, 1, pieces, width, dout, s->D, t > 0 ? 1 : 0,
+                 dstate, s->d);
+        vit_gemm(false, true, rows, width, s->d, 1, dout, s->D, extra->state, s->d, 0, products,
+                 width);
+        part_pointers(s, extra->query, t, weights);
+        part_pointers(s, grads->query, t, dweights);
+        vit_scale_rows_backward(rows, s->d, s->parts, (const float *const *)weights,
+                                args->packed.q + t * s->R, s->R, products,
+                                args->dpacked.q + t * s->R, s->R, dweights);
+    }
+}
+
+static void linear_backward_key(const zeros_shape *s, const vit_core_backward_args *args,
+                                const zeros_extra *extra, const zeros_token_grads *grads,
+                                float *pieces, const float *dstate) {
+    size_t step = rows_at_a_time(s), width = s->parts * s->d;
+    float *products = pieces + step * width;
+    for (size_t t = 0; t < s->N; t += step) {
+        size_t rows = s->N - t < step ? s->N - t : step;
+        float *weights[PARTS_MAX], *dweights[PARTS_MAX];
+        weighted(s, extra->key, t, rows, args->packed.k, pieces);
+        vit_gemm(false, false, rows, s->d, width, 1, pieces, width, dstate, s->d, 0,
+                 args->dpacked.v + t * s->R, s->R);
+        vit_gemm(false, true, rows, width, s->d, 1, args->packed.v + t * s->R, s->R, dstate, s->d,
+                 0, products, width);
+        part_pointers(s, extra->key, t, weights);
+        part_pointers(s, grads->key, t, dweights);
+        vit_scale_rows_backward(rows, s->d, s->parts, (const float *const *)weights,
+                                args->packed.k + t * s->R, s->R, products,
+                                args->dpacked.k + t * s->R, s->R, dweights);
+    }
+}
+
+/* ---- the explicit form ---- */
+
+/* Row t of r. */
+VIT_INLINE void radial_row(size_t N, size_t parts, const float *query, const float *key, size_t t,
+                           float *r) {
+    float first = query[t], higher = query[N + t];
+    for (size_t i = 0; i < N; i++) {
+        r[i] = first * key[i] + higher * key[N + i];
+    }
+    if (parts == 3) {
+        float zero = query[2 * N + t];
+        for (size_t i = 0; i < N; i++) {
+            r[i] += zero * key[2 * N + i];
+        }
+    }
+}
+
+/* angle (rows,N) becomes W = angle * r, for the rows from `from` on. row (N) is scratch. */
+VIT_CLONES static void explicit_weights(size_t N, size_t parts, size_t from, size_t rows,
+                                        const float *query, const float *key, float *row,
+                                        float *angle) {
+    for (size_t t = 0; t < rows; t++) {
+        float *a = angle + t * N;
+        radial_row(N, parts, query, key, from + t, row);
+        for (size_t i = 0; i < N; i++) {
+            a[i] *= row[i];
+        }
+    }
+}
+
+static void explicit_forward(const zeros_shape *s, const vit_core_forward_args *args,
+                             const zeros_extra *extra, float *scratch, float *row) {
+    const vit_head_columns *in = &args->packed;
+    size_t step = rows_at_a_time(s), N = s->N;
+    for (size_t t = 0; t < N; t += step) {
+        size_t rows = N - t < step ? N - t : step;
+        vit_gemm(false, true, rows, N, s->d, 1, in->q + t * s->R, s->R, in->k, s->R, 0, scratch, N);
+        explicit_weights(N, s->parts, t, rows, extra->query, extra->key, row, scratch);
+        vit_gemm(false, false, rows, s->d, N, 1, scratch, N, in->v, s->R, 0, args->mixed + t * s->D,
+                 s->D);
+    }
+}
+
+/* In: angle = q.k and dweights = dout.v, (rows,N). Out: angle holds W = angle * r, dweights holds
+ * the gradient of the angle. The gradients of the token factors: dquery set, dkey added to. */
+VIT_CLONES static void explicit_weights_backward(size_t N, size_t parts, size_t from, size_t rows,
+                                                 const float *query, const float *key, float *row,
+                                                 float *angle, float *dweights, float *dquery,
+                                                 float *dkey) {
+    for (size_t t = 0; t < rows; t++) {
+        float *a = angle + t * N;
+        float *g = dweights + t * N;
+        radial_row(N, parts, query, key, from + t, row);
+        for (size_t i = 0; i < N; i++) {
+            float dr = g[i] * a[i];
+            g[i] *= row[i];
+            a[i] *= row[i];
+            row[i] = dr;
+        }
+        for (size_t p = 0; p < parts; p++) {
+            float factor = query[p * N + from + t];
+            dquery[p * N + from + t] = vit_dot(N, row, key + p * N);
+            for (size_t i = 0; i < N; i++) {
+                dkey[p * N + i] += factor * row[i];
+            }
+        }
+    }
+}
+
+static void explicit_backward(const zeros_shape *s, const vit_core_backward_args *args,
+                              const zeros_extra *extra, const zeros_token_grads *grads,
+                              float *pieces, float *row) {
+    const vit_head_columns *in = &args->packed, *din = &args->dpacked;
+    size_t step = rows_at_a_time(s), N = s->N, d = s->d, R = s->R;
+    float *angle = pieces, *dangle = pieces + step * N;
+    memset(grads->key, 0, s->parts * N * sizeof *grads->key);
+    for (size_t t = 0; t < N; t += step) {
+        size_t rows = N - t < step ? N - t : step;
+        float add = t > 0 ? 1 : 0;
+        const float *dout = args->dmixed + t * s->D;
+        vit_gemm(false, true, rows, N, d, 1, in->q + t * R, R, in->k, R, 0, angle, N);
+        vit_gemm(false, true, rows, N, d, 1, dout, s->D, in->v, R, 0, dangle, N);
+        explicit_weights_backward(N, s->parts, t, rows, extra->query, extra->key, row, angle,
+                                  dangle, grads->query, grads->key);
+        vit_gemm(true, false, N, d, rows, 1, angle, N, dout, s->D, add, din->v, R);
+        vit_gemm(false, false, rows, d, N, 1, dangle, N, in->k, R, 0, din->q + t * R, R);
+        vit_gemm(true, false, N, d, rows, 1, dangle, N, in->q + t * R, R, add, din->k, R);
+    }
+}
+
+/* ---- the core ---- */
+
+static void forward(const vit_attention *attention, const vit_core_forward_args *args) {
+    zeros_shape s = shape_of(attention);
+    zeros_extra extra;
+    carve_extra(&s, args->extra, &extra);
+    const vit_head_columns *in = &args->packed;
+    float *spare = args->scratch + forward_scratch(attention) - s.N; /* (N) */
+
+    vit_gates_forward(s.N, in->gate, s.R, s.parts == 3, extra.query);
+    vit_rotate_pair(attention, false, in->q, in->k, s.R);
+    vit_unit_forward(s.N, s.d, in->q, s.R, extra.inverse_q);
+    vit_unit_forward(s.N, s.d, in->k, s.R, extra.inverse_k);
+    float *first = extra.key;
+    vit_deviation_forward(attention, args->params, args->head, in->u, extra.mean_u, first);
+    vit_zero_sum_forward(s.N, first, first, extra.key + s.N, extra.whole);
+    for (size_t i = 0; s.parts == 3 && i < s.N; i++) {
+        extra.key[2 * s.N + i] = 1.0f / (float)s.N;
+    }
+    if (s.explicit_form) {
+        explicit_forward(&s, args, &extra, args->scratch, spare);
+    } else {
+        linear_forward(&s, args, &extra, args->scratch);
+    }
+    if (attention->config.head_norm) {
+        vit_head_norm_forward(s.N, s.d, args->mixed, s.D, spare, extra.rstd);
+    }
+}
+
+static void backward(const vit_attention *attention, const vit_core_backward_args *args) {
+    zeros_shape s = shape_of(attention);
+    zeros_extra extra;
+    carve_extra(&s, args->extra, &extra);
+    const vit_head_columns *in = &args->packed, *din = &args->dpacked;
+    zeros_token_grads grads = {.query = args->scratch, .key = args->scratch + s.parts * s.N};
+    float *ds = grads.key + s.parts * s.N; /* (N) */
+    float *dmean = ds + s.N;               /* (d) */
+    float *dstate = dmean + s.d;           /* (parts,d,d) linear form only */
+    float *pieces = dstate + (s.explicit_form ? 0 : s.parts * s.d * s.d);
+
+    if (attention->config.head_norm) {
+        vit_head_norm_backward(s.N, s.d, args->mixed, extra.rstd, args->dmixed, s.D);
+    }
+    if (s.explicit_form) {
+        explicit_backward(&s, args, &extra, &grads, pieces, ds);
+    } else {
+        linear_backward_query(&s, args, &extra, &grads, pieces, dstate);
+        linear_backward_key(&s, args, &extra, &grads, pieces, dstate);
+    }
+    vit_gates_backward(s.N, s.parts == 3, extra.query, grads.query, din->gate, s.R);
+    vit_zero_sum_backward(s.N, extra.whole, 1, grads.key, 1, grads.key + s.N, ds);
+    vit_deviation_backward(attention, args, extra.mean_u, ds, dmean);
+    vit_unit_backward(s.N, s.d, in->q, extra.inverse_q, din->q, s.R);
+    vit_unit_backward(s.N, s.d, in->k, extra.inverse_k, din->k, s.R);
+    vit_rotate_pair(attention, true, din->q, din->k, s.R);
+}
+
+static const char *const projection_names[] = {"q", "k", "v", "u", NULL};
+
+const vit_attention_core vit_zeros_core = {
+    .projection_names = projection_names,
+    .projections = 4,
+    .gated = true,
+    .output_name = "out_proj",
+    .declare = vit_deviation_declare,
+    .extra_floats = extra_floats,
+    .forward = forward,
+    .forward_scratch = forward_scratch,
+    .backward = backward,
+    .backward_scratch = backward_scratch,
+};
