@@ -1,0 +1,262 @@
+/* Evaluation against one picture at a time, and that batches and threads do not show. */
+#include "support/pictures.h"
+#include "support/support.h"
+
+#include "eval/evaluate.h"
+#include "eval/metrics.h"
+#include "vit/file.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CLASSES = 9, IMAGES = 26, HEIGHT = 16, WIDTH = 24 };
+static const char *const classes[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i"};
+static const vit_preprocess preprocess = {
+    .crop_pct = 0.9, .mean = {0.5, 0.4, 0.3}, .std = {0.2, 0.3, 0.25}};
+static char *base;
+
+/* 26 pictures: no multiple of any chunk. */
+static void make_base(void) {
+    char path[1024];
+    base = temp_folder();
+    make_pictures(base, "val", classes, CLASSES, 3, 30, 26, 3);
+    remove(temp_path(path, base, "val/e/001.png"));
+}
+
+static void remove_base(void) {
+    temp_folder_remove(base);
+    base = NULL;
+}
+
+typedef struct fixture {
+    vit_model model;
+    float *params;
+    vit_dataset *dataset;
+} fixture;
+
+static void set_up(fixture *f) {
+    vit_config config;
+    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &config));
+    config.img_size[0] = HEIGHT;
+    config.img_size[1] = WIDTH;
+    config.num_classes = CLASSES;
+    config.embed_dim = 24;
+    config.depth = 2;
+    config.num_heads = 2;
+    ck_vit_ok(vit_model_init(&f->model, &config));
+    f->params = random_new(1, f->model.params.total, 0.3);
+    ck_vit_ok(vit_dataset_open(base, "val", classes, CLASSES, &f->dataset, NULL));
+    ck_assert_uint_eq(f->dataset->count, IMAGES);
+}
+
+static void tear_down(fixture *f) {
+    vit_model_free(&f->model);
+    free(f->params);
+    vit_dataset_free(f->dataset);
+}
+
+typedef struct run {
+    vit_eval_result result;
+    float *logits;
+    size_t calls, done;
+} run;
+
+static void on_progress(void *context, size_t done, size_t total) {
+    run *r = context;
+    ck_assert_uint_gt(done, r->done);
+    ck_assert_uint_eq(total, IMAGES);
+    r->done = done;
+    r->calls++;
+}
+
+static run evaluate(const fixture *f, size_t batch_size, int threads) {
+    run r = {.logits = random_new(1, IMAGES * CLASSES, 1)};
+    vit_evaluator *evaluator;
+    ck_vit_ok(
+        vit_evaluator_create(&f->model, &preprocess, f->dataset, batch_size, threads, &evaluator));
+    ck_vit_ok(vit_evaluate(evaluator, f->params, on_progress, &r, r.logits, &r.result));
+    ck_assert_uint_eq(r.done, IMAGES);
+    vit_evaluator_free(evaluator);
+    return r;
+}
+
+/* ---- one picture at a time ---- */
+
+static void plain_logits(const fixture *f, float *logits) {
+    vit_workspace *workspace;
+    vit_bytes bytes = {0};
+    vit_image image = {0};
+    vit_transform_scratch scratch = {0};
+    vit_decode_options decode = vit_decode_defaults();
+    float input[3 * HEIGHT * WIDTH];
+    ck_vit_ok(vit_workspace_create(&f->model, 1, false, &workspace));
+    for (size_t i = 0; i < IMAGES; i++) {
+        ck_vit_ok(vit_image_load(f->dataset->samples[i].path, &decode, &bytes, &image));
+        ck_vit_ok(vit_transform_eval(&preprocess, HEIGHT, WIDTH, &image, &scratch, input));
+        vit_model_forward(&f->model, f->params, workspace, 1, input, NULL, logits + i * CLASSES);
+    }
+    vit_transform_scratch_free(&scratch);
+    vit_image_free(&image);
+    vit_bytes_free(&bytes);
+    vit_workspace_free(workspace);
+}
+
+static double plain_loss(const float *x, int label) {
+    double most = -INFINITY, sum = 0;
+    for (int k = 0; k < CLASSES; k++) {
+        most = fmax(most, x[k]);
+    }
+    for (int k = 0; k < CLASSES; k++) {
+        sum += exp(x[k] - most);
+    }
+    return log(sum) + most - (double)x[label];
+}
+
+START_TEST(as_one_at_a_time) {
+    fixture f;
+    set_up(&f);
+    run r = evaluate(&f, 8, 2);
+    float *logits = random_new(2, IMAGES * CLASSES, 1);
+    plain_logits(&f, logits);
+    double *expected = to_double(logits, IMAGES * CLASSES), loss = 0, best = 0, five = 0;
+    check_close("logits", IMAGES * CLASSES, r.logits, expected, 1e-6);
+    for (size_t i = 0; i < IMAGES; i++) {
+        const float *x = logits + i * CLASSES;
+        size_t above = 0, own = (size_t)f.dataset->samples[i].label;
+        for (size_t k = 0; k < CLASSES; k++) {
+            above += x[k] > x[own];
+        }
+        best += above < 1;
+        five += above < 5;
+        loss += plain_loss(x, f.dataset->samples[i].label);
+    }
+    ck_assert_uint_eq(r.result.images, IMAGES);
+    ck_assert_uint_eq(r.result.classes, CLASSES);
+    ck_assert_double_eq(r.result.top1, 100 * best / IMAGES);
+    ck_assert_double_eq(r.result.top5, 100 * five / IMAGES);
+    ck_assert(best > 0 && five > best && five < IMAGES); /* or it would prove little */
+    ck_assert_double_le(fabs(r.result.loss - loss / IMAGES), 1e-6 * loss / IMAGES);
+    ck_assert_double_gt(r.result.images_per_second, 0);
+    free(expected);
+    free(logits);
+    free(r.logits);
+    tear_down(&f);
+}
+END_TEST
+
+START_TEST(batch_and_threads_do_not_show) {
+    fixture f;
+    set_up(&f);
+    run one = evaluate(&f, 1, 1);
+    const size_t batches[] = {1, 3, 7, 8, 25, 26, 1000};
+    for (size_t b = 0; b < 7; b++) {
+        for (int threads = 1; threads <= 3; threads++) {
+            run other = evaluate(&f, batches[b], threads);
+            ck_assert_msg(memcmp(other.logits, one.logits, IMAGES * CLASSES * sizeof *one.logits) ==
+                              0,
+                          "batch %zu, %d threads", batches[b], threads);
+            ck_assert_double_eq(other.result.loss, one.result.loss);
+            ck_assert_double_eq(other.result.top1, one.result.top1);
+            ck_assert_double_eq(other.result.top5, one.result.top5);
+            free(other.logits);
+        }
+    }
+    free(one.logits);
+    tear_down(&f);
+}
+END_TEST
+
+START_TEST(again_with_other_weights) {
+    fixture f;
+    set_up(&f);
+    vit_evaluator *evaluator;
+    vit_eval_result first, second, third;
+    ck_vit_ok(vit_evaluator_create(&f.model, &preprocess, f.dataset, 5, 2, &evaluator));
+    float *others = random_new(8, f.model.params.total, 0.3);
+    ck_vit_ok(vit_evaluate(evaluator, f.params, NULL, NULL, NULL, &first));
+    ck_vit_ok(vit_evaluate(evaluator, others, NULL, NULL, NULL, &second));
+    ck_vit_ok(vit_evaluate(evaluator, f.params, NULL, NULL, NULL, &third));
+    ck_assert_double_ne(first.loss, second.loss);
+    ck_assert_double_eq(first.loss, third.loss);
+    free(others);
+    vit_evaluator_free(evaluator);
+    tear_down(&f);
+}
+END_TEST
+
+START_TEST(weights_that_are_not_finite) {
+    fixture f;
+    set_up(&f);
+    for (size_t i = 0; i < f.model.params.total; i++) {
+        f.params[i] = NAN;
+    }
+    run r = evaluate(&f, 8, 2);
+    ck_assert_double_nan(r.result.loss);
+    ck_assert_double_eq(r.result.top1, 0);
+    ck_assert_double_eq(r.result.top5, 0);
+    free(r.logits);
+    tear_down(&f);
+}
+END_TEST
+
+START_TEST(broken_pictures) {
+    fixture f;
+    set_up(&f);
+    char *path = f.dataset->samples[17].path;
+    vit_bytes kept = {0};
+    ck_vit_ok(vit_file_read(path, 1 << 20, &kept));
+    for (size_t batch = 4; batch <= 32; batch += 14) {
+        vit_evaluator *evaluator;
+        vit_eval_result result;
+        ck_vit_ok(vit_evaluator_create(&f.model, &preprocess, f.dataset, batch, 3, &evaluator));
+        ck_vit_ok(vit_file_replace(path, kept.data, kept.size / 2));
+        ck_assert_int_eq(vit_evaluate(evaluator, f.params, NULL, NULL, NULL, &result),
+                         VIT_ERROR_FORMAT);
+        ck_assert_msg(strstr(vit_last_error(), path) != NULL, "%s", vit_last_error());
+        /* And it recovers. */
+        ck_vit_ok(vit_file_replace(path, kept.data, kept.size));
+        ck_vit_ok(vit_evaluate(evaluator, f.params, NULL, NULL, NULL, &result));
+        vit_evaluator_free(evaluator);
+    }
+    vit_bytes_free(&kept);
+    tear_down(&f);
+}
+END_TEST
+
+START_TEST(wrong_arguments) {
+    fixture f;
+    set_up(&f);
+    vit_evaluator *evaluator;
+    ck_assert_int_eq(vit_evaluator_create(&f.model, &preprocess, f.dataset, 0, 1, &evaluator),
+                     VIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(vit_evaluator_create(&f.model, &preprocess, f.dataset, 1, 0, &evaluator),
+                     VIT_ERROR_ARGUMENT);
+    f.dataset->samples[5].label = CLASSES;
+    ck_assert_int_eq(vit_evaluator_create(&f.model, &preprocess, f.dataset, 1, 1, &evaluator),
+                     VIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(vit_last_error(), f.dataset->samples[5].path));
+    ck_assert_ptr_null(evaluator);
+    tear_down(&f);
+}
+END_TEST
+
+static Suite *suite(void) {
+    Suite *s = suite_create("evaluate");
+    TCase *tc = tcase_create("evaluate");
+    tcase_set_timeout(tc, 60);
+    tcase_add_unchecked_fixture(tc, make_base, remove_base);
+    tcase_add_test(tc, as_one_at_a_time);
+    tcase_add_test(tc, batch_and_threads_do_not_show);
+    tcase_add_test(tc, again_with_other_weights);
+    tcase_add_test(tc, weights_that_are_not_finite);
+    tcase_add_test(tc, broken_pictures);
+    tcase_add_test(tc, wrong_arguments);
+    suite_add_tcase(s, tc);
+    return s;
+}
+
+int main(void) {
+    return test_run(suite());
+}

@@ -1,0 +1,685 @@
+/* Whole runs on made-up pictures: what they leave behind, what they learn, and how they fail. */
+#include "support/pictures.h"
+#include "support/support.h"
+
+#include "train/trainer.h"
+#include "vit/file.h"
+#include "vit/model_file.h"
+
+#include <math.h>
+#include <omp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SIDE = 16, PER_CLASS = 20, VAL_PER_CLASS = 7 };
+static const char *const classes[] = {"ant", "bee", "cat"};
+static char *base; /* vanishes after the suite */
+static char data[1024];
+
+static void make_base(void) {
+    base = temp_folder();
+    temp_path(data, base, "data");
+    make_pictures(data, "train", classes, 3, PER_CLASS, 20, 18, 1);
+    make_pictures(data, "val", classes, 3, VAL_PER_CLASS, 18, 20, 1000);
+}
+
+static void remove_base(void) {
+    temp_folder_remove(base);
+    base = NULL;
+}
+
+/* Every default, a network for small pictures, three steps an epoch. */
+static vit_train_settings small_settings(unsigned char *sources) {
+    vit_train_settings settings;
+    vit_option_group groups[VIT_SETTING_GROUPS];
+    memset(&settings, 0, sizeof settings);
+    size_t count = vit_train_setting_groups(&settings, sources, groups);
+    for (size_t g = 0; g < count; g++) {
+        ck_vit_ok(vit_options_defaults(&groups[g]));
+    }
+    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &settings.model));
+    settings.model.img_size[0] = settings.model.img_size[1] = SIDE;
+    settings.model.patch_size = 4;
+    settings.model.embed_dim = 32;
+    settings.model.depth = 2;
+    settings.model.num_heads = 2;
+    settings.recipe.epochs = 3;
+    settings.recipe.batch_size = 20;
+    settings.recipe.warmup_epochs = 1;
+    settings.recipe.lr = 3e-3;
+    return settings;
+}
+
+/* ---- what the callbacks saw ---- */
+
+typedef struct seen {
+    int started, progress, evaluating, epochs, warnings;
+    int stop_after; /* steps; 0: never */
+    rlim_t limit;   /* of file sizes, from the first epoch's end; 0: none */
+    vit_train_progress last;
+    vit_epoch_row row;
+    double smallest_loss;
+    char warning[VIT_MESSAGE_MAX];
+} seen;
+
+static void on_started(void *context, const vit_model *model, size_t train, size_t val) {
+    (void)train;
+    (void)val;
+    ck_assert_uint_gt(model->params.total, 0);
+    ((seen *)context)->started++;
+}
+
+static void on_progress(void *context, const vit_train_progress *progress) {
+    seen *s = context;
+    s->progress++;
+    s->last = *progress;
+    ck_assert_double_ge(progress->eta_seconds, 0);
+    ck_assert_double_gt(progress->images_per_second, 0);
+}
+
+static void on_evaluating(void *context, size_t done, size_t total) {
+    ck_assert_uint_le(done, total);
+    ((seen *)context)->evaluating++;
+}
+
+static void limit_files(rlim_t bytes) {
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &(struct rlimit){bytes, RLIM_INFINITY}), 0);
+}
+
+static void on_epoch(void *context, const vit_epoch_row *row) {
+    seen *s = context;
+    s->epochs++;
+    s->row = *row;
+    s->smallest_loss = fmin(s->smallest_loss, row->train_loss);
+    if (s->limit) {
+        limit_files(s->limit);
+    }
+}
+
+static void on_warning(void *context, const char *message) {
+    seen *s = context;
+    s->warnings++;
+    snprintf(s->warning, sizeof s->warning, "%s", message);
+}
+
+static bool on_should_stop(void *context) {
+    seen *s = context;
+    return s->stop_after && s->progress >= s->stop_after;
+}
+
+static vit_status train(const vit_train_settings *settings, const unsigned char *sources,
+                        const char *from, const char *out, seen *s, vit_train_result *result) {
+    vit_train_result ignored;
+    vit_train_callbacks callbacks = {s,        on_started, on_progress,   on_evaluating,
+                                     on_epoch, on_warning, on_should_stop};
+    s->smallest_loss = INFINITY;
+    return vit_train(settings, sources, from, out, &callbacks, result ? result : &ignored);
+}
+
+static vit_bytes read_file(const char *folder, const char *name) {
+    char path[1024];
+    vit_bytes bytes = {0};
+    ck_vit_ok(vit_file_read(temp_path(path, folder, "%s", name), 1u << 30, &bytes));
+    ck_vit_ok(vit_bytes_reserve(&bytes, bytes.size + 1, "text"));
+    bytes.data[bytes.size] = 0;
+    return bytes;
+}
+
+static void check_same_file(const char *a, const char *b, const char *name) {
+    vit_bytes x = read_file(a, name), y = read_file(b, name);
+    ck_assert_msg(x.size == y.size && memcmp(x.data, y.data, x.size) == 0, "%s differs: %s and %s",
+                  name, a, b);
+    vit_bytes_free(&x);
+    vit_bytes_free(&y);
+}
+
+static bool exists(const char *path) {
+    struct stat info;
+    return lstat(path, &info) == 0;
+}
+
+static void check_message(const char *part) {
+    ck_assert_msg(strstr(vit_last_error(), part) != NULL, "\"%s\" does not name %s",
+                  vit_last_error(), part);
+}
+
+static void check_loads(const char *path) {
+    vit_model_bundle *bundle;
+    ck_vit_ok(vit_model_bundle_load(path, &bundle));
+    for (int i = 0; i < 3; i++) {
+        ck_assert_str_eq(bundle->class_names[i], classes[i]);
+    }
+    vit_model_bundle_free(bundle);
+}
+
+/* ---- runs that end well ---- */
+
+START_TEST(what_a_run_leaves) {
+    char out[1024], path[1024];
+    vit_train_settings settings = small_settings(NULL);
+    seen s = {0};
+    vit_train_result result;
+    temp_path(out, base, "runs/first");
+    ck_vit_ok(train(&settings, NULL, data, out, &s, &result));
+    ck_assert_uint_eq(count_entries(out), 5);
+    check_loads(out);
+    check_loads(temp_path(path, out, "last.safetensors"));
+    check_loads(temp_path(path, out, "best.safetensors"));
+    vit_bytes text = read_file(out, "classes.txt");
+    ck_assert_str_eq((char *)text.data, "ant\nbee\ncat\n");
+    vit_bytes_free(&text);
+    ck_assert_int_eq(s.started, 1);
+    ck_assert_int_eq(s.progress, 9);
+    ck_assert_int_eq(s.epochs, 3);
+    ck_assert_int_ge(s.evaluating, 3);
+    ck_assert_int_eq(s.warnings, 0);
+    ck_assert_int_eq(s.last.epoch, 3);
+    ck_assert_int_eq(s.last.epochs, 3);
+    ck_assert_uint_eq(s.last.step, 3);
+    ck_assert_uint_eq(s.last.steps, 3);
+    ck_assert_uint_eq(s.row.step, 9);
+    ck_assert_double_eq(s.row.top1, result.last_top1);
+    ck_assert_double_ge(result.best_top1, result.last_top1);
+    ck_assert(result.best_epoch >= 1 && result.best_epoch <= 3);
+    ck_assert(s.row.data_wait >= 0 && s.row.data_wait <= 1);
+}
+END_TEST
+
+START_TEST(log_has_a_row_an_epoch) {
+    char out[1024];
+    vit_train_settings settings = small_settings(NULL);
+    seen s = {0};
+    ck_vit_ok(train(&settings, NULL, data, temp_path(out, base, "runs/log"), &s, NULL));
+    vit_bytes text = read_file(out, "log.csv");
+    char *line = strtok((char *)text.data, "\n");
+    ck_assert_str_eq(
+        line, "epoch,step,lr,train_loss,val_loss,top1,top5,images_per_second,data_wait,seconds");
+    for (int epoch = 1; epoch <= 3; epoch++) {
+        double v[10];
+        line = strtok(NULL, "\n");
+        ck_assert_ptr_nonnull(line);
+        ck_assert_int_eq(sscanf(line, "%lf,%lf,%lf,%lf,%lf,%lf,%lf,%lf,%lf,%lf", v, v + 1, v + 2,
+                                v + 3, v + 4, v + 5, v + 6, v + 7, v + 8, v + 9),
+                         10);
+        ck_assert_double_eq(v[0], epoch);
+        ck_assert_double_eq(v[1], 3 * epoch);
+        ck_assert(v[3] > 0 && v[4] > 0 && v[5] >= 0 && v[6] == 100 && v[7] > 0 && v[9] > 0);
+        if (epoch == 3) { /* step 8 of 9, 3 of them warm-up */
+            double cosine = 1e-5 + 0.5 * (3e-3 - 1e-5) * (1 + cos(M_PI * 8 / 9));
+            ck_assert_double_le(fabs(v[2] - cosine), 1e-7 * cosine);
+            ck_assert_double_le(fabs(v[5] - s.row.top1), 1e-5);
+        }
+    }
+    ck_assert_ptr_null(strtok(NULL, "\n"));
+    vit_bytes_free(&text);
+}
+END_TEST
+
+START_TEST(args_read_back) {
+    char out[1024];
+    unsigned char *sources = calloc(vit_train_setting_count(), 1);
+    ck_assert_ptr_nonnull(sources);
+    vit_train_settings settings = small_settings(sources);
+    settings.recipe.epochs = 1;
+    settings.recipe.warmup_epochs = 0;
+    settings.recipe.drop_path = 0.125;
+    settings.augment.hflip = 0.25;
+    sources[0] = VIT_FROM_USER;
+    seen s = {0};
+    ck_vit_ok(train(&settings, sources, data, temp_path(out, base, "runs/args"), &s, NULL));
+    vit_bytes text = read_file(out, "args.json");
+    vit_json *root;
+    ck_vit_ok(vit_json_parse((char *)text.data, text.size, "args.json", &root));
+    vit_train_settings read = small_settings(NULL);
+    memset(&read.recipe, 0, sizeof read.recipe);
+    memset(&read.augment, 0, sizeof read.augment);
+    vit_option_group groups[VIT_SETTING_GROUPS];
+    size_t count = vit_train_setting_groups(&read, NULL, groups);
+    for (size_t g = 0; g < count; g++) {
+        ck_vit_ok(vit_options_from_json(&groups[g], root, "args.json", VIT_FROM_CONFIG));
+    }
+    ck_assert(memcmp(&read.recipe, &settings.recipe, sizeof read.recipe) == 0);
+    ck_assert_double_eq(read.augment.hflip, 0.25);
+    ck_assert_int_eq(read.model.num_classes, 3);
+    const vit_json *from = vit_json_get(root, "sources");
+    ck_assert_uint_eq(vit_json_count(from), vit_train_setting_count());
+    ck_assert_str_eq(vit_json_string(vit_json_get(from, "img_size"), ""), "user");
+    ck_assert_str_eq(vit_json_string(vit_json_get(from, "batch_size"), ""), "default");
+    ck_assert_str_eq(vit_json_string(vit_json_get(root, "data"), ""), data);
+    vit_json_free(root);
+    vit_bytes_free(&text);
+    free(sources);
+}
+END_TEST
+
+/* Thirty steps with all that is random switched on. */
+START_TEST(threads_do_not_show) {
+    char out[3][1024];
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.epochs = 10;
+    settings.recipe.drop_path = 0.2;
+    settings.recipe.slots = 8;
+    double loss[3], top1[3];
+    for (int i = 0; i < 3; i++) {
+        seen s = {0};
+        omp_set_num_threads(i + 1);
+        ck_vit_ok(train(&settings, NULL, data, temp_path(out[i], base, "runs/threads%d", i + 1), &s,
+                        NULL));
+        loss[i] = s.row.val_loss;
+        top1[i] = s.row.top1;
+        ck_assert_uint_eq(s.row.step, 30);
+    }
+    for (int i = 1; i < 3; i++) {
+        check_same_file(out[0], out[i], "last.safetensors");
+        check_same_file(out[0], out[i], "best.safetensors");
+        ck_assert_double_eq(loss[0], loss[i]);
+        ck_assert_double_eq(top1[0], top1[i]);
+    }
+}
+END_TEST
+
+START_TEST(seed_shows) {
+    char a[1024], b[1024];
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.epochs = 1;
+    settings.recipe.warmup_epochs = 0;
+    seen s = {0};
+    ck_vit_ok(train(&settings, NULL, data, temp_path(a, base, "runs/seed42"), &s, NULL));
+    double loss = s.row.train_loss;
+    settings.recipe.seed = 43;
+    ck_vit_ok(train(&settings, NULL, data, temp_path(b, base, "runs/seed43"), &s, NULL));
+    ck_assert_double_ne(loss, s.row.train_loss);
+}
+END_TEST
+
+/* Sixteen pictures by heart: if anything between the pixels and the weights is wrong, this stays
+ * above. */
+START_TEST(learns_by_heart) {
+    char few[1024], out[1024];
+    make_pictures(temp_path(few, base, "few"), "train", classes, 2, 8, SIDE, SIDE, 77);
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.epochs = 120;
+    settings.recipe.warmup_epochs = 5;
+    settings.recipe.batch_size = 16;
+    settings.recipe.smoothing = 0;
+    settings.recipe.weight_decay = 0;
+    settings.augment.no_aug = true;
+    seen s = {0};
+    ck_vit_ok(train(&settings, NULL, few, temp_path(out, base, "runs/heart"), &s, NULL));
+    ck_assert_msg(s.row.train_loss < 0.01, "loss %g after %d epochs", s.row.train_loss, s.epochs);
+    ck_assert_int_eq(s.warnings, 1); /* no val */
+}
+END_TEST
+
+START_TEST(learns_what_it_was_not_shown) {
+    char out[1024];
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.epochs = 25;
+    settings.recipe.batch_size = 12;
+    settings.augment.scale[0] = 0.5;
+    seen s = {0};
+    vit_train_result result;
+    ck_vit_ok(train(&settings, NULL, data, temp_path(out, base, "runs/learns"), &s, &result));
+    ck_assert_msg(result.best_top1 > 90, "top-1 %g %%", result.best_top1);
+}
+END_TEST
+
+START_TEST(best_is_last_without_val) {
+    char only_train[1024], out[1024];
+    make_pictures(temp_path(only_train, base, "noval"), "train", classes, 3, 4, 18, 18, 5);
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.batch_size = 5; /* 12 pictures: two steps, two pictures left out */
+    seen s = {0};
+    vit_train_result result;
+    ck_vit_ok(train(&settings, NULL, only_train, temp_path(out, base, "runs/noval"), &s, &result));
+    ck_assert_int_eq(s.warnings, 1);
+    ck_assert_uint_eq(s.last.steps, 2);
+    ck_assert_double_nan(s.row.top1);
+    ck_assert_double_nan(result.best_top1);
+    ck_assert_int_eq(result.best_epoch, 3);
+    vit_bytes text = read_file(out, "log.csv"), last = read_file(out, "last.safetensors"),
+              best = read_file(out, "best.safetensors");
+    ck_assert_ptr_nonnull(strstr((char *)text.data, ",nan,nan,nan,"));
+    ck_assert(last.size == best.size && memcmp(last.data, best.data, last.size) == 0);
+    vit_bytes_free(&text);
+    vit_bytes_free(&last);
+    vit_bytes_free(&best);
+}
+END_TEST
+
+START_TEST(batch_larger_than_the_data) {
+    char out[1024];
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.batch_size = 64;
+    seen s = {0};
+    ck_vit_ok(train(&settings, NULL, data, temp_path(out, base, "runs/batch"), &s, NULL));
+    ck_assert_int_eq(s.warnings, 1);
+    ck_assert_ptr_nonnull(strstr(s.warning, "64"));
+    ck_assert_ptr_nonnull(strstr(s.warning, "60"));
+    ck_assert_uint_eq(s.last.steps, 1);
+}
+END_TEST
+
+/* The default's five epochs do not fit in three; what somebody asked for is not changed. */
+START_TEST(warm_up_that_does_not_fit) {
+    char out[1024];
+    unsigned char *sources = calloc(vit_train_setting_count(), 1);
+    ck_assert_ptr_nonnull(sources);
+    vit_train_settings settings = small_settings(sources);
+    settings.recipe.warmup_epochs = 5;
+    seen s = {0};
+    ck_vit_ok(train(&settings, sources, data, temp_path(out, base, "runs/warm"), &s, NULL));
+    memset(sources, VIT_FROM_USER, vit_train_setting_count());
+    ck_assert_int_eq(train(&settings, sources, data, temp_path(out, base, "runs/warm2"), &s, NULL),
+                     VIT_ERROR_ARGUMENT);
+    check_message("--warmup-epochs 5");
+    ck_assert(!exists(out));
+    free(sources);
+}
+END_TEST
+
+START_TEST(class_without_val_pictures) {
+    char folder[1024], out[1024];
+    temp_path(folder, base, "partval");
+    make_pictures(folder, "train", classes, 3, 4, 18, 18, 5);
+    make_pictures(folder, "val", classes, 2, 2, 18, 18, 5);
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.batch_size = 6;
+    seen s = {0};
+    ck_vit_ok(train(&settings, NULL, folder, temp_path(out, base, "runs/partval"), &s, NULL));
+    ck_assert_int_eq(s.warnings, 1);
+    ck_assert_ptr_nonnull(strstr(s.warning, "1 of the 3"));
+}
+END_TEST
+
+START_TEST(stopping_saves) {
+    char out[1024];
+    vit_train_settings settings = small_settings(NULL);
+    const int after[] = {1, 4, 6};
+    for (int i = 0; i < 3; i++) {
+        seen s = {.stop_after = after[i]};
+        ck_assert_int_eq(
+            train(&settings, NULL, data, temp_path(out, base, "runs/stop%d", i), &s, NULL),
+            VIT_ERROR_STOPPED);
+        check_message("last.safetensors");
+        ck_assert_int_eq(s.progress, after[i]);
+        ck_assert_int_eq(s.epochs, after[i] / 3);
+        check_loads(out);
+        char path[1024], step[16];
+        vit_safetensors *file;
+        ck_vit_ok(vit_safetensors_open(temp_path(path, out, "last.safetensors"), &file));
+        snprintf(step, sizeof step, "%d", after[i]);
+        ck_assert_str_eq(vit_safetensors_metadata(file, "step"), step);
+        vit_safetensors_close(file);
+    }
+}
+END_TEST
+
+/* ---- runs that cannot begin ---- */
+
+/* Fails with the status, names `part`, and leaves no RUN folder. */
+static void check_refused(const vit_train_settings *settings, const char *from, vit_status expected,
+                          const char *part) {
+    char out[1024];
+    seen s = {0};
+    temp_path(out, base, "runs/refused");
+    vit_status status = train(settings, NULL, from, out, &s, NULL);
+    ck_assert_msg(status == expected, "status %d, expected %d: %s", status, expected,
+                  vit_last_error());
+    check_message(part);
+    ck_assert_msg(!exists(out), "%s is left after: %s", out, vit_last_error());
+    ck_assert_int_eq(s.started, 0);
+}
+
+START_TEST(bad_data) {
+    char folder[1024], path[1024];
+    vit_train_settings settings = small_settings(NULL);
+    check_refused(&settings, temp_path(folder, base, "nowhere"), VIT_ERROR_IO, folder);
+
+    make_folders(temp_path(folder, base, "empty"));
+    check_refused(&settings, folder, VIT_ERROR_IO, folder);
+    make_folders(temp_path(path, folder, "train"));
+    check_refused(&settings, folder, VIT_ERROR_FORMAT, path);
+    make_folders(temp_path(path, folder, "train/ant"));
+    check_refused(&settings, folder, VIT_ERROR_FORMAT, path);
+
+    make_pictures(temp_path(folder, base, "oneclass"), "train", classes, 1, 3, 18, 18, 5);
+    check_refused(&settings, folder, VIT_ERROR_ARGUMENT, "one class only, ant");
+
+    make_pictures(temp_path(folder, base, "emptyclass"), "train", classes, 3, 3, 18, 18, 5);
+    make_folders(temp_path(path, folder, "train/dog"));
+    check_refused(&settings, folder, VIT_ERROR_FORMAT, "dog");
+
+    make_pictures(temp_path(folder, base, "newclass"), "train", classes, 2, 3, 18, 18, 5);
+    make_pictures(folder, "val", classes, 3, 3, 18, 18, 5);
+    check_refused(&settings, folder, VIT_ERROR_FORMAT, "val/cat");
+}
+END_TEST
+
+START_TEST(bad_settings) {
+    const struct {
+        const char *part;
+        int which;
+    } cases[] = {{"epochs", 0},    {"batch-size", 1}, {"slots 6", 2},   {"slots 32", 3},
+                 {"lr", 4},        {"smoothing", 5},  {"opt-betas", 6}, {"warmup-epochs", 7},
+                 {"--recipe", 8},  {"scale", 9},      {"img-size", 10}, {"patch", 11},
+                 {"num-heads", 12}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vit_train_settings bad = small_settings(NULL);
+        switch (cases[i].which) {
+        case 0:
+            bad.recipe.epochs = 0;
+            break;
+        case 1:
+            bad.recipe.batch_size = -4;
+            break;
+        case 2:
+            bad.recipe.slots = 6;
+            break;
+        case 3:
+            bad.recipe.slots = 32;
+            break;
+        case 4:
+            bad.recipe.lr = NAN;
+            break;
+        case 5:
+            bad.recipe.smoothing = 1;
+            break;
+        case 6:
+            bad.recipe.opt_betas[1] = 1;
+            break;
+        case 7:
+            bad.recipe.warmup_epochs = 3;
+            break;
+        case 8:
+            strcpy(bad.recipe.recipe, "nosuch");
+            break;
+        case 9:
+            bad.augment.scale[0] = 2;
+            break;
+        case 10:
+            bad.model.img_size[1] = 0;
+            break;
+        case 11:
+            bad.model.patch_size = 17;
+            break;
+        default:
+            bad.model.num_heads = 5;
+            break;
+        }
+        check_refused(&bad, data, VIT_ERROR_ARGUMENT, cases[i].part);
+    }
+}
+END_TEST
+
+START_TEST(run_folder_that_cannot_be) {
+    char out[1024], path[1024];
+    vit_train_settings settings = small_settings(NULL);
+    seen s = {0};
+    /* Root ignores modes; a file in the way stops anybody. */
+    ck_vit_ok(vit_file_replace(temp_path(path, base, "file"), "mine", 4));
+    ck_assert_int_eq(train(&settings, NULL, data, path, &s, NULL), VIT_ERROR_IO);
+    check_message(path);
+    ck_assert_int_eq(train(&settings, NULL, data, temp_path(out, path, "run"), &s, NULL),
+                     VIT_ERROR_IO);
+    check_message(path);
+    ck_assert_int_eq(train(&settings, NULL, data, "", &s, NULL), VIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(s.started, 0);
+    vit_bytes text = read_file(base, "file");
+    ck_assert_str_eq((char *)text.data, "mine");
+    vit_bytes_free(&text);
+}
+END_TEST
+
+START_TEST(run_folder_that_holds_a_run) {
+    char out[1024], path[1024];
+    vit_train_settings settings = small_settings(NULL);
+    seen s = {0};
+    const char *const names[] = {"args.json", "last.safetensors", "log.csv"};
+    for (int i = 0; i < 3; i++) {
+        make_folders(temp_path(out, base, "runs/held%d", i));
+        ck_vit_ok(vit_file_replace(temp_path(path, out, "%s", names[i]), "dear", 4));
+        ck_assert_int_eq(train(&settings, NULL, data, out, &s, NULL), VIT_ERROR_ARGUMENT);
+        check_message(path);
+        check_message("--out");
+        ck_assert_uint_eq(count_entries(out), 1);
+        vit_bytes text = read_file(out, names[i]);
+        ck_assert_str_eq((char *)text.data, "dear");
+        vit_bytes_free(&text);
+    }
+}
+END_TEST
+
+/* ---- runs that break off ---- */
+
+START_TEST(broken_picture) {
+    char folder[1024], path[1024];
+    make_pictures(temp_path(folder, base, "broken"), "train", classes, 3, 4, 18, 18, 5);
+    ck_vit_ok(vit_file_replace(temp_path(path, folder, "train/bee/001.png"), "no picture", 10));
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.batch_size = 12;
+    char out[1024];
+    seen s = {0};
+    ck_assert_int_eq(train(&settings, NULL, folder, temp_path(out, base, "runs/broken"), &s, NULL),
+                     VIT_ERROR_FORMAT);
+    check_message(path);
+    ck_assert(!exists(out));
+}
+END_TEST
+
+/* A folder that was there before, with somebody's notes in it, is given back as it was. */
+START_TEST(loss_that_is_not_finite) {
+    char out[1024], path[1024];
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.lr = 1e30;
+    settings.recipe.warmup_epochs = 0;
+    seen s = {0};
+    make_folders(temp_path(out, base, "runs/nan"));
+    ck_vit_ok(vit_file_replace(temp_path(path, out, "notes.txt"), "mine", 4));
+    ck_assert_int_eq(train(&settings, NULL, data, out, &s, NULL), VIT_ERROR_NUMERIC);
+    check_message("epoch 1, step 2 of 3");
+    check_message("none yet");
+    check_message(data);
+    ck_assert_uint_eq(count_entries(out), 1);
+    ck_assert(exists(path));
+}
+END_TEST
+
+START_TEST(last_good_checkpoint_is_named) {
+    char out[1024], path[1024];
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.batch_size = 60; /* one step an epoch; the second explodes, the third sees it */
+    settings.recipe.lr = 1e30;
+    settings.recipe.warmup_lr = 1e-3;
+    settings.recipe.warmup_epochs = 2;
+    seen s = {0};
+    ck_assert_int_eq(train(&settings, NULL, data, temp_path(out, base, "runs/late"), &s, NULL),
+                     VIT_ERROR_NUMERIC);
+    check_message("epoch 3, step 1 of 1");
+    check_message(temp_path(path, out, "last.safetensors"));
+    check_loads(path);
+    check_loads(out);
+    ck_assert_int_eq(s.epochs, 2);
+}
+END_TEST
+
+START_TEST(full_disk_at_once) {
+    char out[1024];
+    vit_train_settings settings = small_settings(NULL);
+    seen s = {0};
+    limit_files(32 << 10);
+    ck_assert_int_eq(train(&settings, NULL, data, temp_path(out, base, "runs/full"), &s, NULL),
+                     VIT_ERROR_IO);
+    check_message("last.safetensors");
+    ck_assert(!exists(out));
+    limit_files(100); /* not even args.json */
+    ck_assert_int_eq(train(&settings, NULL, data, out, &s, NULL), VIT_ERROR_IO);
+    check_message("args.json");
+    ck_assert(!exists(out));
+}
+END_TEST
+
+START_TEST(full_disk_later) {
+    char out[1024];
+    vit_train_settings settings = small_settings(NULL);
+    seen s = {.limit = 32 << 10};
+    ck_assert_int_eq(train(&settings, NULL, data, temp_path(out, base, "runs/later"), &s, NULL),
+                     VIT_ERROR_IO);
+    check_message("last.safetensors");
+    ck_assert_int_eq(s.epochs, 1);
+    ck_assert_uint_eq(count_entries(out), 5); /* and no temporary */
+    check_loads(out);
+    char path[1024];
+    vit_safetensors *file;
+    ck_vit_ok(vit_safetensors_open(temp_path(path, out, "last.safetensors"), &file));
+    ck_assert_str_eq(vit_safetensors_metadata(file, "epoch"), "1");
+    vit_safetensors_close(file);
+    vit_bytes text = read_file(out, "log.csv");
+    ck_assert_ptr_nonnull(strstr((char *)text.data, "\n1,3,"));
+    ck_assert_ptr_null(strstr((char *)text.data, "\n2,"));
+    vit_bytes_free(&text);
+}
+END_TEST
+
+static Suite *suite(void) {
+    Suite *s = suite_create("trainer");
+    TCase *good = tcase_create("runs"), *bad = tcase_create("failures");
+    tcase_set_timeout(good, 120);
+    tcase_set_timeout(bad, 120);
+    tcase_add_unchecked_fixture(good, make_base, remove_base);
+    tcase_add_unchecked_fixture(bad, make_base, remove_base);
+    tcase_add_test(good, what_a_run_leaves);
+    tcase_add_test(good, log_has_a_row_an_epoch);
+    tcase_add_test(good, args_read_back);
+    tcase_add_test(good, threads_do_not_show);
+    tcase_add_test(good, seed_shows);
+    tcase_add_test(good, learns_by_heart);
+    tcase_add_test(good, learns_what_it_was_not_shown);
+    tcase_add_test(good, best_is_last_without_val);
+    tcase_add_test(good, batch_larger_than_the_data);
+    tcase_add_test(good, warm_up_that_does_not_fit);
+    tcase_add_test(good, class_without_val_pictures);
+    tcase_add_test(good, stopping_saves);
+    tcase_add_test(bad, bad_data);
+    tcase_add_test(bad, bad_settings);
+    tcase_add_test(bad, run_folder_that_cannot_be);
+    tcase_add_test(bad, run_folder_that_holds_a_run);
+    tcase_add_test(bad, broken_picture);
+    tcase_add_test(bad, loss_that_is_not_finite);
+    tcase_add_test(bad, last_good_checkpoint_is_named);
+    tcase_add_test(bad, full_disk_at_once);
+    tcase_add_test(bad, full_disk_later);
+    suite_add_tcase(s, good);
+    suite_add_tcase(s, bad);
+    return s;
+}
+
+int main(void) {
+    return test_run(suite());
+}
