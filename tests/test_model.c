@@ -1,0 +1,376 @@
+/* The whole network against timm and the authors' layer: logits, loss and every gradient. */
+#include "tests/support/support.h"
+#include "vit/model.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A model with its weights and, for training, gradients and a workspace. */
+typedef struct fixture {
+    vit_model model;
+    vit_workspace *workspace;
+    float *params, *grads;
+} fixture;
+
+static void fixture_make(fixture *f, const vit_config *config, size_t batch, bool training) {
+    ck_vit_ok(vit_model_init(&f->model, config));
+    f->params = calloc(f->model.params.total, sizeof(float));
+    f->grads = calloc(f->model.params.total, sizeof(float));
+    vit_params_init(&f->model.params, 7, f->params);
+    ck_vit_ok(vit_workspace_create(&f->model, batch, training, &f->workspace));
+}
+
+static void fixture_free(fixture *f) {
+    vit_workspace_free(f->workspace);
+    free(f->params);
+    free(f->grads);
+    vit_model_free(&f->model);
+}
+
+static int metadata_int(const vit_safetensors *file, const char *key) {
+    const char *text = vit_safetensors_metadata(file, key);
+    ck_assert_msg(text != NULL, "golden file lacks metadata %s", key);
+    return atoi(text);
+}
+
+static int name_index(const char *const *names, const char *name) {
+    for (int i = 0; names[i]; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return i;
+        }
+    }
+    ck_abort_msg("unknown name %s", name);
+    return -1;
+}
+
+static vit_config golden_config(const vit_safetensors *file) {
+    vit_config config;
+    ck_vit_ok(vit_config_preset("zeros_tiny_patch16_224", &config));
+    config.img_size[0] = config.img_size[1] = metadata_int(file, "img_size");
+    config.patch_size = metadata_int(file, "patch_size");
+    config.embed_dim = metadata_int(file, "embed_dim");
+    config.depth = metadata_int(file, "depth");
+    config.num_heads = metadata_int(file, "num_heads");
+    config.num_classes = metadata_int(file, "num_classes");
+    config.global_pool = name_index(vit_pool_names, vit_safetensors_metadata(file, "pool"));
+    config.attn = name_index(vit_attention_names, vit_safetensors_metadata(file, "attention"));
+    /* The ZeroS files were made with the image default, the others as timm builds them. */
+    config.rope = config.attn == VIT_ATTENTION_ZEROS ? VIT_ROPE_2D : VIT_ROPE_NONE;
+    return config;
+}
+
+/* Every parameter from "PREFIX" + name; the file's shapes must be ours. */
+static void load_params(const vit_model *model, const vit_safetensors *file, const char *prefix,
+                        float *params) {
+    for (size_t i = 0; i < model->params.count; i++) {
+        const vit_param *param = &model->params.items[i];
+        char name[128];
+        snprintf(name, sizeof name, "%s%s", prefix, param->name);
+        const vit_tensor *tensor = vit_safetensors_find(file, name);
+        ck_assert_msg(tensor != NULL, "golden file lacks %s", name);
+        ck_assert_int_eq(tensor->ndim, param->ndim);
+        for (int j = 0; j < param->ndim; j++) {
+            ck_assert_uint_eq(tensor->shape[j], param->shape[j]);
+        }
+        vit_tensor_to_f32(tensor, params + param->offset);
+    }
+}
+
+/* Without rotary position a key's bias shifts all logits of a row alike, and softmax does not see
+ * it: its gradient is zero but for rounding, in the reference too. There the error is held against
+ * the largest gradient instead. */
+static void check_parameter_gradient(const vit_param *param, const float *grads,
+                                     const double *expected, double largest) {
+    double norm = 0, error = 0;
+    for (size_t i = 0; i < param->size; i++) {
+        double difference = grads[param->offset + i] - expected[i];
+        norm += expected[i] * expected[i];
+        error += difference * difference;
+    }
+    if (sqrt(norm) > 1e-12) {
+        check_close(param->name, param->size, grads + param->offset, expected, 2e-4);
+    } else {
+        ck_assert_msg(sqrt(error) <= 1e-6 * largest, "%s: %g beside %g", param->name, sqrt(error),
+                      largest);
+    }
+}
+
+/* The largest norm of any parameter's gradient. */
+static double largest_gradient(const vit_model *model, const float *grads) {
+    double largest = 0;
+    for (size_t i = 0; i < model->params.count; i++) {
+        const vit_param *param = &model->params.items[i];
+        double norm = 0;
+        for (size_t j = 0; j < param->size; j++) {
+            norm += (double)grads[param->offset + j] * grads[param->offset + j];
+        }
+        largest = sqrt(norm) > largest ? sqrt(norm) : largest;
+    }
+    return largest;
+}
+
+static void check_golden(const char *name) {
+    vit_safetensors *file = golden_open(name);
+    vit_config config = golden_config(file);
+    size_t K = (size_t)config.num_classes, images_count, B;
+    float *images = golden_f32(file, "images_nchw", &images_count);
+    double *labels = golden_f64(file, "labels", &B);
+    double *expected_loss = golden_f64(file, "loss_label_smoothing_0.1", NULL);
+    double *expected_logits = golden_f64(file, "logits", NULL);
+    fixture f;
+    fixture_make(&f, &config, B, true);
+    load_params(&f.model, file, "param.", f.params);
+
+    float *logits = calloc(B * K, sizeof(float)), *dlogits = calloc(B * K, sizeof(float));
+    float *targets = calloc(B * K, sizeof(float));
+    int *label_ints = calloc(B, sizeof(int));
+    double *losses = calloc(B, sizeof(double)), loss = 0;
+    for (size_t b = 0; b < B; b++) {
+        label_ints[b] = (int)labels[b];
+    }
+    vit_model_forward(&f.model, f.params, f.workspace, B, images, NULL, logits);
+    check_close("logits", B * K, logits, expected_logits, 2e-5);
+    vit_smooth_targets(B, K, label_ints, 0.1, targets);
+    vit_cross_entropy(B, K, logits, targets, 1.0f / (float)B, losses, dlogits);
+    for (size_t b = 0; b < B; b++) {
+        loss += losses[b] / (double)B;
+    }
+    ck_assert_double_le(fabs(loss - expected_loss[0]), 2e-5 * fabs(expected_loss[0]));
+    vit_model_backward(&f.model, f.params, f.grads, f.workspace, B, NULL, dlogits, NULL);
+    double largest = largest_gradient(&f.model, f.grads);
+    for (size_t i = 0; i < f.model.params.count; i++) {
+        const vit_param *param = &f.model.params.items[i];
+        char key[128];
+        snprintf(key, sizeof key, "grad.%s", param->name);
+        double *expected = golden_f64(file, key, NULL);
+        check_parameter_gradient(param, f.grads, expected, largest);
+        free(expected);
+    }
+    free(images), free(labels), free(expected_loss), free(expected_logits), free(logits);
+    free(dlogits), free(targets), free(label_ints), free(losses);
+    fixture_free(&f);
+    vit_safetensors_close(file);
+}
+
+static const char *const golden_models[] = {
+    "vit_softmax_avg.safetensors", "vit_softmax_cls.safetensors",  "vit_zeros_avg.safetensors",
+    "vit_zeros_cls.safetensors",   "vit_zeros_sm_cls.safetensors",
+};
+
+START_TEST(golden_logits_loss_and_every_gradient) {
+    check_golden(golden_models[_i]);
+}
+END_TEST
+
+START_TEST(timm_weights_give_timms_logits) {
+    vit_safetensors *weights = golden_open("timm_deit_tiny_img64_depth2.safetensors");
+    vit_safetensors *io = golden_open("timm_deit_tiny_img64_depth2_io.safetensors");
+    vit_config config;
+    ck_vit_ok(vit_config_preset("vit_tiny_patch16_224", &config));
+    config.img_size[0] = config.img_size[1] = 64;
+    config.depth = 2;
+    config.num_classes = 7;
+    config.global_pool = VIT_POOL_TOKEN;
+    config.rope = VIT_ROPE_NONE;
+    fixture f;
+    fixture_make(&f, &config, 2, false);
+    load_params(&f.model, weights, "", f.params);
+    float *images = golden_f32(io, "images_nchw", NULL), logits[14];
+    double *expected = golden_f64(io, "logits", NULL);
+    vit_model_forward(&f.model, f.params, f.workspace, 2, images, NULL, logits);
+    check_close("logits", 14, logits, expected, 2e-5);
+    free(images), free(expected);
+    fixture_free(&f);
+    vit_safetensors_close(weights);
+    vit_safetensors_close(io);
+}
+END_TEST
+
+/* Odd on purpose: the picture is not square, the patch does not divide it, a class token, two kinds
+ * of blocks. */
+static vit_config odd_config(int attn) {
+    vit_config config;
+    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &config));
+    config.img_size[0] = 23;
+    config.img_size[1] = 17;
+    config.patch_size = 5;
+    config.embed_dim = 24;
+    config.depth = 2;
+    config.num_heads = 3;
+    config.num_classes = 5;
+    config.mlp_ratio = 2.5;
+    config.global_pool = VIT_POOL_TOKEN;
+    config.attn = attn;
+    config.zero_order = attn == VIT_ATTENTION_ZEROS;
+    return config;
+}
+
+static void forward(const vit_config *config, bool training, int threads, size_t B,
+                    const float *images, float *logits) {
+    omp_set_num_threads(threads);
+    fixture f;
+    fixture_make(&f, config, B, training);
+    vit_model_forward(&f.model, f.params, f.workspace, B, images, NULL, logits);
+    fixture_free(&f);
+}
+
+START_TEST(inference_workspace_and_threads_change_no_bit) {
+    vit_config config = odd_config(_i);
+    float *images = random_new(1, 3 * 3 * 23 * 17, 1.0);
+    float expected[15], actual[15];
+    forward(&config, true, 1, 3, images, expected);
+    for (int threads = 1; threads <= 3; threads++) {
+        forward(&config, false, threads, 3, images, actual);
+        ck_assert_mem_eq(actual, expected, sizeof expected);
+    }
+    free(images);
+}
+END_TEST
+
+/* Sum of logits * cotangent, in the float32 model. */
+static double objective(fixture *f, size_t B, const float *images, const float *drop,
+                        const float *cotangent) {
+    float logits[64];
+    double sum = 0;
+    size_t K = (size_t)f->model.config.num_classes;
+    vit_model_forward(&f->model, f->params, f->workspace, B, images, drop, logits);
+    for (size_t i = 0; i < B * K; i++) {
+        sum += (double)logits[i] * cotangent[i];
+    }
+    return sum;
+}
+
+/* The derivative along a random direction of n values, measured by moving them: the fourth-order
+ * central difference, so that the step can be large enough for float32. */
+static double directional(fixture *f, size_t B, const float *images, const float *drop,
+                          const float *cotangent, float *moved, size_t n, const float *direction,
+                          float step) {
+    const float steps[4] = {step, -step, 2 * step, -2 * step};
+    double at[4];
+    float *start = malloc(n * sizeof(float));
+    memcpy(start, moved, n * sizeof(float));
+    for (int s = 0; s < 4; s++) {
+        for (size_t i = 0; i < n; i++) {
+            moved[i] = start[i] + steps[s] * direction[i];
+        }
+        at[s] = objective(f, B, images, drop, cotangent);
+    }
+    memcpy(moved, start, n * sizeof(float));
+    free(start);
+    return (8 * (at[0] - at[1]) - (at[2] - at[3])) / (12 * (double)step);
+}
+
+static double inner(size_t n, const float *a, const float *b) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)a[i] * b[i];
+    }
+    return sum;
+}
+
+/* With drop-path scales in play: the gradient of the weights and of the pictures, along random
+ * directions. */
+START_TEST(gradients_with_drop_path_and_of_the_pictures) {
+    enum { B = 3, PIXELS = 3 * 23 * 17 };
+    vit_config config = odd_config(_i);
+    fixture f;
+    fixture_make(&f, &config, B, true);
+    size_t total = f.model.params.total;
+    float *noise = random_new(11, total, 0.1);
+    for (size_t i = 0; i < total; i++) {
+        f.params[i] += noise[i]; /* away from the fresh model's zeros */
+    }
+    float *images = random_new(1, B * PIXELS, 1.0), *cotangent = random_new(2, B * 5, 1.0);
+    float drop[2 * 2 * B] = {0, 1.25f, 1.25f, 1, 0, 1, 1.5f, 1.5f, 0, 0, 1, 2};
+    float *dimages = calloc(B * PIXELS, sizeof(float));
+    objective(&f, B, images, drop, cotangent);
+    vit_model_backward(&f.model, f.params, f.grads, f.workspace, B, drop, cotangent, dimages);
+
+    for (unsigned trial = 0; trial < 4; trial++) {
+        float *direction = random_new(20 + trial, total, 1.0);
+        double analytic = inner(total, f.grads, direction);
+        double numeric =
+            directional(&f, B, images, drop, cotangent, f.params, total, direction, 1e-3f);
+        ck_assert_msg(fabs(analytic - numeric) <= 5e-3 * (fabs(numeric) + 1), "weights: %g, %g",
+                      analytic, numeric);
+        analytic = inner(B * PIXELS, dimages, direction);
+        numeric = directional(&f, B, images, drop, cotangent, images, B * PIXELS, direction, 4e-3f);
+        ck_assert_msg(fabs(analytic - numeric) <= 5e-3 * (fabs(numeric) + 0.1), "pictures: %g, %g",
+                      analytic, numeric);
+        free(direction);
+    }
+    free(noise), free(images), free(cotangent), free(dimages);
+    fixture_free(&f);
+}
+END_TEST
+
+START_TEST(dropped_branches_leave_the_residual_stream) {
+    /* With every branch of a picture dropped, its logits do not depend on the blocks' weights. */
+    vit_config config = odd_config(VIT_ATTENTION_ZEROS);
+    fixture f;
+    fixture_make(&f, &config, 1, true);
+    float *images = random_new(1, 3 * 23 * 17, 1.0), before[5], after[5];
+    float drop[4] = {0};
+    vit_model_forward(&f.model, f.params, f.workspace, 1, images, drop, before);
+    for (size_t i = 0; i < f.model.params.count; i++) {
+        const vit_param *param = &f.model.params.items[i];
+        if (strncmp(param->name, "blocks.", 7) == 0) {
+            random_floats(i, param->size, 0.3, f.params + param->offset);
+        }
+    }
+    vit_model_forward(&f.model, f.params, f.workspace, 1, images, drop, after);
+    ck_assert_mem_eq(before, after, sizeof before);
+    free(images);
+    fixture_free(&f);
+}
+END_TEST
+
+START_TEST(workspace_bytes_are_what_it_takes) {
+    vit_config config;
+    ck_vit_ok(vit_config_preset("zeros_tiny_patch16_224", &config));
+    vit_model model;
+    ck_vit_ok(vit_model_init(&model, &config));
+    size_t inference, training, twice;
+    ck_vit_ok(vit_workspace_bytes(&model, 1, false, &inference));
+    ck_vit_ok(vit_workspace_bytes(&model, 1, true, &training));
+    ck_vit_ok(vit_workspace_bytes(&model, 2, true, &twice));
+    ck_assert_uint_lt(4 * inference, training);
+    ck_assert_uint_lt(training, twice);
+    ck_assert_uint_le(twice, 2 * training + 65536);
+    vit_model_free(&model);
+}
+END_TEST
+
+START_TEST(parameter_counts_are_timms) {
+    vit_config config;
+    vit_model model;
+    ck_vit_ok(vit_config_preset("vit_tiny_patch16_224", &config));
+    config.global_pool = VIT_POOL_TOKEN;
+    ck_vit_ok(vit_model_init(&model, &config));
+    ck_assert_uint_eq(model.params.total, 5717416); /* timm vit_tiny_patch16_224, 1000 classes */
+    vit_model_free(&model);
+}
+END_TEST
+
+static Suite *suite(void) {
+    Suite *s = suite_create("model");
+    TCase *t = tcase_create("model");
+    tcase_set_timeout(t, 120);
+    tcase_add_loop_test(t, golden_logits_loss_and_every_gradient, 0,
+                        (int)(sizeof golden_models / sizeof *golden_models));
+    tcase_add_test(t, timm_weights_give_timms_logits);
+    tcase_add_loop_test(t, inference_workspace_and_threads_change_no_bit, 0, 4);
+    tcase_add_loop_test(t, gradients_with_drop_path_and_of_the_pictures, 0, 4);
+    tcase_add_test(t, dropped_branches_leave_the_residual_stream);
+    tcase_add_test(t, workspace_bytes_are_what_it_takes);
+    tcase_add_test(t, parameter_counts_are_timms);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(void) {
+    return test_run(suite());
+}
