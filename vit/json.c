@@ -67,6 +67,7 @@ typedef struct scanner {
     const char *text;
     size_t length;
     size_t at;
+    size_t values;
     const char *problem; /* NULL while all is well */
     vit_status status;
 } scanner;
@@ -124,6 +125,20 @@ static bool scan_number(scanner *scan) {
     return true;
 }
 
+/* The value of the four digits after \u; false when they are not there. */
+static bool scan_hex(scanner *scan, unsigned *value) {
+    *value = 0;
+    for (int i = 0; i < 4; i++) {
+        if (!skip_one_of(scan, "0123456789abcdefABCDEF")) {
+            return refuse(scan, VIT_ERROR_FORMAT, "\\u wants four hexadecimal digits");
+        }
+        unsigned char c = (unsigned char)scan->text[scan->at - 1];
+        int digit = c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
+        *value = *value * 16 + (unsigned)digit;
+    }
+    return true;
+}
+
 static bool scan_escape(scanner *scan) {
     scan->at++;
     if (!skip_one_of(scan, "\"\\/bfnrtu")) {
@@ -132,16 +147,23 @@ static bool scan_escape(scanner *scan) {
     if (scan->text[scan->at - 1] != 'u') {
         return true;
     }
-    size_t start = scan->at;
-    while (scan->at - start < 4) {
-        if (!skip_one_of(scan, "0123456789abcdefABCDEF")) {
-            return refuse(scan, VIT_ERROR_FORMAT, "\\u wants four hexadecimal digits");
-        }
+    unsigned first, second = 0;
+    if (!scan_hex(scan, &first)) {
+        return false;
     }
-    if (memcmp(scan->text + start, "0000", 4) == 0) {
+    if (first == 0) {
         return refuse(scan, VIT_ERROR_FORMAT, "a zero character in a string");
     }
-    return true;
+    if (first < 0xd800 || first > 0xdfff) {
+        return true;
+    }
+    bool pair = first < 0xdc00 && skip_one_of(scan, "\\") && skip_one_of(scan, "u");
+    if (pair && !scan_hex(scan, &second)) {
+        return false;
+    }
+    return second >= 0xdc00 && second <= 0xdfff
+               ? true
+               : refuse(scan, VIT_ERROR_FORMAT, "half of a surrogate pair in a string");
 }
 
 static bool scan_string(scanner *scan) {
@@ -172,40 +194,85 @@ static bool scan_string(scanner *scan) {
 #define TEXT(number) TEXT_OF(number)
 #define TEXT_OF(number) #number
 
-static bool scan_text(scanner *scan) {
-    size_t depth = 0;
-    size_t values = 1;
-    while (scan->at < scan->length) {
-        char c = scan->text[scan->at];
-        bool well = true;
-        if (c == '"') {
-            well = scan_string(scan);
-        } else if (c == '-' || (c >= '0' && c <= '9')) {
-            well = scan_number(scan);
-        } else if (c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == ':' ||
-                   (c >= 'a' && c <= 'z')) {
-            scan->at++;
-        } else if (c == '{' || c == '[' || c == ',') {
-            depth += c != ',';
-            values++;
-            if (depth > VIT_JSON_MAX_DEPTH) {
-                return refuse(scan, VIT_ERROR_LIMIT, "more levels than " TEXT(VIT_JSON_MAX_DEPTH));
+static void skip_space(scanner *scan) {
+    while (skip_one_of(scan, " \t\n\r")) {
+    }
+}
+
+static bool scan_value(scanner *scan, int depth);
+
+/* Members of an object, or items of an array, after its opening character. */
+static bool scan_members(scanner *scan, bool object, int depth) {
+    const char *close = object ? "}" : "]";
+    skip_space(scan);
+    if (skip_one_of(scan, close)) {
+        return true;
+    }
+    do {
+        skip_space(scan);
+        if (object) {
+            if (scan->at == scan->length || scan->text[scan->at] != '"') {
+                return refuse(scan, VIT_ERROR_FORMAT, "expected a key in double quotes");
             }
-            if (values > VIT_JSON_MAX_VALUES) {
-                return refuse(scan, VIT_ERROR_LIMIT, "more values than " TEXT(VIT_JSON_MAX_VALUES));
+            if (!scan_string(scan)) {
+                return false;
             }
-            scan->at++;
-        } else if (c == '}' || c == ']') {
-            depth -= depth > 0;
-            scan->at++;
-        } else {
-            return refuse(scan, VIT_ERROR_FORMAT, "unexpected character");
+            skip_space(scan);
+            if (!skip_one_of(scan, ":")) {
+                return refuse(scan, VIT_ERROR_FORMAT, "expected ':' after a key");
+            }
         }
-        if (!well) {
+        if (!scan_value(scan, depth)) {
             return false;
         }
+        skip_space(scan);
+    } while (skip_one_of(scan, ","));
+    return skip_one_of(scan, close) ||
+           refuse(scan, VIT_ERROR_FORMAT, object ? "expected ',' or '}'" : "expected ',' or ']'");
+}
+
+static bool scan_word(scanner *scan) {
+    static const char *const words[] = {"true", "false", "null"};
+    for (size_t i = 0; i < 3; i++) {
+        size_t length = strlen(words[i]);
+        if (scan->length - scan->at >= length &&
+            memcmp(scan->text + scan->at, words[i], length) == 0) {
+            scan->at += length;
+            return true;
+        }
     }
-    return true;
+    return refuse(scan, VIT_ERROR_FORMAT, "expected a value");
+}
+
+/* Recursion is as deep as VIT_JSON_MAX_DEPTH. */
+static bool scan_value(scanner *scan, int depth) {
+    if (++scan->values > VIT_JSON_MAX_VALUES) {
+        return refuse(scan, VIT_ERROR_LIMIT, "more values than " TEXT(VIT_JSON_MAX_VALUES));
+    }
+    skip_space(scan);
+    char c = scan->at < scan->length ? scan->text[scan->at] : 0;
+    if (c == '"') {
+        return scan_string(scan);
+    }
+    if (c == '-' || is_digit(scan)) {
+        return scan_number(scan);
+    }
+    if (c != '{' && c != '[') {
+        return scan_word(scan);
+    }
+    if (depth == VIT_JSON_MAX_DEPTH) {
+        return refuse(scan, VIT_ERROR_LIMIT, "more levels than " TEXT(VIT_JSON_MAX_DEPTH));
+    }
+    scan->at++;
+    return scan_members(scan, c == '{', depth + 1);
+}
+
+static bool scan_text(scanner *scan) {
+    if (!scan_value(scan, 0)) {
+        return false;
+    }
+    skip_space(scan);
+    return scan->at == scan->length || refuse(scan, VIT_ERROR_FORMAT, "more text after the value");
 }
 
 static vit_status fail_at(vit_status status, const char *text, size_t at, const char *what,
@@ -267,13 +334,6 @@ static vit_status check_tree(const cJSON *node, const char *what) {
     return status;
 }
 
-static bool only_space(const char *text, const char *end) {
-    while (text < end && (*text == ' ' || *text == '\t' || *text == '\n' || *text == '\r')) {
-        text++;
-    }
-    return text == end;
-}
-
 vit_status vit_json_parse(const char *text, size_t length, const char *what, vit_json **out) {
     *out = NULL;
     if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
@@ -281,27 +341,18 @@ vit_status vit_json_parse(const char *text, size_t length, const char *what, vit
         length -= 3;
     }
     scanner scan = {.text = text, .length = length};
+    skip_space(&scan);
+    if (scan.at == length) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: empty (expected JSON)", what);
+    }
     if (!scan_text(&scan)) {
         return fail_at(scan.status, text, scan.at, what, scan.problem);
     }
-    if (only_space(text, text + length)) {
-        return vit_fail(VIT_ERROR_FORMAT, "%s: empty (expected JSON)", what);
-    }
-    const char *end = NULL;
-    cJSON *root = cJSON_ParseWithLengthOpts(text, length, &end, false);
+    cJSON *root = cJSON_ParseWithLength(text, length);
     if (!root) {
-        /* cJSON does not say when memory ran out; it then stops somewhere valid. */
-        size_t at = end ? (size_t)(end - text) : 0;
-        return fail_at(VIT_ERROR_FORMAT, text, at < length ? at : length, what,
-                       "unexpected end or character");
+        return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu values)", what, scan.values);
     }
-    vit_status status = VIT_OK;
-    if (!only_space(end, text + length)) {
-        status = fail_at(VIT_ERROR_FORMAT, text, (size_t)(end - text), what,
-                         "more text after the value");
-    } else {
-        status = check_tree(root, what);
-    }
+    vit_status status = check_tree(root, what);
     if (status != VIT_OK) {
         cJSON_Delete(root);
         return status;
