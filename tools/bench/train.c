@@ -1,0 +1,116 @@
+/* Training steps (forward, backward, gradient norm, update) on pictures of random numbers. */
+#include "tools/bench/bench.h"
+#include "tools/cmd.h"
+
+#include "train/optimizer.h"
+#include "train/slots.h"
+#include "vit/arena.h"
+#include "vit/rng.h"
+
+#include <math.h>
+#include <string.h>
+
+#define WARM_UP_STEPS 2
+
+typedef struct trainee {
+    vit_batch batch;
+    vit_slots *slots;
+    float *params, *grads, *moment1, *moment2;
+    double *seconds; /* (repeats) */
+} trainee;
+
+static vit_status batch_create(const vit_model *model, size_t size, vit_batch *batch) {
+    vit_status status = VIT_OK;
+    size_t pixels = 3 * (size_t)model->config.img_size[0] * (size_t)model->config.img_size[1];
+    batch->count = batch->capacity = size;
+    VIT_TRY(vit_alloc((void **)&batch->indices, size, sizeof *batch->indices, "bench batch"));
+    VIT_TRY(vit_alloc((void **)&batch->labels, size, sizeof *batch->labels, "bench batch"));
+    VIT_TRY(vit_alloc((void **)&batch->images, size, pixels * sizeof(float), "bench batch"));
+    vit_rng rng = vit_rng_make(0, 0, 0, VIT_RNG_TEST);
+    for (size_t i = 0; i < size; i++) {
+        batch->indices[i] = (uint32_t)i;
+        batch->labels[i] = (int)vit_rng_below(&rng, (uint32_t)model->config.num_classes);
+    }
+    for (size_t i = 0; i < size * pixels; i++) {
+        batch->images[i] = (float)vit_rng_range(&rng, -2, 2);
+    }
+cleanup:
+    return status;
+}
+
+static vit_status trainee_create(const bench_settings *settings, const vit_model *model,
+                                 trainee *t) {
+    vit_status status = VIT_OK;
+    size_t batch_size = (size_t)settings->batch_size, n = model->params.total;
+    const vit_slots_config config = {
+        .model = model,
+        .batch_size = batch_size,
+        .slots = vit_slots_auto(batch_size),
+        .threads = settings->threads,
+        .smoothing = 0.1,
+    };
+    VIT_TRY(batch_create(model, batch_size, &t->batch));
+    VIT_TRY(vit_slots_create(&config, &t->slots));
+    VIT_TRY(vit_alloc((void **)&t->params, n, sizeof(float), "parameters"));
+    VIT_TRY(vit_alloc((void **)&t->grads, n, sizeof(float), "gradients"));
+    VIT_TRY(vit_alloc((void **)&t->moment1, n, sizeof(float), "first moments"));
+    VIT_TRY(vit_alloc((void **)&t->moment2, n, sizeof(float), "second moments"));
+    VIT_TRY(vit_alloc((void **)&t->seconds, (size_t)settings->repeats, sizeof(double), "timings"));
+    vit_params_init(&model->params, 0, t->params);
+cleanup:
+    return status;
+}
+
+static void trainee_free(trainee *t) {
+    vit_slots_free(t->slots);
+    vit_free(t->batch.indices);
+    vit_free(t->batch.labels);
+    vit_free(t->batch.images);
+    vit_free(t->params);
+    vit_free(t->grads);
+    vit_free(t->moment1);
+    vit_free(t->moment2);
+    vit_free(t->seconds);
+}
+
+static vit_status step(const vit_model *model, trainee *t, int64_t number) {
+    vit_step_result result;
+    const vit_adamw adamw = {.lr = 1e-4,
+                             .beta1 = 0.9,
+                             .beta2 = 0.999,
+                             .eps = 1e-8,
+                             .weight_decay = 0.05,
+                             .step = number};
+    vit_status status =
+        vit_slots_step(t->slots, t->params, &t->batch, NULL, NULL, t->grads, &result);
+    if (status == VIT_OK) {
+        double norm = vit_grad_norm(model->params.total, t->grads);
+        vit_adamw_step(&adamw, &model->params, norm > 1 ? 1 / norm : 1, t->grads, t->params,
+                       t->moment1, t->moment2);
+    }
+    return status;
+}
+
+vit_status bench_train(const bench_settings *settings, const vit_model *model, double gemm_rate,
+                       bench_report *report) {
+    vit_status status = VIT_OK;
+    trainee t;
+    memset(&t, 0, sizeof t);
+    VIT_TRY(trainee_create(settings, model, &t));
+    for (int i = 0; i < WARM_UP_STEPS + settings->repeats; i++) {
+        double start = cli_now();
+        VIT_TRY(step(model, &t, i + 1));
+        if (i >= WARM_UP_STEPS) {
+            t.seconds[i - WARM_UP_STEPS] = cli_now() - start;
+        }
+    }
+    double seconds = bench_median(t.seconds, (size_t)settings->repeats);
+    double rate = settings->batch_size / seconds;
+    double flops = 3 * vit_config_flops(&model->config); /* forward, and twice that backward */
+    bench_add(report, "training", rate, "images/s", rate * flops / gemm_rate);
+    bench_add(report, "step", 1e3 * seconds, "ms", NAN);
+    bench_add(report, "products of a picture's step", flops * 1e-9, "GFLOP", NAN);
+cleanup:
+    trainee_free(&t);
+    return status;
+}

@@ -1,0 +1,77 @@
+/* What the verbs of the zvit command share: their table, common flags, help, errors, output that is
+ * safe on a terminal. */
+#ifndef ZVIT_CMD_H
+#define ZVIT_CMD_H
+
+#include "vit/options.h"
+
+#include <stdio.h>
+
+/* Exit codes; a run stopped by a signal exits with 128 + its number. */
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+typedef struct cli_verb cli_verb;
+struct cli_verb {
+    const char *name;
+    const char *arguments; /* of the usage line: "MODEL DATA" */
+    const char *summary;   /* one line for zvit --help */
+    const char *details; /* paragraphs for zvit VERB --help; lines up to 80 wide, '\n' at the end */
+    /* argv holds the words after the verb; returns the exit code. */
+    int (*run)(const cli_verb *verb, int argc, char **argv);
+};
+
+/* cmd_*.c */
+int cmd_train(const cli_verb *verb, int argc, char **argv);
+int cmd_eval(const cli_verb *verb, int argc, char **argv);
+int cmd_classify(const cli_verb *verb, int argc, char **argv);
+int cmd_info(const cli_verb *verb, int argc, char **argv);
+int cmd_bench(const cli_verb *verb, int argc, char **argv);
+
+/* ---- common flags ---- */
+typedef struct cli_common {
+    int threads;
+    bool quiet, help, json;
+} cli_common;
+/* --threads --quiet --help, and --json when with_json. */
+vit_option_group cli_common_group(cli_common *common, bool with_json);
+/* Sets how many threads OpenMP uses from now on. */
+void cli_apply_threads(const cli_common *common);
+
+/* Defaults, then the command line. Returns true to go on with *words positional words at the front
+ * of argv; false when the verb is done with exit code *code (--help was printed, or a usage error).
+ */
+bool cli_parse(const cli_verb *verb, const vit_option_group *groups, size_t group_count, int argc,
+               char **argv, int *words, int *code);
+/* True when --help or -h is among the words before "--". */
+bool cli_wants_help(int argc, char **argv);
+/* Prints zvit VERB --help from the tables; "default" is what the groups' targets hold now. */
+void cli_print_help(const cli_verb *verb, const vit_option_group *groups, size_t group_count);
+/* The choice nearest to word by edit distance, or NULL when none is near. choices ends in NULL. */
+const char *cli_nearest(const char *word, const char *const *choices);
+
+/* ---- errors: one line on standard error, "zvit VERB: message" ---- */
+/* With vit_last_error() as the message. Returns CLI_FAILED. */
+int cli_fail(const cli_verb *verb);
+/* The same for wrong usage, with a hint at --help. Returns CLI_USAGE. */
+int cli_fail_usage(const cli_verb *verb);
+void cli_warn(const cli_verb *verb, const char *message);
+/* Flushes standard output; when something could not be written (a full disk, say) that is an error.
+ * Returns code, or CLI_FAILED. */
+int cli_finish(const cli_verb *verb, int code);
+
+/* ---- output ---- */
+/* Writes UTF-8 text that came from outside (file and class names) so that it cannot steer a
+ * terminal: control characters, direction overrides and bytes that are not UTF-8 become '?'.
+ * Returns the number of characters; stream NULL only counts. */
+size_t cli_put(FILE *stream, const char *text);
+/* The same, filled with spaces on the right to width characters. */
+void cli_put_padded(FILE *stream, const char *text, size_t width);
+/* 1234567 as "1,234,567" in buffer of at least 32 bytes; returns buffer. */
+const char *cli_thousands(double number, char *buffer);
+/* Prints a JSON value on standard output, with a newline, and frees it. */
+vit_status cli_print_json(vit_json *root, bool pretty);
+
+/* Seconds on a clock that only goes forward. */
+double cli_now(void);
+
+#endif

@@ -1,0 +1,408 @@
+#include "tools/cmd.h"
+#include "tools/progress.h"
+#include "tools/signals.h"
+
+#include "train/trainer.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MAX_CONFIG_BYTES ((size_t)16 << 20)
+
+typedef struct train_flags {
+    char model[64];
+    char out[PATH_MAX];
+    char config[PATH_MAX];
+} train_flags;
+
+static const vit_option train_options[] = {
+    {.name = "model",
+     .type = VIT_OPT_STRING,
+     .offset = offsetof(train_flags, model),
+     .count = sizeof((train_flags *)0)->model,
+     .value = "zeros_mini_patch8_64",
+     .metavar = "NAME",
+     .help = "named model that gives the settings under Model; the list is below"},
+    {.name = "out",
+     .letter = 'o',
+     .type = VIT_OPT_STRING,
+     .offset = offsetof(train_flags, out),
+     .count = sizeof((train_flags *)0)->out,
+     .metavar = "RUN",
+     .help = "folder for the results, which must not hold a run yet (default "
+             "runs/DATE-TIME-MODEL)"},
+    {.name = "config",
+     .type = VIT_OPT_STRING,
+     .offset = offsetof(train_flags, config),
+     .count = sizeof((train_flags *)0)->config,
+     .metavar = "FILE",
+     .help = "settings from a JSON file, such as the args.json of another run; with --model on the "
+             "command line too, its model settings are left out"},
+};
+enum {
+    TRAIN_OPTIONS = sizeof train_options / sizeof *train_options,
+    MODEL_GROUP = 0, /* in vit_train_setting_groups */
+    GROUPS = VIT_SETTING_GROUPS + 2
+};
+
+/* Everything the command line is bound to. */
+typedef struct request {
+    train_flags flags;
+    unsigned char flag_sources[TRAIN_OPTIONS];
+    cli_common common;
+    vit_train_settings settings;
+    unsigned char *sources; /* of the settings */
+    vit_option_group groups[GROUPS];
+    const vit_option_group *setting_groups; /* VIT_SETTING_GROUPS of them, in groups */
+    const char *data;
+} request;
+
+static vit_status request_init(request *r) {
+    r->sources = calloc(vit_train_setting_count(), 1);
+    if (r->sources == NULL) {
+        return vit_fail(VIT_ERROR_MEMORY, "out of memory for the settings");
+    }
+    r->groups[0] =
+        (vit_option_group){"Run", train_options, TRAIN_OPTIONS, &r->flags, r->flag_sources};
+    vit_train_setting_groups(&r->settings, r->sources, &r->groups[1]);
+    r->groups[GROUPS - 1] = cli_common_group(&r->common, false);
+    r->setting_groups = &r->groups[1];
+    return VIT_OK;
+}
+
+/* ---- settings: default < model < recipe < --config < command line ---- */
+
+static vit_status set_defaults(request *r) {
+    vit_status status = VIT_OK;
+    for (size_t i = 0; i < GROUPS && status == VIT_OK; i++) {
+        status = vit_options_defaults(&r->groups[i]);
+    }
+    return status;
+}
+
+static vit_status apply_model(request *r, const char *name) {
+    const vit_option_group *group = &r->setting_groups[MODEL_GROUP];
+    vit_status status = vit_config_preset(name, &r->settings.model);
+    if (status == VIT_OK) {
+        memset(group->sources, VIT_FROM_MODEL, group->count);
+    }
+    return status;
+}
+
+static bool is_setting(const request *r, const char *key) {
+    char name[VIT_OPTION_KEY_MAX];
+    for (size_t g = 0; g < VIT_SETTING_GROUPS; g++) {
+        for (size_t i = 0; i < r->setting_groups[g].count; i++) {
+            vit_option_key(&r->setting_groups[g].options[i], name);
+            if (strcmp(name, key) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* A misspelt key must not be passed over in silence. What args.json holds beside the settings is
+ * known. */
+static vit_status check_keys(const request *r, const vit_json *config, const char *path) {
+    static const char *const others[] = {"zvit", "data", "sources", "model", NULL};
+    if (!vit_json_is_object(config)) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: not a JSON object (expected {\"epochs\": 100, ...})",
+                        path);
+    }
+    for (const vit_json *node = vit_json_first(config); node; node = vit_json_next(node)) {
+        const char *key = vit_json_key(node);
+        bool known = is_setting(r, key);
+        for (size_t i = 0; others[i] != NULL; i++) {
+            known = known || strcmp(key, others[i]) == 0;
+        }
+        if (!known) {
+            return vit_fail(VIT_ERROR_FORMAT,
+                            "%s: %s: unknown setting (expected names as in args.json)", path, key);
+        }
+    }
+    return VIT_OK;
+}
+
+static vit_status apply_config(const request *r, const vit_json *config, const char *path,
+                               bool model_given) {
+    vit_status status = VIT_OK;
+    for (size_t i = 0; i < VIT_SETTING_GROUPS && status == VIT_OK; i++) {
+        if (i != MODEL_GROUP || !model_given) {
+            status = vit_options_from_json(&r->setting_groups[i], config, path, VIT_FROM_CONFIG);
+        }
+    }
+    return status;
+}
+
+/* Whether two models have the same shape; the picture's size and the number of classes are not
+ * part of it. */
+static bool same_shape(const vit_config *a, const vit_config *b) {
+    vit_config x = *a, y = *b;
+    const vit_config *models[2] = {&x, &y};
+    memcpy(y.img_size, x.img_size, sizeof y.img_size);
+    y.num_classes = x.num_classes;
+    for (size_t i = 0; i < vit_config_option_count; i++) {
+        char values[2][256];
+        for (int j = 0; j < 2; j++) {
+            vit_option_format(&vit_config_options[i], models[j], values[j], sizeof values[j]);
+        }
+        if (strcmp(values[0], values[1]) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Flags or a file may have changed the named model, or made it another one that has a name. */
+static void name_architecture(vit_config *model) {
+    const char *name = NULL;
+    vit_config named;
+    for (size_t i = 0; (name = vit_config_preset_name(i)) != NULL; i++) {
+        if (vit_config_preset(name, &named) == VIT_OK && same_shape(model, &named)) {
+            break;
+        }
+    }
+    snprintf(model->architecture, sizeof model->architecture, "%s", name ? name : "custom");
+}
+
+/* What training would refuse, before it begins. A default warm-up gives way to few epochs there. */
+static vit_status check_settings(const request *r) {
+    vit_train_settings copy = r->settings;
+    const vit_option_group *recipe = &r->setting_groups[VIT_SETTING_GROUPS - 1];
+    for (size_t i = 0; i < recipe->count; i++) {
+        if (recipe->options[i].offset == offsetof(vit_recipe, warmup_epochs) &&
+            recipe->sources[i] == VIT_FROM_DEFAULT) {
+            copy.recipe.warmup_epochs = 0;
+        }
+    }
+    vit_status status = vit_train_settings_check(&copy);
+    return status == VIT_OK ? vit_config_check(&copy.model) : status;
+}
+
+/* The folder's name when none was given: runs/20260131-184500-zeros_mini_patch8_64. */
+static void name_run(train_flags *flags, const char *architecture) {
+    char stamp[32] = "run";
+    struct tm local;
+    time_t now = time(NULL);
+    if (localtime_r(&now, &local) != NULL) {
+        strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &local);
+    }
+    snprintf(flags->out, sizeof flags->out, "runs/%s-%s", stamp, architecture);
+}
+
+/* A copy of the words for the first pass: parsing moves them about. */
+static char **copy_words(int argc, char **argv) {
+    char **copy = malloc(((size_t)argc + 1) * sizeof *copy);
+    if (copy == NULL) {
+        vit_fail(VIT_ERROR_MEMORY, "out of memory for the command line");
+        return NULL;
+    }
+    memcpy(copy, argv, (size_t)argc * sizeof *copy);
+    copy[argc] = NULL;
+    return copy;
+}
+
+/* What has to be known before the settings can be laid over each other. */
+typedef struct choices {
+    bool model_given; /* on the command line */
+    char model[sizeof((train_flags *)0)->model];
+    char config_path[PATH_MAX];
+    vit_json *config; /* NULL without --config */
+} choices;
+
+static vit_status find_choices(request *r, int argc, char **argv, choices *found) {
+    vit_status status = VIT_OK;
+    int words = 0;
+    VIT_TRY(set_defaults(r));
+    VIT_TRY(vit_options_parse(r->groups, GROUPS, argc, argv, &words));
+    found->model_given = r->flag_sources[0] == VIT_FROM_USER;
+    memcpy(found->model, r->flags.model, sizeof found->model);
+    memcpy(found->config_path, r->flags.config, sizeof found->config_path);
+    if (*found->config_path == 0) {
+        goto cleanup;
+    }
+    VIT_TRY(vit_json_read(found->config_path, MAX_CONFIG_BYTES, &found->config));
+    VIT_TRY(check_keys(r, found->config, found->config_path));
+    const char *named = vit_json_string(vit_json_get(found->config, "model"), NULL);
+    /* "custom" comes with every setting of its own. */
+    if (named != NULL && strcmp(named, "custom") != 0 && !found->model_given) {
+        snprintf(found->model, sizeof found->model, "%s", named);
+    }
+cleanup:
+    return status;
+}
+
+static vit_status apply_all(request *r, const choices *chosen, int argc, char **argv) {
+    vit_status status = VIT_OK;
+    int words = 0;
+    VIT_TRY(set_defaults(r));
+    VIT_TRY(apply_model(r, chosen->model));
+    if (chosen->config != NULL) {
+        VIT_TRY(apply_config(r, chosen->config, chosen->config_path, chosen->model_given));
+    }
+    VIT_TRY(vit_options_parse(r->groups, GROUPS, argc, argv, &words));
+    if (words != 1) {
+        VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected one: DATA)", words));
+    }
+    r->data = argv[0];
+    VIT_TRY(check_settings(r));
+    name_architecture(&r->settings.model);
+    if (*r->flags.out == 0) {
+        name_run(&r->flags, r->settings.model.architecture);
+    }
+cleanup:
+    return status;
+}
+
+/* Fills the request; VIT_ERROR_ARGUMENT is wrong usage. */
+static vit_status resolve(request *r, int argc, char **argv) {
+    vit_status status = VIT_OK;
+    choices chosen = {0};
+    char **copy = copy_words(argc, argv);
+    if (copy == NULL) {
+        return VIT_ERROR_MEMORY;
+    }
+    VIT_TRY(find_choices(r, argc, copy, &chosen));
+    VIT_TRY(apply_all(r, &chosen, argc, argv));
+cleanup:
+    vit_json_free(chosen.config);
+    free(copy);
+    return status;
+}
+
+/* ---- the run ---- */
+
+typedef struct display {
+    const cli_verb *verb;
+    const request *request;
+    cli_progress progress;
+    double share; /* of the run */
+} display;
+
+static void show_start(void *context, const vit_model *model, size_t train_images,
+                       size_t val_images) {
+    display *d = context;
+    char parameters[32], train[32], val[32];
+    cli_progress_say(
+        &d->progress, "%s: %s parameters; %s pictures to train on, %s to measure on, %d classes",
+        model->config.architecture, cli_thousands((double)model->params.total, parameters),
+        cli_thousands((double)train_images, train), cli_thousands((double)val_images, val),
+        model->config.num_classes);
+    cli_progress_say(&d->progress, "run folder: %s", d->request->flags.out);
+}
+
+static void show_progress(void *context, const vit_train_progress *p) {
+    display *d = context;
+    char eta[32];
+    d->share = ((double)(p->epoch - 1) + (double)p->step / (double)p->steps) / (double)p->epochs;
+    cli_progress_show(&d->progress, d->share, "epoch %d/%d  %.0f img/s  loss %.4f  ETA %s",
+                      p->epoch, p->epochs, p->images_per_second, p->loss,
+                      cli_duration(p->eta_seconds, eta));
+}
+
+static void show_evaluation(void *context, size_t done, size_t total) {
+    display *d = context;
+    cli_progress_show(&d->progress, d->share, "measuring: %zu of %zu pictures", done, total);
+}
+
+static void show_epoch(void *context, const vit_epoch_row *row) {
+    display *d = context;
+    char measured[128] = "";
+    if (!isnan(row->top1)) {
+        snprintf(measured, sizeof measured, "  val loss %.4f  top-1 %.2f %%  top-5 %.2f %%%s",
+                 row->val_loss, row->top1, row->top5, row->best ? "  best" : "");
+    }
+    cli_progress_say(&d->progress, "epoch %d/%d  lr %.2e  loss %.4f%s  %.0f img/s  %.1f s",
+                     row->epoch, d->request->settings.recipe.epochs, row->lr, row->train_loss,
+                     measured, row->images_per_second, row->seconds);
+}
+
+static void show_warning(void *context, const char *message) {
+    display *d = context;
+    cli_progress_clear(&d->progress);
+    cli_warn(d->verb, message);
+}
+
+static bool should_stop(void *context) {
+    (void)context;
+    return cli_signals_caught() != 0;
+}
+
+static void print_result(const request *r, const vit_train_result *result) {
+    char duration[32];
+    if (!isnan(result->best_top1)) {
+        printf("best top-1  %.2f %% (epoch %d of %d)\n", result->best_top1, result->best_epoch,
+               r->settings.recipe.epochs);
+        printf("last top-1  %.2f %%\n", result->last_top1);
+    }
+    printf("time        %s\nmodel       ", cli_duration(result->seconds, duration));
+    cli_put(stdout, r->flags.out);
+    fputs("/best.safetensors\nrun folder  ", stdout);
+    cli_put(stdout, r->flags.out);
+    putchar('\n');
+}
+
+static int train(const cli_verb *verb, const request *r) {
+    display d = {.verb = verb, .request = r};
+    const vit_train_callbacks callbacks = {
+        .context = &d,
+        .started = show_start,
+        .progress = show_progress,
+        .evaluating = show_evaluation,
+        .epoch = show_epoch,
+        .warning = show_warning,
+        .should_stop = should_stop,
+    };
+    vit_train_result result = {0};
+    cli_apply_threads(&r->common);
+    cli_progress_init(&d.progress, r->common.quiet);
+    cli_signals_catch();
+    vit_status status =
+        vit_train(&r->settings, r->sources, r->data, r->flags.out, &callbacks, &result);
+    cli_progress_clear(&d.progress);
+    if (status == VIT_ERROR_STOPPED) {
+        cli_fail(verb);
+        return 128 + cli_signals_caught();
+    }
+    if (status != VIT_OK) {
+        return cli_fail(verb);
+    }
+    print_result(r, &result);
+    return cli_finish(verb, CLI_DONE);
+}
+
+static void print_help(const cli_verb *verb, const request *r) {
+    cli_print_help(verb, r->groups, GROUPS);
+    puts("\nModels:");
+    for (size_t i = 0; vit_config_preset_name(i) != NULL; i++) {
+        printf("      %s\n", vit_config_preset_name(i));
+    }
+}
+
+int cmd_train(const cli_verb *verb, int argc, char **argv) {
+    request r = {0};
+    int code = CLI_DONE;
+    if (request_init(&r) != VIT_OK) {
+        code = cli_fail(verb);
+    } else if (cli_wants_help(argc, argv)) {
+        /* The defaults shown are those of the default model. */
+        if (set_defaults(&r) != VIT_OK || apply_model(&r, r.flags.model) != VIT_OK) {
+            code = cli_fail(verb);
+        } else {
+            print_help(verb, &r);
+            code = cli_finish(verb, CLI_DONE);
+        }
+    } else {
+        vit_status status = resolve(&r, argc, argv);
+        code = status == VIT_OK               ? train(verb, &r)
+               : status == VIT_ERROR_ARGUMENT ? cli_fail_usage(verb)
+                                              : cli_fail(verb);
+    }
+    free(r.sources);
+    return code;
+}

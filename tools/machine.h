@@ -1,0 +1,27 @@
+/* What this machine is, for zvit info and zvit bench. */
+#ifndef ZVIT_MACHINE_H
+#define ZVIT_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct cli_machine {
+    char cpu[128];   /* "AMD EPYC ..." */
+    int processors;  /* that this process may run on */
+    int threads;     /* that zvit computes with */
+    const char *isa; /* of our own loops */
+    const char *
+        offers; /* widest of "avx512", "avx2", "avx", "sse2" that the processor has; "" elsewhere */
+    char blas[64];       /* "OpenBLAS 0.3.21 (openmp)" */
+    const char *kernel;  /* that BLAS chose */
+    double memory_bytes; /* 0: unknown */
+    double available_bytes;
+} cli_machine;
+
+cli_machine cli_machine_look(void);
+
+/* True when BLAS chose a kernel for narrower registers than the processor has; the buffer then says
+ * so and what to do. */
+bool cli_machine_blas_warning(const cli_machine *machine, char *buffer, size_t size);
+
+#endif

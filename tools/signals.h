@@ -1,0 +1,11 @@
+/* SIGINT and SIGTERM ask a run to save and stop. */
+#ifndef ZVIT_SIGNALS_H
+#define ZVIT_SIGNALS_H
+
+/* From now on the first SIGINT or SIGTERM only sets a flag; a second one ends the process at once.
+ */
+void cli_signals_catch(void);
+/* The signal that came, or 0. */
+int cli_signals_caught(void);
+
+#endif

@@ -1,0 +1,100 @@
+/* The zvit command: one table of verbs. */
+#include "tools/cmd.h"
+
+#include <string.h>
+
+static const cli_verb verbs[] = {
+    {"train", "DATA", "train a model on folders of pictures",
+     "Trains on DATA/train/CLASS/(...)/picture and, when DATA/val is there, measures on it after\n"
+     "every epoch. The run folder receives best.safetensors, last.safetensors, log.csv, args.json\n"
+     "and classes.txt. A setting comes from the command line, else from --config, else from the\n"
+     "recipe, else from the model. SIGINT or SIGTERM: saves, then exits with 130 or 143.\n",
+     cmd_train},
+    {"eval", "MODEL DATA", "measure a model on folders of pictures",
+     "Measures MODEL (a .safetensors file or a run folder) on the pictures of DATA/val/CLASS/.\n"
+     "Folders are matched with the model's classes by name.\n",
+     cmd_eval},
+    {"classify", "MODEL PATH...", "name what pictures show",
+     "Classifies pictures with MODEL (a .safetensors file or a run folder). A PATH is a picture "
+     "or\n"
+     "a folder, which is searched with its subfolders. A picture that cannot be read is reported,\n"
+     "the others are still classified, and the exit code is 1.\n",
+     cmd_classify},
+    {"info", "[MODEL]", "describe a model, or this machine",
+     "With MODEL: its architecture, size, classes and preprocessing. Without: the processor, the\n"
+     "BLAS library and the kernel it chose, and memory.\n",
+     cmd_info},
+    {"bench", "gemm|train", "measure this machine",
+     "gemm: the rate of single-precision matrix products on the shapes of a model's training "
+     "step,\n"
+     "      single-threaded side by side in every thread; the share is of the rate of 1024 x 1024\n"
+     "      x 1024 products measured the same way.\n"
+     "train: training steps (forward, backward, update) on synthetic pictures; the share is of\n"
+     "      what the rate of the model's products allows, counting a step as three forward "
+     "passes.\n"
+     "Figures are medians.\n",
+     cmd_bench},
+};
+enum { VERBS = sizeof verbs / sizeof *verbs };
+
+static void print_usage(FILE *stream) {
+    fputs("Usage: zvit VERB [FLAGS] ARGUMENTS\n"
+          "Trains, evaluates and runs Vision Transformers with ZeroS attention on the CPU.\n\n",
+          stream);
+    for (size_t i = 0; i < VERBS; i++) {
+        char call[48];
+        snprintf(call, sizeof call, "%s %s", verbs[i].name, verbs[i].arguments);
+        fprintf(stream, "  zvit %-24s%s\n", call, verbs[i].summary);
+    }
+    fputs("\n  zvit VERB --help        every flag of a verb\n"
+          "  zvit --version          the version\n\n"
+          "Exit codes: 0 done; 1 failed, or some inputs failed; 2 wrong usage; 130 or 143 stopped\n"
+          "by a signal after saving.\n",
+          stream);
+}
+
+static const cli_verb *find_verb(const char *name) {
+    for (size_t i = 0; i < VERBS; i++) {
+        if (strcmp(verbs[i].name, name) == 0) {
+            return &verbs[i];
+        }
+    }
+    return NULL;
+}
+
+static int unknown_verb(const char *word) {
+    const char *names[VERBS + 1] = {NULL};
+    for (size_t i = 0; i < VERBS; i++) {
+        names[i] = verbs[i].name;
+    }
+    const char *nearest = cli_nearest(word, names);
+    fputs("zvit: '", stderr);
+    cli_put(stderr, word);
+    fprintf(stderr, "' is no verb of zvit");
+    if (nearest != NULL) {
+        fprintf(stderr, "; did you mean '%s'?", nearest);
+    }
+    fputs("\nTry 'zvit --help'.\n", stderr);
+    return CLI_USAGE;
+}
+
+int main(int argc, char **argv) {
+    static const cli_verb self = {.name = "", .arguments = "", .summary = "", .details = ""};
+    if (argc < 2) {
+        print_usage(stderr);
+        return CLI_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("zvit %s\n", vit_version());
+        return cli_finish(&self, CLI_DONE);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_usage(stdout);
+        return cli_finish(&self, CLI_DONE);
+    }
+    const cli_verb *verb = find_verb(argv[1]);
+    if (verb == NULL) {
+        return unknown_verb(argv[1]);
+    }
+    return verb->run(verb, argc - 2, argv + 2);
+}
