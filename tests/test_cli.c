@@ -1,0 +1,741 @@
+/* The zvit command as its users meet it: the built program, run with arguments; what it prints, and
+ * how it exits. */
+#include "tests/support/support.h"
+#include "train/recipe.h"
+#include "vit/file.h"
+#include "vit/json.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MAX_WORDS 64
+#define MAX_OUTPUT ((size_t)1 << 20)
+
+static const char *const verbs[] = {"train", "eval", "classify", "info", "bench"};
+enum { VERBS = sizeof verbs / sizeof *verbs };
+
+/* ---- a folder for each test ---- */
+static char folder[256];
+
+static void make_folder(void) {
+    const char *base = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/zvit-test-XXXXXX", base ? base : "/tmp");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk) {
+    (void)info;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+static void remove_folder(void) {
+    ck_assert_int_eq(nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+/* FOLDER/name; eight at a time. */
+static const char *in_folder(const char *name) {
+    static char paths[8][1024];
+    static int next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+    return path;
+}
+
+static bool exists(const char *path) {
+    return access(path, F_OK) == 0;
+}
+
+/* ---- running the command ---- */
+typedef struct outcome {
+    int code; /* 128 + signal when one ended it */
+    char *out, *err;
+} outcome;
+
+static char *read_text(const char *path) {
+    vit_bytes bytes = {0};
+    ck_vit_ok(vit_file_read(path, MAX_OUTPUT, &bytes));
+    char *text = calloc(bytes.size + 1, 1);
+    ck_assert_ptr_nonnull(text);
+    if (bytes.size > 0) {
+        memcpy(text, bytes.data, bytes.size);
+    }
+    vit_bytes_free(&bytes);
+    return text;
+}
+
+static pid_t start(const char *out, const char *err, char *const *words) {
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        int to_out = open(out, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        int to_err = open(err, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        int from = open("/dev/null", O_RDONLY);
+        dup2(from, 0);
+        dup2(to_out, 1);
+        dup2(to_err, 2);
+        unsetenv("NO_COLOR");
+        execv(ZVIT_COMMAND, words);
+        _exit(127);
+    }
+    return child;
+}
+
+static int wait_for(pid_t child) {
+    int status = 0;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static size_t collect_words(const char **words, const char *first, va_list rest) {
+    size_t count = 0;
+    words[count++] = "zvit";
+    for (const char *word = first; word; word = va_arg(rest, const char *)) {
+        ck_assert_uint_lt(count, MAX_WORDS - 1);
+        words[count++] = word;
+    }
+    words[count] = NULL;
+    return count;
+}
+
+/* Runs zvit with these words, NULL at the end. */
+static outcome zvit(const char *first, ...) {
+    const char *words[MAX_WORDS];
+    va_list rest;
+    va_start(rest, first);
+    collect_words(words, first, rest);
+    va_end(rest);
+    char out[512], err[512];
+    snprintf(out, sizeof out, "%s/.out", folder);
+    snprintf(err, sizeof err, "%s/.err", folder);
+    outcome result = {.code = wait_for(start(out, err, (char *const *)words))};
+    result.out = read_text(out);
+    result.err = read_text(err);
+    return result;
+}
+
+static void release(outcome *result) {
+    free(result->out);
+    free(result->err);
+}
+
+static void check_code(const outcome *result, int code) {
+    ck_assert_msg(result->code == code, "exit code %d, expected %d; stdout: %s; stderr: %s",
+                  result->code, code, result->out, result->err);
+}
+
+static void check_has(const char *text, const char *part) {
+    ck_assert_msg(strstr(text, part) != NULL, "\"%s\" not found in: %s", part, text);
+}
+
+static void check_has_not(const char *text, const char *part) {
+    ck_assert_msg(strstr(text, part) == NULL, "\"%s\" found in: %s", part, text);
+}
+
+static size_t count_lines(const char *text) {
+    size_t lines = 0;
+    for (; *text; text++) {
+        lines += *text == '\n';
+    }
+    return lines;
+}
+
+/* Wrong usage: code 2, nothing on stdout, one line of error that says `part`, one of help. */
+static void check_usage(outcome result, const char *part) {
+    check_code(&result, 2);
+    ck_assert_str_eq(result.out, "");
+    check_has(result.err, part);
+    check_has(result.err, "--help");
+    ck_assert_uint_eq(count_lines(result.err), 2);
+    release(&result);
+}
+
+/* A failure: code 1, nothing on stdout, one line "zvit VERB: ..." that says `part`. */
+static void check_failure(outcome result, const char *verb, const char *part) {
+    char prefix[64];
+    snprintf(prefix, sizeof prefix, "zvit %s: ", verb);
+    check_code(&result, 1);
+    ck_assert_str_eq(result.out, "");
+    ck_assert_msg(strncmp(result.err, prefix, strlen(prefix)) == 0, "%s", result.err);
+    check_has(result.err, part);
+    ck_assert_uint_eq(count_lines(result.err), 1);
+    release(&result);
+}
+
+static vit_json *parse(const char *text) {
+    vit_json *root = NULL;
+    ck_vit_ok(vit_json_parse(text, strlen(text), "output", &root));
+    return root;
+}
+
+static double number_of(const vit_json *object, const char *key) {
+    ck_assert_msg(vit_json_is_number(vit_json_get(object, key)), "no number \"%s\"", key);
+    return vit_json_number(vit_json_get(object, key), 0);
+}
+
+static const char *string_of(const vit_json *object, const char *key) {
+    const char *text = vit_json_string(vit_json_get(object, key), NULL);
+    ck_assert_msg(text != NULL, "no string \"%s\"", key);
+    return text;
+}
+
+/* ---- a data set of golden pictures ---- */
+static void copy_picture(const char *from, const char *to) {
+    char name[256], path[1024];
+    vit_bytes bytes = {0};
+    snprintf(name, sizeof name, "formats/%s", from);
+    ck_vit_ok(vit_file_read(golden_path(name, path), (size_t)1 << 24, &bytes));
+    ck_vit_ok(vit_file_replace(to, bytes.data, bytes.size));
+    vit_bytes_free(&bytes);
+}
+
+/* FOLDER/data: 6 + 2 pictures of two classes. */
+static const char *make_data(void) {
+    static const char *const places[][2] = {
+        {"rgb.png", "data/train/bright/1.png"},
+        {"baseline_420.jpg", "data/train/bright/2.jpg"},
+        {"progressive.jpg", "data/train/bright/3.jpg"},
+        {"gray.png", "data/train/dull/1.png"},
+        {"gray.jpg", "data/train/dull/2.jpg"},
+        {"gray16.png", "data/train/dull/3.png"},
+        {"baseline_444.jpg", "data/val/bright/1.jpg"},
+        {"bilevel.png", "data/val/dull/1.png"},
+    };
+    ck_vit_ok(vit_folder_make(in_folder("data/train/bright")));
+    ck_vit_ok(vit_folder_make(in_folder("data/train/dull")));
+    ck_vit_ok(vit_folder_make(in_folder("data/val/bright")));
+    ck_vit_ok(vit_folder_make(in_folder("data/val/dull")));
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        copy_picture(places[i][0], in_folder(places[i][1]));
+    }
+    return in_folder("data");
+}
+
+#define TINY_MODEL                                                                                 \
+    "--img-size", "16", "--patch-size", "8", "--embed-dim", "16", "--depth", "1", "--num-heads",   \
+        "2", "-b", "4", "--threads", "2"
+
+/* FOLDER/run, trained on FOLDER/data for two epochs. */
+static outcome train_tiny(void) {
+    make_data();
+    return zvit("train", in_folder("data"), "--out", in_folder("run"), "--epochs", "2", TINY_MODEL,
+                NULL);
+}
+
+static void train_for(outcome *result) {
+    *result = train_tiny();
+    check_code(result, 0);
+    release(result);
+}
+
+/* ---- usage ---- */
+START_TEST(help_lists_every_verb) {
+    outcome result = zvit("--help", NULL);
+    check_code(&result, 0);
+    ck_assert_str_eq(result.err, "");
+    for (size_t i = 0; i < VERBS; i++) {
+        check_has(result.out, verbs[i]);
+    }
+    release(&result);
+    result = zvit("--version", NULL);
+    check_code(&result, 0);
+    ck_assert_str_eq(result.out, "zvit " VIT_VERSION_STRING "\n");
+    release(&result);
+    result = zvit(NULL, NULL);
+    check_code(&result, 2);
+    ck_assert_str_eq(result.out, "");
+    check_has(result.err, "Usage: zvit");
+    release(&result);
+}
+END_TEST
+
+START_TEST(help_of_a_verb_lists_its_flags) {
+    static const char *const flags[][4] = {{"--model", "--out", "--config", "zeros_tiny_patch16"},
+                                           {"--split", "--batch-size", "--json", "default val"},
+                                           {"--topk", "--batch-size", "--json", "default 5"},
+                                           {"--json", "[MODEL]", "--quiet", "--threads"},
+                                           {"--repeats", "--model", "--json", "1 to 100"}};
+    for (size_t v = 0; v < VERBS; v++) {
+        outcome result = zvit(verbs[v], "--help", NULL);
+        check_code(&result, 0);
+        ck_assert_str_eq(result.err, "");
+        for (size_t i = 0; i < 4; i++) {
+            check_has(result.out, flags[v][i]);
+        }
+        check_has(result.out, "--threads");
+        check_has(result.out, "--help");
+        release(&result);
+    }
+}
+END_TEST
+
+START_TEST(help_of_train_lists_every_setting) {
+    vit_train_settings settings;
+    vit_option_group groups[VIT_SETTING_GROUPS];
+    size_t count = vit_train_setting_groups(&settings, NULL, groups);
+    /* Help wins over what else is wrong on the line. */
+    outcome result = zvit("train", "--epochs", "0", "--help", NULL);
+    check_code(&result, 0);
+    for (size_t g = 0; g < count; g++) {
+        check_has(result.out, groups[g].title);
+        for (size_t i = 0; i < groups[g].count; i++) {
+            char flag[128];
+            snprintf(flag, sizeof flag, "--%s", groups[g].options[i].name);
+            if (strstr(result.out, flag) == NULL) {
+                snprintf(flag, sizeof flag, "--[no-]%s", groups[g].options[i].name);
+            }
+            check_has(result.out, flag);
+        }
+    }
+    check_has(result.out, "default 64 64"); /* the default model's img-size, not the table's */
+    release(&result);
+}
+END_TEST
+
+START_TEST(wrong_usage_exits_with_2) {
+    check_usage(zvit("trian", "x", NULL), "'train'");
+    check_usage(zvit("xyzzy", NULL), "'xyzzy' is no verb");
+    check_usage(zvit("train", "--epocs", "3", "x", NULL), "--epochs");
+    check_usage(zvit("classify", "--tokp", "3", "m", "p", NULL), "--topk");
+    check_usage(zvit("train", "--epochs", "0", "x", NULL), "--epochs: 0 (expected 1 to 100000)");
+    check_usage(zvit("train", "--lr", "fast", "x", NULL), "fast");
+    check_usage(zvit("train", "x", "--epochs", NULL), "--epochs");
+    check_usage(zvit("eval", "-b", "0", "m", "d", NULL), "--batch-size: 0");
+    check_usage(zvit("classify", "--topk", "0", "m", "p", NULL), "--topk: 0");
+    check_usage(zvit("train", NULL), "DATA");
+    check_usage(zvit("train", "a", "b", NULL), "DATA");
+    check_usage(zvit("eval", "m", NULL), "MODEL DATA");
+    check_usage(zvit("classify", "m", NULL), "PATH");
+    check_usage(zvit("info", "a", "b", NULL), "MODEL");
+    check_usage(zvit("bench", "gem", NULL), "gemm");
+    check_usage(zvit("train", "--model", "nosuch", "x", NULL), "zeros_mini_patch8_64");
+    check_usage(zvit("train", "--num-heads", "7", "x", NULL), "num-heads: 7");
+    check_usage(zvit("train", "--json", "x", NULL), "--json");
+}
+END_TEST
+
+START_TEST(missing_files_exit_with_1) {
+    check_failure(zvit("train", in_folder("nodata"), "--out", in_folder("run"), NULL), "train",
+                  "nodata");
+    ck_assert(!exists(in_folder("run")));
+    check_failure(zvit("eval", in_folder("nomodel"), folder, NULL), "eval", "nomodel");
+    check_failure(zvit("classify", in_folder("nomodel"), folder, NULL), "classify", "nomodel");
+    check_failure(zvit("info", in_folder("nomodel"), NULL), "info", "nomodel");
+    check_failure(zvit("train", folder, "--config", in_folder("none.json"), NULL), "train",
+                  "none.json");
+}
+END_TEST
+
+/* ---- this machine ---- */
+START_TEST(info_describes_the_machine) {
+    outcome result = zvit("info", "--json", NULL);
+    check_code(&result, 0);
+    vit_json *root = parse(result.out);
+    ck_assert_double_ge(number_of(root, "cores"), 1);
+    ck_assert_double_ge(number_of(root, "memory_bytes"), 1e6);
+    ck_assert(*string_of(root, "blas_kernel"));
+    ck_assert(*string_of(root, "isa"));
+    vit_json_free(root);
+    release(&result);
+    result = zvit("info", "--threads", "3", NULL);
+    check_code(&result, 0);
+    check_has(result.out, "3 threads");
+    release(&result);
+}
+END_TEST
+
+START_TEST(bench_measures) {
+    for (int train = 0; train < 2; train++) {
+        outcome result =
+            zvit("bench", train ? "train" : "gemm", "--json", "--model", "zeros_micro_patch4_28",
+                 "--repeats", "1", "--pictures", "1", "-b", "4", "--threads", "2", NULL);
+        check_code(&result, 0);
+        ck_assert_str_eq(result.err, "");
+        vit_json *root = parse(result.out);
+        ck_assert_str_eq(string_of(root, "bench"), train ? "train" : "gemm");
+        ck_assert_double_eq(number_of(root, "threads"), 2);
+        ck_assert(*string_of(root, "cpu"));
+        const vit_json *results = vit_json_get(root, "results");
+        ck_assert_uint_ge(vit_json_count(results), train ? 3 : 10);
+        const vit_json *first = vit_json_first(results);
+        ck_assert_str_eq(string_of(first, "unit"), train ? "images/s" : "GFLOP/s");
+        ck_assert_double_gt(number_of(first, "value"), 0);
+        ck_assert_double_gt(number_of(first, "ceiling_share"), 0);
+        vit_json_free(root);
+        release(&result);
+    }
+}
+END_TEST
+
+START_TEST(a_full_disk_is_an_error) {
+    char *words[] = {(char[]){"zvit"}, (char[]){"info"}, NULL};
+    ck_assert_int_eq(wait_for(start("/dev/full", in_folder(".err"), words)), 1);
+    char *err = read_text(in_folder(".err"));
+    check_has(err, "standard output");
+    free(err);
+}
+END_TEST
+
+/* ---- train ---- */
+START_TEST(train_leaves_a_run) {
+    static const char *const files[] = {"args.json", "classes.txt", "log.csv", "last.safetensors",
+                                        "best.safetensors"};
+    outcome result = train_tiny();
+    check_code(&result, 0);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "run/%s", files[i]);
+        ck_assert_msg(exists(in_folder(name)), "%s is missing", name);
+    }
+    check_has(result.out, "best top-1");
+    check_has(result.out, in_folder("run"));
+    ck_assert_uint_eq(count_lines(result.out), 5);
+    check_has(result.err, "epoch 2/2");
+    check_has_not(result.out, "epoch 2/2  ");
+    check_has_not(result.err, "\x1b"); /* no terminal, no colour */
+    release(&result);
+
+    check_failure(zvit("train", in_folder("data"), "--out", in_folder("run"), TINY_MODEL, NULL),
+                  "train", "already holds a run");
+}
+END_TEST
+
+START_TEST(quiet_says_nothing) {
+    make_data();
+    outcome result = zvit("train", in_folder("data"), "--out", in_folder("run"), "--epochs", "1",
+                          "--quiet", TINY_MODEL, NULL);
+    check_code(&result, 0);
+    ck_assert_str_eq(result.err, "");
+    release(&result);
+}
+END_TEST
+
+static void check_same_files(const char *one, const char *other) {
+    vit_bytes a = {0}, b = {0};
+    ck_vit_ok(vit_file_read(one, (size_t)1 << 28, &a));
+    ck_vit_ok(vit_file_read(other, (size_t)1 << 28, &b));
+    ck_assert_uint_eq(a.size, b.size);
+    ck_assert_mem_eq(a.data, b.data, a.size);
+    vit_bytes_free(&a);
+    vit_bytes_free(&b);
+}
+
+START_TEST(config_repeats_a_run) {
+    outcome result;
+    train_for(&result);
+    result = zvit("train", in_folder("data"), "--out", in_folder("again"), "--config",
+                  in_folder("run/args.json"), "--threads", "1", NULL);
+    check_code(&result, 0);
+    release(&result);
+    check_same_files(in_folder("run/last.safetensors"), in_folder("again/last.safetensors"));
+}
+END_TEST
+
+START_TEST(the_command_line_wins) {
+    outcome result;
+    train_for(&result);
+    result = zvit("train", in_folder("data"), "--out", in_folder("again"), "--config",
+                  in_folder("run/args.json"), "--epochs", "1", NULL);
+    check_code(&result, 0);
+    release(&result);
+    char *text = read_text(in_folder("again/args.json"));
+    vit_json *root = parse(text);
+    const vit_json *sources = vit_json_get(root, "sources");
+    ck_assert_double_eq(number_of(root, "epochs"), 1);
+    ck_assert_str_eq(string_of(sources, "epochs"), "user");
+    ck_assert_double_eq(number_of(root, "embed_dim"), 16);
+    ck_assert_str_eq(string_of(sources, "embed_dim"), "config");
+    vit_json_free(root);
+    free(text);
+
+    text = read_text(in_folder("run/args.json"));
+    root = parse(text);
+    sources = vit_json_get(root, "sources");
+    ck_assert_str_eq(string_of(sources, "embed_dim"), "user");
+    ck_assert_str_eq(string_of(sources, "attn"), "model");
+    ck_assert_str_eq(string_of(sources, "lr"), "default");
+    vit_json_free(root);
+    free(text);
+}
+END_TEST
+
+START_TEST(config_is_checked) {
+    static const char *const bad[][2] = {
+        {"{\"epocs\": 3}", "epocs"},
+        {"[1]", "not a JSON object"},
+        {"{\"epochs\": 0}", "epochs: 0"},
+        {"{\"epochs\": 3", "wrong.json"},
+    };
+    make_data();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ck_vit_ok(vit_file_replace(in_folder("wrong.json"), bad[i][0], strlen(bad[i][0])));
+        check_failure(zvit("train", in_folder("data"), "--out", in_folder("run"), "--config",
+                           in_folder("wrong.json"), NULL),
+                      "train", bad[i][1]);
+        ck_assert(!exists(in_folder("run")));
+    }
+}
+END_TEST
+
+START_TEST(a_config_may_name_the_model) {
+    static const char text[] = "{\"model\": \"vit_micro_patch4_28\", \"epochs\": 1, \"depth\": 1}";
+    make_data();
+    ck_vit_ok(vit_file_replace(in_folder("small.json"), text, strlen(text)));
+    outcome result = zvit("train", in_folder("data"), "--out", in_folder("run"), "--config",
+                          in_folder("small.json"), NULL);
+    check_code(&result, 0);
+    release(&result);
+    result = zvit("info", in_folder("run"), "--json", NULL);
+    check_code(&result, 0);
+    vit_json *root = parse(result.out);
+    const vit_json *shape = vit_json_get(root, "model_args");
+    ck_assert_str_eq(string_of(root, "architecture"), "custom"); /* its depth is another */
+    ck_assert_str_eq(string_of(shape, "attn"), "softmax");
+    ck_assert_double_eq(number_of(shape, "embed_dim"), 96);
+    ck_assert_double_eq(number_of(shape, "depth"), 1);
+    vit_json_free(root);
+    release(&result);
+}
+END_TEST
+
+/* Starts a run without end, waits for its first epoch, sends the signal. */
+static int stop_with(int number) {
+    const char *log = in_folder("run/log.csv");
+    char *words[] = {"zvit",
+                     "train",
+                     (char *)in_folder("data"),
+                     "--out",
+                     (char *)in_folder("run"),
+                     "--epochs",
+                     "100000",
+                     TINY_MODEL,
+                     NULL};
+    pid_t child = start(in_folder(".out"), in_folder(".err"), words);
+    for (int i = 0; i < 3000; i++) {
+        if (exists(log)) {
+            char *text = read_text(log);
+            size_t lines = count_lines(text);
+            free(text);
+            if (lines > 1) {
+                break;
+            }
+        }
+        usleep(10000);
+    }
+    kill(child, number);
+    return wait_for(child);
+}
+
+START_TEST(signals_save_and_stop) {
+    int number = _i == 0 ? SIGINT : SIGTERM;
+    make_data();
+    ck_assert_int_eq(stop_with(number), 128 + number);
+    char *err = read_text(in_folder(".err"));
+    check_has(err, "last.safetensors");
+    free(err);
+    outcome result = zvit("info", in_folder("run/last.safetensors"), NULL);
+    check_code(&result, 0);
+    release(&result);
+}
+END_TEST
+
+/* ---- eval, classify, info on a model ---- */
+START_TEST(eval_measures) {
+    outcome result;
+    train_for(&result);
+    result = zvit("eval", in_folder("run"), in_folder("data"), "--json", NULL);
+    check_code(&result, 0);
+    vit_json *root = parse(result.out);
+    ck_assert_str_eq(string_of(root, "model"), in_folder("run"));
+    ck_assert_str_eq(string_of(root, "data"), in_folder("data"));
+    ck_assert_str_eq(string_of(root, "split"), "val");
+    ck_assert_double_eq(number_of(root, "images"), 2);
+    ck_assert_double_eq(number_of(root, "classes"), 2);
+    ck_assert_double_eq(number_of(root, "top5"), 100);
+    double top1 = number_of(root, "top1");
+    ck_assert(top1 == 0 || top1 == 50 || top1 == 100);
+    ck_assert_double_gt(number_of(root, "loss"), 0);
+    ck_assert_double_gt(number_of(root, "images_per_second"), 0);
+    ck_assert_double_gt(number_of(root, "seconds"), 0);
+    vit_json_free(root);
+    release(&result);
+
+    result = zvit("eval", in_folder("run"), in_folder("data"), "--split", "train", NULL);
+    check_code(&result, 0);
+    check_has(result.out, "top-1");
+    check_has(result.out, "6 in 2 classes");
+    release(&result);
+    check_failure(zvit("eval", in_folder("run"), in_folder("data"), "--split", "test", NULL),
+                  "eval", "test");
+}
+END_TEST
+
+START_TEST(classify_goes_on_after_a_broken_picture) {
+    char good[1024], broken[1024], last[1024];
+    outcome result;
+    train_for(&result);
+    golden_path("formats/rgba.png", good);
+    golden_path("formats/bad_truncated.png", broken);
+    golden_path("formats/cmyk.jpg", last);
+    result = zvit("classify", in_folder("run"), good, broken, in_folder("nowhere.png"), last, NULL);
+    check_code(&result, 1);
+    check_has(result.out, "rgba.png");
+    check_has(result.out, "cmyk.jpg");
+    check_has_not(result.out, "bad_truncated.png");
+    check_has(result.out, "bright");
+    ck_assert_uint_eq(count_lines(result.out), 4); /* two pictures, two classes */
+    check_has(result.err, "zvit classify: ");
+    check_has(result.err, "bad_truncated.png");
+    check_has(result.err, "nowhere.png");
+    ck_assert_uint_eq(count_lines(result.err), 2);
+    release(&result);
+}
+END_TEST
+
+static void check_top(const vit_json *line, const char *path, size_t topk) {
+    ck_assert_str_eq(string_of(line, "path"), path);
+    const vit_json *top = vit_json_get(line, "top");
+    ck_assert_uint_eq(vit_json_count(top), topk);
+    double before = 1, sum = 0;
+    for (const vit_json *entry = vit_json_first(top); entry; entry = vit_json_next(entry)) {
+        double probability = number_of(entry, "probability");
+        ck_assert_double_le(probability, before);
+        ck_assert_str_eq(string_of(entry, "class"),
+                         number_of(entry, "index") == 0 ? "bright" : "dull");
+        before = probability;
+        sum += probability;
+    }
+    ck_assert(topk < 2 || (sum > 0.9999 && sum < 1.0001));
+    ck_assert_double_ge(number_of(line, "milliseconds"), 0);
+}
+
+START_TEST(classify_prints_json_lines) {
+    char good[1024], broken[1024];
+    outcome result;
+    train_for(&result);
+    golden_path("formats/rgba.png", good);
+    golden_path("formats/bad_empty.jpg", broken);
+    result = zvit("classify", in_folder("run"), "--json", "-b", "2", in_folder("data/val"), broken,
+                  good, NULL);
+    check_code(&result, 1);
+    const char *paths[] = {in_folder("data/val/bright/1.jpg"), in_folder("data/val/dull/1.png"),
+                           broken, good};
+    char *rest = NULL, *line = strtok_r(result.out, "\n", &rest);
+    for (size_t i = 0; i < 4; i++, line = strtok_r(NULL, "\n", &rest)) {
+        ck_assert_ptr_nonnull(line);
+        vit_json *root = parse(line);
+        if (paths[i] == broken) {
+            ck_assert_str_eq(string_of(root, "path"), broken);
+            check_has(string_of(root, "error"), "bad_empty.jpg");
+        } else {
+            check_top(root, paths[i], 2);
+        }
+        vit_json_free(root);
+    }
+    ck_assert_ptr_null(line);
+    release(&result);
+
+    result = zvit("classify", in_folder("run"), "--json", "--topk", "1", good, NULL);
+    check_code(&result, 0);
+    vit_json *root = parse(result.out);
+    check_top(root, good, 1);
+    vit_json_free(root);
+    release(&result);
+}
+END_TEST
+
+START_TEST(names_cannot_steer_the_terminal) {
+    outcome result;
+    train_for(&result);
+    const char *path = in_folder("a\x1b[31m\xc2\x9b\xe2\x80\xae\xff.png");
+    copy_picture("rgb.png", path);
+    result = zvit("classify", in_folder("run"), path, NULL);
+    check_code(&result, 0);
+    check_has(result.out, "a?[31m???.png");
+    check_has_not(result.out, "\x1b");
+    release(&result);
+    result = zvit("classify", in_folder("run"), in_folder("b\x1b[2J.png"), NULL);
+    check_code(&result, 1);
+    check_has(result.err, "b?[2J.png");
+    check_has_not(result.err, "\x1b");
+    release(&result);
+    path = in_folder("tab\there.png");
+    copy_picture("rgb.png", path);
+    result = zvit("classify", in_folder("run"), "--json", path, NULL);
+    check_code(&result, 0);
+    vit_json *root = parse(result.out);
+    ck_assert_str_eq(string_of(root, "path"), path);
+    vit_json_free(root);
+    release(&result);
+}
+END_TEST
+
+START_TEST(info_describes_a_model) {
+    outcome result;
+    train_for(&result);
+    result = zvit("info", in_folder("run"), "--json", NULL);
+    check_code(&result, 0);
+    vit_json *root = parse(result.out);
+    struct stat info;
+    ck_assert_int_eq(stat(in_folder("run/best.safetensors"), &info), 0);
+    ck_assert_double_eq(number_of(root, "bytes"), (double)info.st_size);
+    ck_assert_double_eq(number_of(root, "num_classes"), 2);
+    ck_assert_double_gt(number_of(root, "parameters"), 1000);
+    ck_assert_double_gt(number_of(root, "flops_forward"), 10000);
+    ck_assert_double_eq(number_of(vit_json_get(root, "model_args"), "patch_size"), 8);
+    vit_json_free(root);
+    release(&result);
+    result = zvit("info", in_folder("run/best.safetensors"), NULL);
+    check_code(&result, 0);
+    check_has(result.out, "16 x 16 pixels");
+    check_has(result.out, "2: bright, dull");
+    ck_assert_str_eq(result.err, "");
+    release(&result);
+}
+END_TEST
+
+static Suite *suite(void) {
+    Suite *s = suite_create("cli");
+    TCase *usage = tcase_create("usage"), *machine = tcase_create("machine"),
+          *train = tcase_create("train"), *model = tcase_create("model");
+    TCase *all[] = {usage, machine, train, model};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        tcase_add_checked_fixture(all[i], make_folder, remove_folder);
+        tcase_set_timeout(all[i], 120);
+        suite_add_tcase(s, all[i]);
+    }
+    tcase_add_test(usage, help_lists_every_verb);
+    tcase_add_test(usage, help_of_a_verb_lists_its_flags);
+    tcase_add_test(usage, help_of_train_lists_every_setting);
+    tcase_add_test(usage, wrong_usage_exits_with_2);
+    tcase_add_test(usage, missing_files_exit_with_1);
+    tcase_add_test(machine, info_describes_the_machine);
+    tcase_add_test(machine, bench_measures);
+    tcase_add_test(machine, a_full_disk_is_an_error);
+    tcase_add_test(train, train_leaves_a_run);
+    tcase_add_test(train, quiet_says_nothing);
+    tcase_add_test(train, config_repeats_a_run);
+    tcase_add_test(train, the_command_line_wins);
+    tcase_add_test(train, config_is_checked);
+    tcase_add_test(train, a_config_may_name_the_model);
+    tcase_add_loop_test(train, signals_save_and_stop, 0, 2);
+    tcase_add_test(model, eval_measures);
+    tcase_add_test(model, classify_goes_on_after_a_broken_picture);
+    tcase_add_test(model, classify_prints_json_lines);
+    tcase_add_test(model, names_cannot_steer_the_terminal);
+    tcase_add_test(model, info_describes_a_model);
+    return s;
+}
+
+int main(void) {
+    return test_run(suite());
+}
