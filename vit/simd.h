@@ -14,6 +14,13 @@
 
 #define VIT_LANES 16
 
+/* Before release 18 clang gives the resolvers of static clones to the whole program: functions of
+ * the same name in two files clash, or, worse, one silently stands in for the other
+ * (github.com/llvm/llvm-project/issues/65114). There every processor runs the default. */
+#if defined(__clang__) && __clang_major__ < 18 && !defined(VIT_NO_CLONES)
+#define VIT_NO_CLONES
+#endif
+
 #if defined(__x86_64__) && defined(__linux__) && !defined(VIT_NO_CLONES)
 #define VIT_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
