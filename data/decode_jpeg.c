@@ -145,6 +145,28 @@ static void read_rows(struct jpeg_decompress_struct *cinfo, vit_image *image) {
     }
 }
 
+/* libjpeg fills what a file of several scans leaves out with grey or with coarse values, and says
+ * nothing. Complete is a file whose scans give every coefficient of every component to its last bit
+ * (T.81 G.1.1.1); in a sequential one, a component that came holds its table of quantisers. */
+static vit_status check_scans(const struct jpeg_decompress_struct *cinfo, const char *what) {
+    for (int c = 0; c < cinfo->num_components; c++) {
+        if (cinfo->progressive_mode) {
+            for (int k = 0; k < DCTSIZE2; k++) {
+                if (cinfo->coef_bits[c][k] != 0) {
+                    return vit_fail(VIT_ERROR_FORMAT,
+                                    "%s: the progressive JPEG lacks its last scans (coefficient "
+                                    "%d of component %d is not complete after %d scans)",
+                                    what, k, c + 1, cinfo->input_scan_number);
+                }
+            }
+        } else if (!cinfo->comp_info[c].quant_table) {
+            return vit_fail(VIT_ERROR_FORMAT, "%s: the JPEG lacks the scan of component %d of %d",
+                            what, c + 1, cinfo->num_components);
+        }
+    }
+    return VIT_OK;
+}
+
 /* Everything that may longjmp. What it changes lives in *job and *image, so nothing is clobbered.
  */
 static vit_status decode_guarded(jpeg_job *job, const void *bytes, size_t size,
@@ -172,7 +194,13 @@ static vit_status decode_guarded(jpeg_job *job, const void *bytes, size_t size,
     cinfo->mem->max_memory_to_use = working_memory(cinfo);
     cinfo->dct_method = JDCT_ISLOW;
     cinfo->do_fancy_upsampling = TRUE;
-    jpeg_start_decompress(cinfo);
+    jpeg_start_decompress(cinfo); /* reads all scans when there are several */
+    if (jpeg_has_multiple_scans(cinfo)) {
+        job->status = check_scans(cinfo, job->what);
+        if (job->status != VIT_OK) {
+            return job->status;
+        }
+    }
     job->status = vit_image_reserve(image, cinfo->output_width, cinfo->output_height, job->what);
     if (job->status != VIT_OK) {
         return job->status;

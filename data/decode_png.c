@@ -18,7 +18,8 @@ typedef struct png_job {
     const uint8_t *bytes;
     size_t size, at;
     bool cut_short;
-    uint8_t *rgba; /* one row, or all rows of an interlaced picture, when there is alpha */
+    uint8_t
+        *stored; /* one row, or all rows of an interlaced picture, of RGBA or of palette indices */
     jmp_buf escape;
     const char *what;
     vit_status status;
@@ -66,11 +67,13 @@ static void set_limits(png_job *job) {
     png_set_keep_unknown_chunks(job->png, PNG_HANDLE_CHUNK_AS_DEFAULT, exif, 1);
 }
 
-/* Asks libpng for 8-bit RGB or RGBA whatever is stored. */
+/* Asks libpng for 8-bit RGB, RGBA or palette indices whatever is stored. The palette is looked up
+ * here: libpng gives black for an index beyond it, without a word. */
 static void set_transforms(png_structp png, png_infop info) {
     png_byte color = png_get_color_type(png, info);
     if (color == PNG_COLOR_TYPE_PALETTE) {
-        png_set_palette_to_rgb(png);
+        png_set_packing(png); /* a byte for each index */
+        return;
     }
     if (color == PNG_COLOR_TYPE_GRAY && png_get_bit_depth(png, info) < 8) {
         png_set_expand_gray_1_2_4_to_8(png);
@@ -102,38 +105,80 @@ static void composite(const uint8_t *rgba, size_t width, const uint8_t backgroun
     }
 }
 
-static vit_status read_rgba(png_job *job, const vit_decode_options *options, int passes,
-                            vit_image *image) {
-    size_t rows = passes > 1 ? image->height : 1, row_bytes = image->width * 4;
+/* The colours of a palette over the background, and how many there are. */
+typedef struct palette {
+    uint8_t rgb[256][3];
+    int count;
+} palette;
+
+static void read_palette(const png_job *job, const uint8_t background[3], palette *out) {
+    png_colorp colors = NULL;
+    png_bytep alpha = NULL;
+    int alphas = 0;
+    *out = (palette){.count = 0};
+    png_get_PLTE(job->png, job->info, &colors, &out->count);
+    png_get_tRNS(job->png, job->info, &alpha, &alphas, NULL);
+    for (int i = 0; i < out->count && i < 256; i++) {
+        const uint8_t rgba[4] = {colors[i].red, colors[i].green, colors[i].blue,
+                                 alpha && i < alphas ? alpha[i] : 255};
+        composite(rgba, 1, background, out->rgb[i]);
+    }
+}
+
+static vit_status look_up(const png_job *job, const palette *colors, const uint8_t *indices,
+                          size_t width, uint8_t *rgb) {
+    for (size_t x = 0; x < width; x++) {
+        if (indices[x] >= colors->count) {
+            return vit_fail(VIT_ERROR_FORMAT,
+                            "%s: damaged PNG: colour %d of a palette of %d (expected 0 to %d)",
+                            job->what, indices[x], colors->count, colors->count - 1);
+        }
+        memcpy(rgb + 3 * x, colors->rgb[indices[x]], 3);
+    }
+    return VIT_OK;
+}
+
+/* Rows of 4 channels, or of 1, which are palette indices. */
+static vit_status read_stored(png_job *job, const vit_decode_options *options, size_t channels,
+                              int passes, vit_image *image) {
+    size_t rows = passes > 1 ? image->height : 1, row_bytes = image->width * channels;
+    palette colors = {.count = 0};
     void *block;
     vit_status status = vit_alloc(&block, rows, row_bytes, job->what);
     if (status != VIT_OK) {
         return status;
     }
-    job->rgba = block;
+    job->stored = block;
+    if (channels == 1) {
+        read_palette(job, options->background, &colors);
+    }
     for (int pass = 0; pass < passes; pass++) {
-        for (size_t y = 0; y < image->height; y++) {
-            uint8_t *row = job->rgba + (passes > 1 ? y * row_bytes : 0);
+        for (size_t y = 0; y < image->height && status == VIT_OK; y++) {
+            uint8_t *row = job->stored + (passes > 1 ? y * row_bytes : 0);
+            uint8_t *rgb = image->pixels + y * image->width * 3;
             png_read_row(job->png, row, NULL);
-            if (pass == passes - 1) {
-                composite(row, image->width, options->background,
-                          image->pixels + y * image->width * 3);
+            if (pass == passes - 1 && channels == 1) {
+                status = look_up(job, &colors, row, image->width, rgb);
+            } else if (pass == passes - 1) {
+                composite(row, image->width, options->background, rgb);
             }
         }
     }
-    return VIT_OK;
+    return status;
 }
 
 static vit_status read_rows(png_job *job, const vit_decode_options *options, vit_image *image) {
     int passes = png_set_interlace_handling(job->png);
     png_read_update_info(job->png, job->info);
-    int channels = png_get_channels(job->png, job->info);
-    if (png_get_bit_depth(job->png, job->info) != 8 || (channels != 3 && channels != 4)) {
-        return vit_fail(VIT_ERROR_UNSUPPORTED, "%s: a PNG of %d channels of %d bits", job->what,
+    size_t channels = png_get_channels(job->png, job->info);
+    bool indexed = png_get_color_type(job->png, job->info) == PNG_COLOR_TYPE_PALETTE;
+    if (png_get_bit_depth(job->png, job->info) != 8 ||
+        (indexed ? channels != 1 : channels != 3 && channels != 4)) {
+        return vit_fail(VIT_ERROR_UNSUPPORTED, "%s: a PNG of %zu channels of %d bits", job->what,
                         channels, png_get_bit_depth(job->png, job->info));
     }
-    if (channels == 4) {
-        return read_rgba(job, options, passes, image);
+    if (channels != 3) {
+        return read_stored(job, options, channels, passes, image);
     }
     for (int pass = 0; pass < passes; pass++) {
         for (size_t y = 0; y < image->height; y++) {
@@ -197,6 +242,6 @@ vit_status vit_decode_png(const void *bytes, size_t size, const char *what,
         status = vit_fail(VIT_ERROR_MEMORY, "%s: no memory to decode the PNG", what);
     }
     png_destroy_read_struct(&job.png, &job.info, &job.end);
-    vit_free(job.rgba);
+    vit_free(job.stored);
     return status == VIT_OK ? vit_image_orient(image, orientation, what) : status;
 }

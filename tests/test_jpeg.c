@@ -33,9 +33,10 @@ static void put_scan(bytes *b, int first, int last, int high, int low) {
     put(b, "\x7f", 1);
 }
 
-/* A progressive grey picture of one block: a DC scan, then at most 126 AC scans, each coefficient
- * first without and then with its last bit. */
-static bytes make_progressive(uint16_t width, uint16_t height, int scans) {
+/* A progressive grey picture of one block: a DC scan, then AC scans, each coefficient first without
+ * and then with its last bit, and a last scan of all coefficients that are left. missing: that last
+ * scan is left out. */
+static bytes make_progressive(uint16_t width, uint16_t height, int scans, bool missing) {
     bytes b = {0};
     uint8_t quantisers[65];
     memset(quantisers, 1, sizeof quantisers);
@@ -58,9 +59,17 @@ static bytes make_progressive(uint16_t width, uint16_t height, int scans) {
     table[0] = 0x10;
     put_marker(&b, 0xc4, table, sizeof table);
     put_scan(&b, 0, 0, 0, 0);
-    for (int i = 1; i < scans; i++) {
-        int k = (i - 1) / 2 + 1;
-        put_scan(&b, k, k, i % 2 ? 0 : 1, i % 2 ? 1 : 0);
+    int k = 1, left = scans - 1;
+    for (; left > 2; left -= 2, k++) {
+        put_scan(&b, k, k, 0, 1);
+        put_scan(&b, k, k, 1, 0);
+    }
+    if (left == 2) {
+        put_scan(&b, k, k, 0, 0);
+        k++;
+    }
+    if (left > 0 && !missing) {
+        put_scan(&b, k, 63, 0, 0);
     }
     put(&b, "\xff\xd9", 2);
     return b;
@@ -73,14 +82,14 @@ static vit_status decode(const bytes *b, vit_image *image) {
 
 START_TEST(a_hundred_scans_are_enough) {
     vit_image image = {0};
-    bytes b = make_progressive(8, 8, 100);
+    bytes b = make_progressive(8, 8, 100, false);
     ck_vit_ok(decode(&b, &image));
     ck_assert_uint_eq(image.width, 8);
     for (size_t i = 0; i < 8 * 8 * 3; i++) {
         ck_assert_int_eq(image.pixels[i], 128);
     }
     free(b.data);
-    b = make_progressive(8, 8, 101);
+    b = make_progressive(8, 8, 101, false);
     ck_assert_int_eq(decode(&b, &image), VIT_ERROR_LIMIT);
     ck_assert_str_eq(vit_last_error(), "x.jpg: the JPEG has more than 100 scans");
     free(b.data);
@@ -88,16 +97,65 @@ START_TEST(a_hundred_scans_are_enough) {
 }
 END_TEST
 
+START_TEST(missing_scans_are_refused) {
+    vit_image image = {0};
+    for (int scans = 2; scans < 8; scans++) {
+        bytes b = make_progressive(8, 8, scans, false);
+        ck_vit_ok(decode(&b, &image));
+        free(b.data);
+        b = make_progressive(8, 8, scans, true);
+        ck_assert_int_eq(decode(&b, &image), VIT_ERROR_FORMAT);
+        ck_assert_ptr_nonnull(strstr(vit_last_error(), "x.jpg: the progressive JPEG lacks its"));
+        free(b.data);
+    }
+    vit_image_free(&image);
+}
+END_TEST
+
+/* A sequential picture of three components in scans of their own, one block each. */
+START_TEST(missing_components_are_refused) {
+    for (int components = 1; components <= 3; components++) {
+        vit_image image = {0};
+        bytes b = {0};
+        uint8_t quantisers[65], table[18] = {0, 1};
+        memset(quantisers, 1, sizeof quantisers);
+        quantisers[0] = 0;
+        put(&b, "\xff\xd8", 2);
+        put_marker(&b, 0xdb, quantisers, sizeof quantisers);
+        put_marker(&b, 0xc0, "\x08\0\x08\0\x08\3\1\x11\0\2\x11\0\3\x11\0", 15);
+        put_marker(&b, 0xc4, table, sizeof table);
+        table[0] = 0x10;
+        put_marker(&b, 0xc4, table, sizeof table);
+        for (int i = 1; i <= components; i++) {
+            put_marker(&b, 0xda, (uint8_t[]){1, (uint8_t)i, 0, 0, 63, 0}, 6);
+            put(&b, "\x3f", 1);
+        }
+        put(&b, "\xff\xd9", 2);
+        if (components == 3) {
+            ck_vit_ok(decode(&b, &image));
+        } else {
+            char expected[80];
+            snprintf(expected, sizeof expected, "x.jpg: the JPEG lacks the scan of component %d",
+                     components + 1);
+            ck_assert_int_eq(decode(&b, &image), VIT_ERROR_FORMAT);
+            ck_assert_msg(strstr(vit_last_error(), expected) != NULL, "%s", vit_last_error());
+        }
+        free(b.data);
+        vit_image_free(&image);
+    }
+}
+END_TEST
+
 START_TEST(sizes_are_checked_first) {
     vit_image image = {0};
-    bytes b = make_progressive(65500, 65500, 1);
+    bytes b = make_progressive(65500, 65500, 1, false);
     ck_assert_int_eq(decode(&b, &image), VIT_ERROR_LIMIT);
     ck_assert_ptr_nonnull(strstr(vit_last_error(), "65500 x 65500 pixels"));
     free(b.data);
-    b = make_progressive(0, 8, 1);
+    b = make_progressive(0, 8, 1, false);
     ck_assert_int_eq(decode(&b, &image), VIT_ERROR_FORMAT);
     free(b.data);
-    b = make_progressive(8, 0, 1); /* height to come in a DNL marker */
+    b = make_progressive(8, 0, 1, false); /* height to come in a DNL marker */
     ck_assert_int_eq(decode(&b, &image), VIT_ERROR_FORMAT);
     free(b.data);
     ck_assert_ptr_null(image.pixels);
@@ -168,6 +226,8 @@ static Suite *suite(void) {
     Suite *s = suite_create("jpeg");
     TCase *c = tcase_create("jpeg");
     tcase_add_test(c, a_hundred_scans_are_enough);
+    tcase_add_test(c, missing_scans_are_refused);
+    tcase_add_test(c, missing_components_are_refused);
     tcase_add_test(c, sizes_are_checked_first);
     tcase_add_test(c, stray_bytes_between_segments_are_harmless);
     tcase_add_test(c, missing_blocks_are_an_error);

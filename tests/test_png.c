@@ -397,6 +397,32 @@ START_TEST(missing_pixels_are_refused) {
 }
 END_TEST
 
+/* Indices 0 to 2 of a palette of two colours. */
+START_TEST(indices_beyond_the_palette_are_refused) {
+    for (uint8_t last = 1; last <= 2; last++) {
+        made m = {0};
+        bytes raw = {0};
+        put(&raw, (uint8_t[]){0, 0, 1, last}, 4);
+        put(&m.file, "\x89PNG\r\n\x1a\n", 8);
+        put_chunk(&m.file, "IHDR", "\0\0\0\3\0\0\0\1\x8\3\0\0\0", 13);
+        put_chunk(&m.file, "PLTE", "\1\2\3\4\5\6", 6);
+        put_idat(&m.file, &raw);
+        put_chunk(&m.file, "IEND", "", 0);
+        if (last == 2) {
+            check_refused(&m, VIT_ERROR_FORMAT, "colour 2 of a palette of 2 (expected 0 to 1)");
+        } else {
+            vit_decode_options options = vit_decode_defaults();
+            vit_image image = {0};
+            ck_vit_ok(vit_image_decode(m.file.data, m.file.size, "x.png", &options, &image));
+            ck_assert_mem_eq(image.pixels, "\1\2\3\4\5\6\4\5\6", 9);
+            vit_image_free(&image);
+        }
+        free(raw.data);
+        made_free(&m);
+    }
+}
+END_TEST
+
 START_TEST(cut_interlaced_files) {
     spec s = {.color = 6, .depth = 8, .width = 9, .height = 6, .interlaced = true};
     s.orientation = 6;
@@ -425,6 +451,7 @@ static Suite *suite(void) {
     tcase_add_test(c, wrong_checksums_are_refused);
     tcase_add_test(c, huge_sizes_are_refused);
     tcase_add_test(c, missing_pixels_are_refused);
+    tcase_add_test(c, indices_beyond_the_palette_are_refused);
     tcase_add_test(c, cut_interlaced_files);
     suite_add_tcase(s, c);
     return s;
