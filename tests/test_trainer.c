@@ -463,57 +463,29 @@ START_TEST(bad_data) {
 END_TEST
 
 START_TEST(bad_settings) {
-    const struct {
-        const char *part;
-        int which;
-    } cases[] = {{"epochs", 0},    {"batch-size", 1}, {"slots 6", 2},   {"slots 32", 3},
-                 {"lr", 4},        {"smoothing", 5},  {"opt-betas", 6}, {"warmup-epochs", 7},
-                 {"--recipe", 8},  {"scale", 9},      {"img-size", 10}, {"patch", 11},
-                 {"num-heads", 12}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        vit_train_settings bad = small_settings(NULL);
-        switch (cases[i].which) {
-        case 0:
-            bad.recipe.epochs = 0;
-            break;
-        case 1:
-            bad.recipe.batch_size = -4;
-            break;
-        case 2:
-            bad.recipe.slots = 6;
-            break;
-        case 3:
-            bad.recipe.slots = 32;
-            break;
-        case 4:
-            bad.recipe.lr = NAN;
-            break;
-        case 5:
-            bad.recipe.smoothing = 1;
-            break;
-        case 6:
-            bad.recipe.opt_betas[1] = 1;
-            break;
-        case 7:
-            bad.recipe.warmup_epochs = 3;
-            break;
-        case 8:
-            strcpy(bad.recipe.recipe, "nosuch");
-            break;
-        case 9:
-            bad.augment.scale[0] = 2;
-            break;
-        case 10:
-            bad.model.img_size[1] = 0;
-            break;
-        case 11:
-            bad.model.patch_size = 17;
-            break;
-        default:
-            bad.model.num_heads = 5;
-            break;
-        }
-        check_refused(&bad, data, VIT_ERROR_ARGUMENT, cases[i].part);
+    static const char *const parts[] = {
+        "epochs",    "batch-size",    "slots 6", "slots 32", "lr",    "smoothing", "opt-betas",
+        "--warmup-", "--recipe nosu", "scale",   "img-size", "patch", "num-heads"};
+    enum { CASES = sizeof parts / sizeof *parts };
+    vit_train_settings bad[CASES];
+    for (int i = 0; i < CASES; i++) {
+        bad[i] = small_settings(NULL);
+    }
+    bad[0].recipe.epochs = 0;
+    bad[1].recipe.batch_size = -4;
+    bad[2].recipe.slots = 6;
+    bad[3].recipe.slots = 32; /* over the batch */
+    bad[4].recipe.lr = NAN;
+    bad[5].recipe.smoothing = 1;
+    bad[6].recipe.opt_betas[1] = 1;
+    bad[7].recipe.warmup_epochs = 3;
+    strcpy(bad[8].recipe.recipe, "nosuch");
+    bad[9].augment.scale[0] = 2;
+    bad[10].model.img_size[1] = 0;
+    bad[11].model.patch_size = 17;
+    bad[12].model.num_heads = 5;
+    for (int i = 0; i < CASES; i++) {
+        check_refused(&bad[i], data, VIT_ERROR_ARGUMENT, parts[i]);
     }
 }
 END_TEST

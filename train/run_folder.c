@@ -2,7 +2,6 @@
 
 #include "vit/file.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
