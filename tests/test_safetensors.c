@@ -271,6 +271,8 @@ END_TEST
 
 START_TEST(converts_every_dtype) {
     static const double doubles[] = {0.1, -1e300, 0};
+    static const float floats[] = {0.1f, -3e38f};
+    static const double float_values[] = {(double)0.1f, (double)-3e38f};
     static const uint16_t halves[] = {0x3c00, 0xc000, 0x3555, 0x0001, 0x03ff, 0x8000,
                                       0x7bff, 0x7c00, 0xfc00, 0x7e00, 0x0400};
     static const double half_values[] = {1,       -2,       0x1.554p-2, 0x1p-24, 0x1.ff8p-15, -0.0,
@@ -293,11 +295,11 @@ START_TEST(converts_every_dtype) {
         size_t count;
         const void *data;
         const double *expected;
-    } rows[] = {{VIT_F64, 3, doubles, doubles},      {VIT_F16, 11, halves, half_values},
-                {VIT_BF16, 4, brains, brain_values}, {VIT_I64, 3, longs, long_values},
-                {VIT_I32, 2, ints, int_values},      {VIT_I16, 2, shorts, short_values},
-                {VIT_I8, 2, chars, char_values},     {VIT_U8, 2, bytes, byte_values},
-                {VIT_BOOL, 2, bytes, bool_values}};
+    } rows[] = {{VIT_F32, 2, floats, float_values}, {VIT_F64, 3, doubles, doubles},
+                {VIT_F16, 11, halves, half_values}, {VIT_BF16, 4, brains, brain_values},
+                {VIT_I64, 3, longs, long_values},   {VIT_I32, 2, ints, int_values},
+                {VIT_I16, 2, shorts, short_values}, {VIT_I8, 2, chars, char_values},
+                {VIT_U8, 2, bytes, byte_values},    {VIT_BOOL, 2, bytes, bool_values}};
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         unsigned char unaligned[1 + 64];
         size_t size = rows[r].count * vit_dtype_size(rows[r].dtype);

@@ -82,22 +82,29 @@ cleanup:
     return status;
 }
 
-/* The index of the first value that is not finite; n when there is none. */
-static size_t find_not_finite(size_t n, const float *values) {
-    size_t i = 0;
-    while (i < n && isfinite(values[i])) {
-        i++;
+/* Infinities and NaN have an exponent of all ones: one more carries into the sign bit. Without a
+ * branch this runs at the speed of memory. */
+static bool all_finite(size_t n, const float *values) {
+    uint32_t carry = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        carry |= (bits & 0x7f800000u) + 0x00800000u;
     }
-    return i;
+    return !(carry & 0x80000000u);
 }
 
 static vit_status check_finite(const vit_param *param, const float *values, const char *path,
                                vit_status otherwise) {
-    size_t index = find_not_finite(param->size, values);
-    return index == param->size
-               ? VIT_OK
-               : vit_fail(otherwise, "%s: tensor %s: element %zu is %g (expected a finite number)",
-                          path, param->name, index, (double)values[index]);
+    if (all_finite(param->size, values)) {
+        return VIT_OK;
+    }
+    size_t index = 0;
+    while (isfinite(values[index])) {
+        index++;
+    }
+    return vit_fail(otherwise, "%s: tensor %s: element %zu is %g (expected a finite number)", path,
+                    param->name, index, (double)values[index]);
 }
 
 /* ---- loading ---- */

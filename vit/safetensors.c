@@ -417,6 +417,12 @@ static unsigned char from_bool(unsigned char byte) {
     CONVERT(VIT_BOOL, uint8_t, from_bool)
 
 void vit_tensor_to_f32(const vit_tensor *tensor, float *out) {
+    if (tensor->dtype == VIT_F32) { /* nearly always: a weights file at the speed of memory */
+        if (tensor->count > 0) {
+            memcpy(out, tensor->data, tensor->count * sizeof *out);
+        }
+        return;
+    }
 #define TARGET float
     switch (tensor->dtype) { CONVERT_ALL; }
 #undef TARGET
