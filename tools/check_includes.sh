@@ -1,6 +1,7 @@
 #!/bin/sh
 # Who may include whom, and that each library of others is included by its one adapter only:
-# CONTRIBUTING.md has the rules, this proves them. Prints each breach; exit code 1 when there is one.
+# CONTRIBUTING.md has the rules, this proves them; and that no two VIT_CLONES functions share a name
+# (vit/simd.h). Prints each breach; exit code 1 when there is one.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -53,6 +54,13 @@ function complain(why) {
     } else if (quoted && index(" " may[folder] " ", " " target " ") == 0) {
         complain(folder "/ may not include " target "/ (allowed: " may[folder] ")")
     }
+}
+/^VIT_CLONES / {
+    name = $0
+    sub(/\(.*/, "", name)
+    sub(/.*[ *]/, "", name)
+    if (name in clones) complain("VIT_CLONES " name "() is also in " clones[name])
+    clones[name] = FILENAME
 }
 END { exit bad }
 ' $sources

@@ -105,7 +105,7 @@ void vit_block_forward(const vit_block *block, const float *params, size_t B, co
     vit_residual_forward(B, N * D, saved->middle, branch, mlp_scale, y);
 }
 
-VIT_CLONES static void add_into(size_t n, const float *x, float *y) {
+VIT_CLONES static void add_gradient(size_t n, const float *x, float *y) {
     for (size_t i = 0; i < n; i++) {
         y[i] += x[i];
     }
@@ -139,7 +139,7 @@ void vit_block_backward(const vit_block *block, const float *params, float *grad
     vit_layernorm_backward(M, D, saved->middle, D, params + block->norm2_weight, saved->mean2,
                            saved->rstd2, dnorm, D, scaled, D, grads + block->norm2_weight,
                            grads + block->norm2_bias);
-    add_into(M * D, scaled, gradient);
+    add_gradient(M * D, scaled, gradient);
 
     dbranch = branch_gradient(B, N * D, gradient, attn_scale, scaled);
     vit_attention_backward(&block->attention, params, grads, B, saved->norm1, &saved->attention,
@@ -147,5 +147,5 @@ void vit_block_backward(const vit_block *block, const float *params, float *grad
     vit_layernorm_backward(M, D, x, D, params + block->norm1_weight, saved->mean1, saved->rstd1,
                            dnorm, D, scaled, D, grads + block->norm1_weight,
                            grads + block->norm1_bias);
-    add_into(M * D, scaled, gradient);
+    add_gradient(M * D, scaled, gradient);
 }

@@ -25,7 +25,7 @@ VIT_CLONES static void add_scaled(size_t n, const float *x, float scale, const f
     }
 }
 
-VIT_CLONES static void multiply(size_t n, float scale, const float *x, float *y) {
+VIT_CLONES static void scale_by(size_t n, float scale, const float *x, float *y) {
     for (size_t i = 0; i < n; i++) {
         y[i] = scale * x[i];
     }
@@ -50,7 +50,7 @@ void vit_residual_backward(size_t B, size_t n, const float *dy, const float *sca
     for (size_t b = 0; b < B; b++) {
         float factor = scale ? scale[b] : 1.0f;
         if (factor != 0) {
-            multiply(n, factor, dy + b * n, dbranch + b * n);
+            scale_by(n, factor, dy + b * n, dbranch + b * n);
         } else {
             memset(dbranch + b * n, 0, n * sizeof *dbranch);
         }

@@ -63,7 +63,7 @@ void vit_cross_entropy(size_t B, size_t K, const float *logits, const float *tar
     }
 }
 
-VIT_CLONES static void subtract(size_t n, const float *x, float value, float *y) {
+VIT_CLONES static void subtract_value(size_t n, const float *x, float value, float *y) {
     for (size_t i = 0; i < n; i++) {
         y[i] = x[i] - value;
     }
@@ -79,7 +79,7 @@ VIT_CLONES static void divide_by_sum(size_t n, float *y) {
 void vit_softmax_rows(size_t M, size_t K, const float *logits, float *probabilities) {
     for (size_t i = 0; i < M; i++) {
         float *row = probabilities + i * K;
-        subtract(K, logits + i * K, maximum(K, logits + i * K), row);
+        subtract_value(K, logits + i * K, maximum(K, logits + i * K), row);
         vit_vexp(K, row, row);
         divide_by_sum(K, row);
     }

@@ -6,7 +6,8 @@
  * every x86-64.
  *
  * Keep OpenMP out of a VIT_CLONES function: let a driver share out rows and call it. And make it a
- * sizeable piece of work: it is called through a pointer. */
+ * sizeable piece of work: it is called through a pointer. Its name must be the only one of its kind
+ * in the program, static or not: clang makes the function that chooses the clone a global one. */
 #ifndef VIT_SIMD_H
 #define VIT_SIMD_H
 

@@ -62,9 +62,9 @@ void vit_deviation_forward(const vit_attention *attention, const float *params, 
 }
 
 /* du_t = scale * ds_t * mean_u, and dmean += scale * ds_t * u_t. */
-VIT_CLONES static void logits_backward(size_t N, size_t d, const float *u, const float *ds,
-                                       const float *mean_u, float *du, size_t stride,
-                                       float *dmean) {
+VIT_CLONES static void deviation_logits_backward(size_t N, size_t d, const float *u,
+                                                 const float *ds, const float *mean_u, float *du,
+                                                 size_t stride, float *dmean) {
     float scale = -1.0f / sqrtf((float)d);
     for (size_t t = 0; t < N; t++) {
         const float *row = u + t * stride;
@@ -94,7 +94,7 @@ void vit_deviation_backward(const vit_attention *attention, const vit_core_backw
     double strength = prior_strength(tau);
     double total = strength + (double)N;
     memset(dmean, 0, d * sizeof *dmean);
-    logits_backward(N, d, args->packed.u, ds, mean_u, args->dpacked.u, R, dmean);
+    deviation_logits_backward(N, d, args->packed.u, ds, mean_u, args->dpacked.u, R, dmean);
     double dstrength = 0; /* times the strength, divided by it */
     for (size_t j = 0; j < d; j++) {
         double g = dmean[j] / total;

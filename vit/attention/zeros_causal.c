@@ -264,7 +264,7 @@ static void chunk_rows(const causal_shape *s, const causal_extra *extra, chunk *
     c->reference_after = sums->reference;
 }
 
-VIT_CLONES static void multiply(size_t n, const float *x, float *y) {
+VIT_CLONES static void multiply_both(size_t n, const float *x, float *y) {
     for (size_t i = 0; i < n; i++) {
         y[i] *= x[i];
     }
@@ -285,7 +285,7 @@ static void chunk_forward(const causal_shape *s, const vit_core_forward_args *ar
     float *out = args->mixed + c->from * s->D;
     vit_gemm(false, true, c->count, c->count, s->d, 1, q, s->R, k, s->R, 0, work->angle, CHUNK);
     for (size_t row = 0; row < c->count; row++) {
-        multiply(c->count, work->radial + row * CHUNK, work->angle + row * CHUNK);
+        multiply_both(c->count, work->radial + row * CHUNK, work->angle + row * CHUNK);
     }
     vit_gemm(false, false, c->count, s->d, c->count, 1, work->angle, CHUNK, v, s->R, 0, out, s->D);
     if (c->from > 0) {

@@ -41,8 +41,8 @@ static void logits(const vit_attention *attention, const vit_head_columns *in, s
 }
 
 /* r = sigma_first * first + sigma_higher * higher. */
-VIT_CLONES static void combine(size_t N, float sigma_first, const float *first, float sigma_higher,
-                               const float *higher, float *r) {
+VIT_CLONES static void combine_parts(size_t N, float sigma_first, const float *first,
+                                     float sigma_higher, const float *higher, float *r) {
     for (size_t i = 0; i < N; i++) {
         r[i] = sigma_first * first[i] + sigma_higher * higher[i];
     }
@@ -52,7 +52,7 @@ VIT_CLONES static void combine(size_t N, float sigma_first, const float *first, 
 static void weights(size_t rows, size_t N, const float *gates, size_t t, float *parts, float *r) {
     for (size_t row = 0; row < rows; row++) {
         vit_zero_sum_forward(N, r + row * N, parts, parts + N, parts + 2 * N);
-        combine(N, gates[t + row], parts, gates[N + t + row], parts + N, r + row * N);
+        combine_parts(N, gates[t + row], parts, gates[N + t + row], parts + N, r + row * N);
     }
 }
 
@@ -88,7 +88,7 @@ static void weights_backward(size_t rows, size_t N, const float *gates, size_t t
         float *w = r + row * N, *g = dr + row * N;
         float sigma_first = gates[t + row], sigma_higher = gates[N + t + row];
         vit_zero_sum_forward(N, w, first, higher, whole);
-        combine(N, sigma_first, first, sigma_higher, higher, w);
+        combine_parts(N, sigma_first, first, sigma_higher, higher, w);
         dgates[t + row] = dot(N, g, first);
         dgates[N + t + row] = dot(N, g, higher);
         vit_zero_sum_backward(N, whole, sigma_first, g, sigma_higher, g, g);
