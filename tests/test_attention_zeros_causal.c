@@ -73,43 +73,62 @@ START_TEST(clipped_tau) {
 }
 END_TEST
 
-/* Logits that grow, fall, or jump to and fro by more than exp can hold, over several chunks: u is
- * a multiple of the token's index or its parity, mean_u all but the prior. */
-static void shape_logits(attention_case *c, int course, float size) {
-    size_t N = c->attention.config.tokens, D = c->attention.config.dim, n;
-    float *weight = attention_param(c, "u.weight", &n);
-    memset(weight, 0, n * sizeof *weight);
-    float *bias = attention_param(c, "u.bias", &n);
-    memset(bias, 0, n * sizeof *bias);
-    float *mu = attention_param(c, "prior_mu", &n);
-    float *tau = attention_param(c, "prior_log_tau", &n);
-    size_t d = c->attention.d;
-    for (size_t h = 0; h < n; h++) {
-        tau[h] = 25;
-        weight[h * d * D] = 1; /* channel 0 of u is channel 0 of x */
-        mu[h * d] = -sqrtf((float)d);
-    }
-    for (size_t t = 0; t < N; t++) {
-        float place = (float)t / (float)(N - 1) * 2 - 1;
-        float s = course == 0 ? place : course == 1 ? -place : t % 2 ? 1 : -1;
-        c->x[t * D] = size * s;
+/* Logits that grow, fall, jump to and fro, or lie close together through the first chunk and jump
+ * in the second: u is channel 0 of x, and its mean leans on the prior. */
+enum { COURSES = 4, LONG = 150 };
+
+static float course_at(int course, size_t t) {
+    float place = (float)t / (LONG - 1) * 2 - 1;
+    float jump = t % 2 ? 1 : -1;
+    switch (course) {
+    case 0:
+        return place;
+    case 1:
+        return -place;
+    case 2:
+        return jump;
+    default:
+        return t < 80 ? 0.01f * place : jump;
     }
 }
 
-START_TEST(large_logits) {
-    enum { N = 150, D = 8 };
+static void open_course(attention_case *c, int course, float size, float log_strength) {
+    vit_attention_config config = plain(LONG, 8, 2);
+    attention_open(c, &config, 1, 70);
+    size_t H = config.heads, D = config.dim, d = c->attention.d;
+    float *weight = attention_param(c, "u.weight", NULL);
+    float *mu = attention_param(c, "prior_mu", NULL);
+    float *tau = attention_param(c, "prior_log_tau", NULL);
+    memset(weight, 0, D * D * sizeof *weight);
+    memset(attention_param(c, "u.bias", NULL), 0, D * sizeof *weight);
+    for (size_t h = 0; h < H; h++) {
+        tau[h] = log_strength;
+        weight[h * d * D] = 1;
+        mu[h * d] = -sqrtf((float)d);
+    }
+    for (size_t t = 0; t < LONG; t++) {
+        c->x[t * D] = size * course_at(course, t);
+    }
+}
+
+START_TEST(wide_logits) {
     attention_case c;
-    vit_attention_config config = plain(N, D, 2);
-    attention_open(&c, &config, 1, 70);
-    shape_logits(&c, _i % 3, _i < 3 ? 80.0f : 4.0f);
-    double *params = to_double(c.params, c.table.total), *x = to_double(c.x, N * D);
-    double *y = to_double(c.x, N * D);
+    open_course(&c, _i, 4, 4);
+    attention_check(&c, "logits of +-4", 8, 1e-5, 2e-4);
+    attention_close(&c);
+}
+END_TEST
+
+START_TEST(large_logits) {
+    enum { D = 8 };
+    attention_case c;
+    open_course(&c, _i, 80, 12);
+    double *params = to_double(c.params, c.table.total), *x = to_double(c.x, LONG * D);
+    double *y = to_double(c.x, LONG * D);
     reference_attention(&c.attention, params, 1, x, y, NULL);
     attention_run(&c);
-    printf("logits of +-%g, course %d: error %.1e\n", _i < 3 ? 80.0 : 4.0, _i % 3,
-           relative_error(N * D, c.y, y));
-    check_close("y at large logits", N * D, c.y, y, 5e-4);
-    for (size_t i = 0; i < N * D; i++) {
+    check_close("y", LONG * D, c.y, y, 2e-5);
+    for (size_t i = 0; i < LONG * D; i++) {
         ck_assert(isfinite(c.dx[i]));
     }
     for (size_t i = 0; i < c.table.total; i++) {
@@ -215,7 +234,8 @@ static Suite *suite(void) {
     tcase_add_test(tcase, golden);
     tcase_add_loop_test(tcase, definition, 0, VARIANTS);
     tcase_add_test(tcase, clipped_tau);
-    tcase_add_loop_test(tcase, large_logits, 0, 6);
+    tcase_add_loop_test(tcase, wide_logits, 0, COURSES);
+    tcase_add_loop_test(tcase, large_logits, 0, COURSES);
     tcase_add_test(tcase, small_logits);
     tcase_add_test(tcase, future_is_unseen);
     tcase_add_test(tcase, weights_sum_to_zero);

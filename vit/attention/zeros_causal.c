@@ -1,30 +1,17 @@
-/* ZeroS attention, causal form (docs/zeros.md): sums run over i <= t, and N becomes n = t + 1.
+/* ZeroS attention, causal form (docs/zeros.md): sums run over i <= t, and N becomes t + 1.
  *
- * With delta_i = s_i - m, for any m, f_i = exp(delta_i) - 1 - delta_i, P = sum delta_i,
- * Y = sum f_i and E = n + P + Y = sum exp(delta_i), the radial weight of a row is
- *     r_ti = A_t f_i + B_t delta_i + C_t,
- *     A = sigmah / E,
- *     B = sigma1 / n - sigmah (P + Y) / (n E),
- *     C = -sigma1 P / n^2 + sigmah (P (P + Y) - n Y) / (n^2 E)  (+ tanh(g0) / n).
- * This is the paper's form in F, G, H over another basis, (f, delta, 1) instead of (e^s, s, 1),
- * which cancels nothing when the logits are small. m, the reference, is the running maximum, so
- * that exp(delta) never overflows and E is at least 1.
- *
- * Moving the reference from m to m' (by shift = m - m') changes the basis linearly:
- *     f' = e^shift f + expm1(shift) delta + (expm1(shift) - shift),  delta' = delta + shift,
- * so states and coefficients move along in O(d^2) and O(1).
- *
+ * causal_basis.h writes a row's radial weights as coefficients over three functions of the logits.
  * Tokens go by in chunks: products inside a chunk under a triangular mask, three d x d states
  * carried between chunks. The backward runs the states once more forwards, for what belongs to
- * queries, and then a reverse scan of three states for what belongs to keys and values. */
+ * queries and to rows, and then a reverse scan of three states for what belongs to keys and values.
+ */
+#include "vit/attention/causal_basis.h"
 #include "vit/attention/core.h"
 #include "vit/attention/deviation.h"
 #include "vit/attention/kernels.h"
-#include "vit/attention/zero_sum.h"
 #include "vit/gemm.h"
 #include "vit/simd.h"
 
-#include <math.h>
 #include <string.h>
 
 enum {
@@ -74,8 +61,8 @@ typedef struct causal_work {
     float *angle;           /* (CHUNK,CHUNK) q.k */
     float *radial;          /* (CHUNK,CHUNK) r, 0 above the diagonal */
     float *weighted;        /* (CHUNK,3d) */
-    float *f, *delta, *one; /* (CHUNK) the basis at some reference */
-    float *cross;           /* (3,N) each row's coefficients, at the reference before its chunk */
+    float *f, *delta, *one; /* (CHUNK) the three functions in some basis */
+    float *cross;           /* (3,N) each row's coefficients, over the functions before its chunk */
 } causal_work;
 
 static size_t carve_work(const causal_shape *s, float *block, causal_work *work) {
@@ -97,70 +84,13 @@ static size_t forward_scratch(const vit_attention *attention) {
     return carve_work(&s, NULL, &work);
 }
 
-/* ---- the rows' coefficients ---- */
+/* ---- rows and states ---- */
 
-/* Sums over the tokens so far, relative to the running maximum. */
-typedef struct prefix {
-    double n, P, Y;
-    double reference; /* m */
-} prefix;
-
-static double exp_remainder(double x) {
-    return fabs(x) < 0.01 ? x * x * (0.5 + x * (1.0 / 6 + x * (1.0 / 24 + x / 120))) : expm1(x) - x;
-}
-
-/* Returns true when the reference moved. */
-static bool prefix_add(prefix *sums, double s) {
-    bool moved = sums->n == 0 || s > sums->reference;
-    if (moved) {
-        double shift = sums->n == 0 ? 0 : sums->reference - s;
-        sums->Y = exp(shift) * sums->Y + expm1(shift) * sums->P + exp_remainder(shift) * sums->n;
-        sums->P += shift * sums->n;
-        sums->reference = s;
-    }
-    double delta = s - sums->reference;
-    sums->n += 1;
-    sums->P += delta;
-    sums->Y += exp_remainder(delta);
-    return moved;
-}
-
-/* Coefficients over the basis (f, delta, 1). */
-typedef struct coefficients {
-    double A, B, C;
-} coefficients;
-
-static coefficients row_coefficients(const prefix *sums, double first, double higher, double zero) {
-    double n = sums->n, P = sums->P, Y = sums->Y, E = n + P + Y;
-    return (coefficients){
-        .A = higher / E,
-        .B = first / n - higher * (P + Y) / (n * E),
-        .C = -first * P / (n * n) + higher * (P * (P + Y) - n * Y) / (n * n * E) + zero / n,
-    };
-}
-
-/* The same function of s over the basis at another reference, shift = new - old (at most 0). */
-static coefficients moved(coefficients c, double shift) {
-    return (coefficients){
-        .A = c.A * exp(shift),
-        .B = c.B + c.A * expm1(shift),
-        .C = c.C + c.A * exp_remainder(shift) + c.B * shift,
-    };
-}
-
-/* f and delta of the tokens of a chunk. */
-static void basis(size_t count, const float *s, double reference, float *f, float *delta) {
-    for (size_t i = 0; i < count; i++) {
-        delta[i] = (float)(s[i] - reference);
-    }
-    vit_exp_remainder(count, delta, f);
-}
-
-/* The basis of tokens 0..t of a chunk at the prefix's reference: all of it when the reference
- * moved, else only token t's. */
-static void basis_until(size_t t, const float *s, const prefix *sums, bool all, causal_work *work) {
+/* f and delta of tokens 0..t of a chunk: all of them when the basis is new, else only token t's. */
+static void functions_until(size_t t, const float *s, const vit_causal_basis *basis, bool all,
+                            causal_work *work) {
     size_t from = all ? 0 : t;
-    basis(t + 1 - from, s + from, sums->reference, work->f + from, work->delta + from);
+    vit_causal_functions(t + 1 - from, s + from, basis, work->f + from, work->delta + from);
 }
 
 VIT_CLONES static void radial_row(size_t count, float A, float B, float C, const float *f,
@@ -173,54 +103,28 @@ VIT_CLONES static void radial_row(size_t count, float A, float B, float C, const
     }
 }
 
-/* ---- states ---- */
-
-/* state = [F; G; H], the sums with f, delta and 1, to a reference above: shift = old - new. */
-VIT_CLONES static void move_sums(size_t n, float e, float expm1_, float remainder, float shift,
-                                 float *state) {
-    float *F = state, *G = state + n, *H = state + 2 * n;
-    for (size_t i = 0; i < n; i++) {
-        F[i] = e * F[i] + expm1_ * G[i] + remainder * H[i];
-        G[i] += shift * H[i];
-    }
-}
-
-/* state = [A; B; C], sums of rows with their coefficients, to a reference below: shift = new - old.
- */
-VIT_CLONES static void move_coefficients(size_t n, float e, float expm1_, float remainder,
-                                         float shift, float *state) {
-    float *A = state, *B = state + n, *C = state + 2 * n;
-    for (size_t i = 0; i < n; i++) {
-        C[i] += remainder * A[i] + shift * B[i];
-        B[i] += expm1_ * A[i];
-        A[i] *= e;
-    }
-}
-
 typedef struct chunk {
     size_t from, count;
-    double reference_before; /* the running maximum at its start and end */
-    double reference_after;
+    vit_causal_basis before, after; /* of the states up to it, and with it */
 } chunk;
 
-/* Adds a chunk's keys and values, at the reference after it. */
+static chunk chunk_at(const causal_shape *s, size_t from, vit_causal_basis before) {
+    size_t left = s->N - from;
+    return (chunk){from, left < CHUNK ? left : CHUNK, before, before};
+}
+
+/* Adds a chunk's keys and values to the states, in the basis after it. */
 static void state_add(const causal_shape *s, const chunk *c, const float *logits, const float *k,
                       const float *v, causal_work *work) {
-    if (c->from > 0 && c->reference_after != c->reference_before) {
-        double shift = c->reference_before - c->reference_after;
-        move_sums(s->d * s->d, (float)exp(shift), (float)expm1(shift), (float)exp_remainder(shift),
-                  (float)shift, work->state);
+    if (c->from > 0) {
+        vit_causal_step step = vit_causal_between(&c->before, &c->after);
+        vit_causal_states_later(&step, s->d * s->d, work->state);
     }
-    basis(c->count, logits + c->from, c->reference_after, work->f, work->delta);
+    vit_causal_functions(c->count, logits + c->from, &c->after, work->f, work->delta);
     const float *weights[BASIS] = {work->f, work->delta, work->one};
     vit_scale_rows(c->count, s->d, BASIS, weights, k + c->from * s->R, s->R, work->weighted);
     vit_gemm(true, false, s->width, s->d, c->count, 1, work->weighted, s->width, v + c->from * s->R,
              s->R, c->from > 0 ? 1 : 0, work->state, s->d);
-}
-
-static chunk chunk_at(const causal_shape *s, size_t from, double reference) {
-    size_t left = s->N - from;
-    return (chunk){from, left < CHUNK ? left : CHUNK, reference, reference};
 }
 
 static void fill_ones(causal_work *work) {
@@ -231,37 +135,37 @@ static void fill_ones(causal_work *work) {
 
 /* ---- forward ---- */
 
-static coefficients gated_coefficients(const causal_shape *s, const causal_extra *extra, size_t t,
-                                       const prefix *sums) {
-    return row_coefficients(sums, extra->gates[t], extra->gates[s->N + t],
-                            s->zero_order ? extra->gates[2 * s->N + t] : 0);
+static vit_causal_row gated_coefficients(const causal_shape *s, const causal_extra *extra, size_t t,
+                                         const vit_causal_prefix *prefix) {
+    return vit_causal_coefficients(prefix, extra->gates[t], extra->gates[s->N + t],
+                                   s->zero_order ? extra->gates[2 * s->N + t] : 0);
 }
 
-/* Row t's coefficients for the tokens before its chunk. */
-static void keep_cross(const causal_shape *s, size_t t, coefficients c, double shift,
-                       causal_work *work) {
-    coefficients cross = moved(c, shift);
-    work->cross[t] = (float)cross.A;
-    work->cross[s->N + t] = (float)cross.B;
-    work->cross[2 * s->N + t] = (float)cross.C;
+/* Row t's coefficients for the tokens before its chunk, over the states' functions. */
+static void keep_cross(const causal_shape *s, const chunk *c, size_t t,
+                       const vit_causal_prefix *prefix, vit_causal_row own, causal_work *work) {
+    vit_causal_step step = vit_causal_between(&c->before, &prefix->basis);
+    vit_causal_row cross = vit_causal_coefficients_earlier(&step, own);
+    work->cross[t] = (float)cross.f;
+    work->cross[s->N + t] = (float)cross.delta;
+    work->cross[2 * s->N + t] = (float)cross.one;
 }
 
 /* Fills radial and cross for a chunk. */
-static void chunk_rows(const causal_shape *s, const causal_extra *extra, chunk *c, prefix *sums,
-                       causal_work *work) {
-    const float *logits = extra->s + c->from;
+static void chunk_rows(const causal_shape *s, const causal_extra *extra, chunk *c,
+                       vit_causal_prefix *prefix, causal_work *work) {
     for (size_t row = 0; row < c->count; row++) {
         size_t t = c->from + row;
-        bool all = prefix_add(sums, extra->s[t]) || row == 0;
-        basis_until(row, logits, sums, all, work);
-        coefficients own = gated_coefficients(s, extra, t, sums);
-        radial_row(row + 1, (float)own.A, (float)own.B, (float)own.C, work->f, work->delta,
+        bool all = vit_causal_add(prefix, extra->s[t]);
+        functions_until(row, extra->s + c->from, &prefix->basis, all, work);
+        vit_causal_row own = gated_coefficients(s, extra, t, prefix);
+        radial_row(row + 1, (float)own.f, (float)own.delta, (float)own.one, work->f, work->delta,
                    work->radial + row * CHUNK);
         if (c->from > 0) {
-            keep_cross(s, t, own, c->reference_before - sums->reference, work);
+            keep_cross(s, c, t, prefix, own, work);
         }
     }
-    c->reference_after = sums->reference;
+    c->after = prefix->basis;
 }
 
 VIT_CLONES static void multiply_both(size_t n, const float *x, float *y) {
@@ -310,10 +214,10 @@ static void forward(const vit_attention *attention, const vit_core_forward_args 
     vit_unit_forward(s.N, s.d, in->k, s.R, extra.inverse_k);
     vit_deviation_causal_forward(attention, args->params, args->head, in->u, extra.s);
     fill_ones(&work);
-    prefix sums = {0};
+    vit_causal_prefix prefix = {0};
     for (size_t from = 0; from < s.N; from += CHUNK) {
-        chunk c = chunk_at(&s, from, sums.reference);
-        chunk_rows(&s, &extra, &c, &sums, &work);
+        chunk c = chunk_at(&s, from, prefix.basis);
+        chunk_rows(&s, &extra, &c, &prefix, &work);
         chunk_forward(&s, args, &c, &work);
         if (from + CHUNK < s.N) {
             state_add(&s, &c, extra.s, in->k, in->v, &work);
@@ -326,12 +230,8 @@ static void forward(const vit_attention *attention, const vit_core_forward_args 
 
 /* ---- backward, forwards in time: queries, gates, and what stays inside a chunk ----
  *
- * With dr_ti = (q_t . k_i)(dout_t . v_i) and, over i <= t, Z^f = sum f dr, Z^d = sum delta dr,
- * Z^1 = sum dr (at the row's reference), M = Z^1 / n, W = sum (p - 1/n) dr
- * = (Z^f + Z^d) / E - (P + Y) Z^1 / (n E) and p the softmax, row t adds to ds_i
- *     dr_ti (A h_i + B) - X h_i + Z,   h_i = f_i + delta_i = exp(delta_i) - 1,
- *     X = sigmah (M + W) / E,  Z = X (P + Y) / n - (sigma1 M + sigmah W) / n:
- * the encoder's gradient (zero_sum.c) over the tokens so far. */
+ * dr_ti = (q_t . k_i)(dout_t . v_i). Row t needs its sums with the three functions over all i <= t:
+ * from the states for earlier chunks, one by one in its own. */
 
 typedef struct causal_backward_work {
     causal_work common;
@@ -341,15 +241,16 @@ typedef struct causal_backward_work {
     float *reverse;  /* (3d,d): sums of q^T dout with the rows' cross coefficients */
     float *dgates;   /* (3,N) */
     float *ds;       /* (N) */
-    float *X, *Z;    /* (N) at the reference before the row's chunk */
+    float *X, *Z;    /* (N) of vit_causal_gradients, over the functions before the row's chunk */
     float *dots;     /* (3,CHUNK) */
-    float *ends;     /* (chunks) the reference after each chunk */
+    float *ends;     /* (chunks,2) the basis after each chunk: reference, and 1 when wide */
 } causal_backward_work;
 
 static size_t carve_backward(const causal_shape *s, float *block, causal_backward_work *w) {
     size_t used = carve_work(s, block, &w->common);
-    const size_t sizes[] = {CHUNK * CHUNK, CHUNK, CHUNK * s->width, s->width * s->d, 3 * s->N, s->N,
-                            s->N,          s->N,  3 * CHUNK,        s->N / CHUNK + 1};
+    const size_t sizes[] = {
+        CHUNK * CHUNK, CHUNK, CHUNK * s->width, s->width * s->d,       3 * s->N, s->N,
+        s->N,          s->N,  3 * CHUNK,        2 * (s->N / CHUNK + 1)};
     float **const fields[] = {&w->dangle, &w->dr, &w->products, &w->reverse, &w->dgates,
                               &w->ds,     &w->X,  &w->Z,        &w->dots,    &w->ends};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -365,13 +266,8 @@ static size_t backward_scratch(const vit_attention *attention) {
     return carve_backward(&s, NULL, &work);
 }
 
-/* Sums of a row's dr with the basis. */
-typedef struct row_sums {
-    double f, delta, one;
-} row_sums;
-
 /* In: angle and dangle (dout.v) of row t inside the chunk. Out: angle * r, the angle's gradient
- * (both 0 past the diagonal), dr, and its sums with the basis. */
+ * (both 0 past the diagonal), dr, and its sums with the functions. */
 VIT_CLONES static void row_backward(size_t count, size_t chunk_count, const float *radial,
                                     const float *f, const float *delta, float *angle, float *dangle,
                                     float *dr, float sums[BASIS]) {
@@ -387,28 +283,13 @@ VIT_CLONES static void row_backward(size_t count, size_t chunk_count, const floa
     sums[2] = vit_sum(count, dr);
 }
 
-/* ds_i += dr_i (A h_i + B) - X h_i + Z. */
-VIT_CLONES static void add_ds(size_t count, const float *f, const float *delta, const float *dr,
-                              float A, float B, float X, float Z, float *ds) {
+/* ds_i += dr_i (A g_i + B) - X g_i + Z, where g = df/ds is f + delta when narrow, f when wide. */
+VIT_CLONES static void add_ds(size_t count, float narrow, const float *f, const float *delta,
+                              const float *dr, float A, float B, float X, float Z, float *ds) {
     for (size_t i = 0; i < count; i++) {
-        float h = f[i] + delta[i];
-        ds[i] += dr[i] * (A * h + B) - X * h + Z;
+        float g = f[i] + narrow * delta[i];
+        ds[i] += dr[i] * (A * g + B) - X * g + Z;
     }
-}
-
-/* The gates' gradients of row t, and its X and Z. */
-static void row_gradients(const causal_shape *s, const causal_extra *extra, size_t t,
-                          const prefix *p, const row_sums *z, float *dgates, double *X, double *Z) {
-    double n = p->n, P = p->P, Y = p->Y, E = n + P + Y;
-    double first = extra->gates[t], higher = extra->gates[s->N + t];
-    dgates[t] = (float)((z->delta - P / n * z->one) / n);
-    dgates[s->N + t] = (float)(z->f / E - (P + Y) / (n * E) * z->delta +
-                               (P * (P + Y) - n * Y) / (n * n * E) * z->one);
-    dgates[2 * s->N + t] = (float)(z->one / n);
-    double M = z->one / n;
-    double W = (z->f + z->delta) / E - (P + Y) / (n * E) * z->one;
-    *X = higher * (M + W) / E;
-    *Z = *X * (P + Y) / n - (first * M + higher * W) / n;
 }
 
 /* The chunk's rows against earlier chunks, in the states: products = dout state^T. Fills dq with
@@ -424,72 +305,67 @@ static void cross_backward(const causal_shape *s, const vit_core_backward_args *
                             w->products, args->dpacked.q + c->from * s->R, s->R, dots);
 }
 
-/* Sums over earlier chunks, moved to the row's reference, and over the row's own chunk. */
-static row_sums total_sums(const chunk *c, size_t row, double reference, const float *dots,
-                           const float own[BASIS]) {
-    row_sums z = {own[0], own[1], own[2]};
-    if (c->from > 0) {
-        double shift = c->reference_before - reference;
-        double f = dots[row], delta = dots[CHUNK + row], one = dots[2 * CHUNK + row];
-        z.f += exp(shift) * f + expm1(shift) * delta + exp_remainder(shift) * one;
-        z.delta += delta + shift * one;
-        z.one += one;
-    }
-    return z;
-}
-
-/* One row: its own reference and coefficients come again as the forward made them. */
+/* One row: its basis and coefficients come again as the forward made them. */
 static void chunk_row_backward(const causal_shape *s, const causal_extra *extra, const chunk *c,
-                               size_t row, prefix *sums, causal_backward_work *w) {
+                               size_t row, vit_causal_prefix *prefix, causal_backward_work *w) {
     size_t t = c->from + row;
     causal_work *work = &w->common;
     float *radial = work->radial + row * CHUNK;
     float own[BASIS];
-    double X, Z;
-    bool all = prefix_add(sums, extra->s[t]) || row == 0;
-    basis_until(row, extra->s + c->from, sums, all, work);
-    coefficients k = gated_coefficients(s, extra, t, sums);
-    radial_row(row + 1, (float)k.A, (float)k.B, (float)k.C, work->f, work->delta, radial);
+    bool all = vit_causal_add(prefix, extra->s[t]);
+    functions_until(row, extra->s + c->from, &prefix->basis, all, work);
+    vit_causal_row k = gated_coefficients(s, extra, t, prefix);
+    radial_row(row + 1, (float)k.f, (float)k.delta, (float)k.one, work->f, work->delta, radial);
     row_backward(row + 1, c->count, radial, work->f, work->delta, work->angle + row * CHUNK,
                  w->dangle + row * CHUNK, w->dr, own);
-    row_sums z = total_sums(c, row, sums->reference, w->dots, own);
-    row_gradients(s, extra, t, sums, &z, w->dgates, &X, &Z);
-    add_ds(row + 1, work->f, work->delta, w->dr, (float)k.A, (float)k.B, (float)X, (float)Z,
-           w->ds + c->from);
-    if (c->from > 0) { /* h' = e^shift h + expm1(shift) at the reference of earlier chunks */
-        double shift = c->reference_before - sums->reference;
-        w->X[t] = (float)(X * exp(shift));
-        w->Z[t] = (float)(Z - X * expm1(shift));
+    vit_causal_row sums = {own[0], own[1], own[2]};
+    vit_causal_step step = vit_causal_between(&c->before, &prefix->basis);
+    if (c->from > 0) {
+        vit_causal_row earlier = {w->dots[row], w->dots[CHUNK + row], w->dots[2 * CHUNK + row]};
+        earlier = vit_causal_sums_later(&step, earlier);
+        sums.f += earlier.f;
+        sums.delta += earlier.delta;
+        sums.one += earlier.one;
+    }
+    vit_causal_row_gradients g =
+        vit_causal_gradients(prefix, extra->gates[t], extra->gates[s->N + t], sums);
+    w->dgates[t] = (float)g.first;
+    w->dgates[s->N + t] = (float)g.higher;
+    w->dgates[2 * s->N + t] = (float)g.zero;
+    add_ds(row + 1, prefix->basis.wide ? 0 : 1, work->f, work->delta, w->dr, (float)k.f,
+           (float)k.delta, (float)g.X, (float)g.Z, w->ds + c->from);
+    if (c->from > 0) { /* -X g + Z over the earlier functions: their g' = ff g + fd */
+        w->X[t] = (float)(g.X * step.ff);
+        w->Z[t] = (float)(g.Z - g.X * step.fd);
     }
 }
 
-/* The cross coefficients of a chunk's rows; sums is a copy that runs ahead of the backward's own.
+/* The cross coefficients of a chunk's rows; prefix is a copy that runs ahead of the backward's own.
  */
 static void chunk_cross(const causal_shape *s, const causal_extra *extra, const chunk *c,
-                        prefix sums, causal_work *work) {
+                        vit_causal_prefix prefix, causal_work *work) {
     for (size_t t = c->from; t < c->from + c->count; t++) {
-        prefix_add(&sums, extra->s[t]);
-        keep_cross(s, t, gated_coefficients(s, extra, t, &sums),
-                   c->reference_before - sums.reference, work);
+        vit_causal_add(&prefix, extra->s[t]);
+        keep_cross(s, c, t, &prefix, gated_coefficients(s, extra, t, &prefix), work);
     }
 }
 
 static void chunk_backward(const causal_shape *s, const vit_core_backward_args *args,
-                           const causal_extra *extra, chunk *c, prefix *sums,
+                           const causal_extra *extra, chunk *c, vit_causal_prefix *prefix,
                            causal_backward_work *w) {
     size_t at = c->from * s->R, n = c->count;
     const float *q = args->packed.q + at, *k = args->packed.k + at, *v = args->packed.v + at;
     const float *dout = args->dmixed + c->from * s->D;
     if (c->from > 0) {
-        chunk_cross(s, extra, c, *sums, &w->common);
+        chunk_cross(s, extra, c, *prefix, &w->common);
         cross_backward(s, args, c, w);
     }
     vit_gemm(false, true, n, n, s->d, 1, q, s->R, k, s->R, 0, w->common.angle, CHUNK);
     vit_gemm(false, true, n, n, s->d, 1, dout, s->D, v, s->R, 0, w->dangle, CHUNK);
     for (size_t row = 0; row < n; row++) {
-        chunk_row_backward(s, extra, c, row, sums, w);
+        chunk_row_backward(s, extra, c, row, prefix, w);
     }
-    c->reference_after = sums->reference;
+    c->after = prefix->basis;
     vit_gemm(true, false, n, s->d, n, 1, w->common.angle, CHUNK, dout, s->D, 0,
              args->dpacked.v + at, s->R);
     vit_gemm(false, false, n, s->d, n, 1, w->dangle, CHUNK, k, s->R, c->from > 0 ? 1 : 0,
@@ -499,18 +375,18 @@ static void chunk_backward(const causal_shape *s, const vit_core_backward_args *
 
 /* ---- backward, back in time: keys, values and logits from the rows of later chunks ---- */
 
-/* What later chunks' rows add up to, at one reference, beside the reverse states. */
+/* What later chunks' rows add up to, over the functions of one basis, beside the reverse states. */
 typedef struct later_rows {
     double X, Z;
-    double reference;
+    vit_causal_basis basis;
 } later_rows;
 
-/* ds_i += h_i dots^f_i + dots^delta_i - X h_i + Z. */
-VIT_CLONES static void add_later_ds(size_t count, const float *f, const float *delta,
+/* ds_i += g_i (dots^f_i - X) + dots^delta_i + Z; g as in add_ds. */
+VIT_CLONES static void add_later_ds(size_t count, float narrow, const float *f, const float *delta,
                                     const float *dots, float X, float Z, float *ds) {
     for (size_t i = 0; i < count; i++) {
-        float h = f[i] + delta[i];
-        ds[i] += h * (dots[i] - X) + dots[CHUNK + i] + Z;
+        float g = f[i] + narrow * delta[i];
+        ds[i] += g * (dots[i] - X) + dots[CHUNK + i] + Z;
     }
 }
 
@@ -530,7 +406,7 @@ static void chunk_keys_backward(const causal_shape *s, const vit_core_backward_a
     size_t at = c->from * s->R, n = c->count;
     const float *weights[BASIS] = {work->f, work->delta, work->one};
     float *dots[BASIS] = {w->dots, w->dots + CHUNK, w->dots + 2 * CHUNK};
-    basis(n, extra->s + c->from, later->reference, work->f, work->delta);
+    vit_causal_functions(n, extra->s + c->from, &later->basis, work->f, work->delta);
     vit_scale_rows(n, s->d, BASIS, weights, args->packed.k + at, s->R, work->weighted);
     vit_gemm(false, false, n, s->d, s->width, 1, work->weighted, s->width, w->reverse, s->d, 1,
              args->dpacked.v + at, s->R);
@@ -540,21 +416,20 @@ static void chunk_keys_backward(const causal_shape *s, const vit_core_backward_a
     vit_scale_rows_backward(n, s->d, BASIS, weights, args->packed.k + at, s->R, w->products,
                             work->weighted, s->d, dots);
     add_rows(n, s->d, work->weighted, args->dpacked.k + at, s->R);
-    add_later_ds(n, work->f, work->delta, w->dots, (float)later->X, (float)later->Z,
-                 w->ds + c->from);
+    add_later_ds(n, later->basis.wide ? 0 : 1, work->f, work->delta, w->dots, (float)later->X,
+                 (float)later->Z, w->ds + c->from);
 }
 
-/* Moves what is there to the reference before the chunk and adds the chunk's rows. */
+/* Moves what is there to the basis before the chunk, and adds the chunk's rows. */
 static void reverse_add(const causal_shape *s, const vit_core_backward_args *args, const chunk *c,
                         bool first, later_rows *later, causal_backward_work *w) {
     if (!first) {
-        double shift = c->reference_before - later->reference;
-        move_coefficients(s->d * s->d, (float)exp(shift), (float)expm1(shift),
-                          (float)exp_remainder(shift), (float)shift, w->reverse);
-        later->Z -= later->X * expm1(shift);
-        later->X *= exp(shift);
+        vit_causal_step step = vit_causal_between(&c->before, &later->basis);
+        vit_causal_states_earlier(&step, s->d * s->d, w->reverse);
+        later->Z -= later->X * step.fd;
+        later->X *= step.ff;
     }
-    later->reference = c->reference_before;
+    later->basis = c->before;
     for (size_t t = c->from; t < c->from + c->count; t++) {
         later->X += w->X[t];
         later->Z += w->Z[t];
@@ -572,7 +447,11 @@ static void reverse_scan(const causal_shape *s, const vit_core_backward_args *ar
     size_t last = (s->N - 1) / CHUNK;
     later_rows later = {0};
     for (size_t i = last + 1; i-- > 0;) {
-        chunk c = chunk_at(s, i * CHUNK, i > 0 ? w->ends[i - 1] : 0);
+        vit_causal_basis before = {0};
+        if (i > 0) {
+            before = (vit_causal_basis){w->ends[2 * i - 2], w->ends[2 * i - 1] != 0};
+        }
+        chunk c = chunk_at(s, i * CHUNK, before);
         if (i < last) {
             chunk_keys_backward(s, args, extra, &c, &later, w);
         }
@@ -594,14 +473,15 @@ static void backward(const vit_attention *attention, const vit_core_backward_arg
     }
     fill_ones(&w.common);
     memset(w.ds, 0, s.N * sizeof *w.ds);
-    prefix sums = {0};
+    vit_causal_prefix prefix = {0};
     for (size_t from = 0; from < s.N; from += CHUNK) {
-        chunk c = chunk_at(&s, from, sums.reference);
-        chunk_backward(&s, args, &extra, &c, &sums, &w);
+        chunk c = chunk_at(&s, from, prefix.basis);
+        chunk_backward(&s, args, &extra, &c, &prefix, &w);
         if (from + CHUNK < s.N) {
             state_add(&s, &c, extra.s, in->k, in->v, &w.common);
         }
-        w.ends[from / CHUNK] = (float)c.reference_after;
+        w.ends[2 * (from / CHUNK)] = (float)c.after.reference;
+        w.ends[2 * (from / CHUNK) + 1] = c.after.wide ? 1 : 0;
     }
     reverse_scan(&s, args, &extra, &w);
     vit_gates_backward(s.N, s.zero_order, extra.gates, w.dgates, din->gate, s.R);
