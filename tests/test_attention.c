@@ -29,7 +29,8 @@ static void check_kind(const vit_param *p) {
 
 START_TEST(parameters) {
     const size_t H = 3, D = 12, columns[] = {4 * D + 3 * H, 3 * D + 3 * H, 3 * D, 3 * D};
-    vit_attention_config config = {.kind = _i, .tokens = 5, .dim = D, .heads = H};
+    vit_attention_config config = {
+        .kind = (vit_attention_kind)_i, .tokens = 5, .dim = D, .heads = H};
     attention_case c;
     attention_open(&c, &config, 1, 1);
     const char *const *names = names_of[_i];
@@ -121,7 +122,8 @@ START_TEST(sizes_that_do_not_fit) {
     vit_param_table table = {0};
     vit_arena arena = {0};
     vit_attention_saved saved;
-    vit_attention_config config = {.kind = _i, .tokens = 1 << 20, .dim = 1 << 12, .heads = 1};
+    vit_attention_config config = {
+        .kind = (vit_attention_kind)_i, .tokens = 1 << 20, .dim = 1 << 12, .heads = 1};
     ck_vit_ok(vit_attention_init(&attention, &config, "", &table));
     vit_attention_plan(&attention, (size_t)1 << 40, true, &arena, &saved);
     ck_assert(arena.overflow);

@@ -105,7 +105,7 @@ END_TEST
 START_TEST(several_blocks) {
     attention_case c;
     vit_attention_config config = plain(301, 12, 3);
-    config.form = _i;
+    config.form = (vit_zeros_form)_i;
     config.zero_order = true;
     attention_open(&c, &config, 1, 20);
     attention_check(&c, "301 tokens", 3, 2e-6, 2e-5);
@@ -159,7 +159,7 @@ START_TEST(weights_sum_to_zero) {
     attention_case c;
     vit_attention_config config = plain(23, 12, 3);
     config.head_norm = false;
-    config.form = VIT_ZEROS_LINEAR + _i % 2;
+    config.form = _i % 2 ? VIT_ZEROS_EXPLICIT : VIT_ZEROS_LINEAR;
     config.zero_order = _i >= 2;
     attention_open(&c, &config, 2, 40);
     align(&c);
@@ -250,7 +250,7 @@ static double logit_spread(const attention_case *c, double *y) {
 START_TEST(large_logits) {
     attention_case c;
     vit_attention_config config = plain(37, 24, 2);
-    config.form = VIT_ZEROS_LINEAR + _i;
+    config.form = _i ? VIT_ZEROS_EXPLICIT : VIT_ZEROS_LINEAR;
     attention_open(&c, &config, 2, 70);
     size_t n, count = 2 * 37 * 24;
     float *weight = attention_param(&c, "u.weight", &n);
@@ -317,7 +317,7 @@ START_TEST(memory_grows_with_tokens) {
         vit_arena arena = {0};
         vit_attention_saved saved;
         vit_attention_config config = plain((size_t)4096 << i, 64, 1);
-        config.form = _i;
+        config.form = (vit_zeros_form)_i;
         ck_vit_ok(vit_attention_init(&attention, &config, "", &table));
         vit_attention_plan(&attention, 1, true, &arena, &saved);
         floats[i] = (double)(arena.used / sizeof(float)) +
