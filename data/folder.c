@@ -1,386 +1,203 @@
 #include "data/folder.h"
 
-#include "vit/arena.h"
+#include "data/classes.h"
+#include "data/hold_out.h"
+#include "data/list.h"
 #include "vit/rng.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#define MAX_DEPTH 64 /* folders within folders; each holds a file descriptor while it is read */
+/* ---- where the pictures are named ---- */
 
-/* ---- lists of names ---- */
+typedef enum part { PART_ALL, PART_TRAIN, PART_VAL } part;
 
-typedef struct name_list {
-    char **names;
-    size_t count, capacity;
-    /* What the walk left out, for the message when nothing is left: files without a picture's
-     * ending. */
-    size_t others;
-    char other[NAME_MAX + 1]; /* the first of them */
-} name_list;
-
-static vit_status no_memory(const char *what) {
-    return vit_fail(VIT_ERROR_MEMORY, "%s: no memory for the list of files", what);
-}
-
-/* Takes name over, also on failure. NULL is a failed allocation. */
-static vit_status list_add(name_list *list, char *name, const char *what) {
-    if (!name) {
-        return no_memory(what);
-    }
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 64;
-        char **names = reallocarray(list->names, capacity, sizeof *names);
-        if (!names) {
-            free(name);
-            return no_memory(what);
-        }
-        list->names = names;
-        list->capacity = capacity;
-    }
-    list->names[list->count++] = name;
-    return VIT_OK;
-}
-
-static void list_free(name_list *list) {
-    for (size_t i = 0; i < list->count; i++) {
-        free(list->names[i]);
-    }
-    free(list->names);
-    *list = (name_list){0};
-}
-
-/* By bytes, not by the locale: the same order on every machine. */
-static int compare_names(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static void list_sort(name_list *list) {
-    if (list->count) {
-        qsort(list->names, list->count, sizeof *list->names, compare_names);
-    }
-}
-
-/* "FOLDER/NAME", or NULL. A folder given with a slash at its end gets no second one. */
-static char *join(const char *folder, const char *name) {
-    size_t n = strlen(folder);
-    char *path;
-    const char *slash = n && folder[n - 1] == '/' ? "" : "/";
-    return asprintf(&path, "%s%s%s", folder, slash, name) < 0 ? NULL : path;
-}
-
-static bool is_picture_name(const char *name) {
-    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++) {
-        if (strcasecmp(dot, endings[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* ---- reading folders ---- */
-
-/* A folder that is being read, and those it lies in: to follow symlinks but no loop. */
-typedef struct level {
-    DIR *dir;
-    dev_t device;
-    ino_t inode;
-    int depth;
-    const struct level *up;
-} level;
-
-static vit_status fail_folder(const char *path) {
-    return vit_fail(VIT_ERROR_IO, "%s: cannot read the folder: %s", path, strerror(errno));
-}
-
-/* Opens the folder `name` (relative to up, or to the working directory) into *here. *loop is set,
- * and nothing is opened, when it is one of those above. */
-static vit_status level_open(level *here, const level *up, const char *name, const char *path,
-                             bool *loop) {
-    *here = (level){.up = up, .depth = up ? up->depth + 1 : 0};
-    *loop = false;
-    if (here->depth > MAX_DEPTH) {
-        return vit_fail(VIT_ERROR_LIMIT, "%s: more than %d folders within each other", path,
-                        MAX_DEPTH);
-    }
-    int fd = openat(up ? dirfd(up->dir) : AT_FDCWD, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return fail_folder(path);
-    }
-    struct stat s;
-    vit_status status = VIT_OK;
-    if (fstat(fd, &s) != 0) {
-        status = fail_folder(path);
-        close(fd);
-        return status;
-    }
-    here->device = s.st_dev;
-    here->inode = s.st_ino;
-    for (const level *above = up; above; above = above->up) {
-        if (above->device == s.st_dev && above->inode == s.st_ino) {
-            *loop = true;
-            close(fd);
-            return VIT_OK;
-        }
-    }
-    here->dir = fdopendir(fd);
-    if (!here->dir) {
-        status = fail_folder(path);
-        close(fd);
-    }
-    return status;
-}
-
-static void level_close(level *here) {
-    if (here->dir) {
-        closedir(here->dir);
-    }
-}
-
-typedef enum entry_kind { ENTRY_OTHER, ENTRY_FILE, ENTRY_FOLDER } entry_kind;
-
-/* What an entry is once symlinks are followed. A dangling link counts as a file: if it is named as
- * a picture, reading it says what is wrong. */
-static entry_kind entry_look(const level *here, const struct dirent *entry) {
-    if (entry->d_type == DT_REG) {
-        return ENTRY_FILE;
-    }
-    if (entry->d_type == DT_DIR) {
-        return ENTRY_FOLDER;
-    }
-    struct stat s;
-    if (fstatat(dirfd(here->dir), entry->d_name, &s, 0) != 0) {
-        return ENTRY_FILE;
-    }
-    return S_ISDIR(s.st_mode) ? ENTRY_FOLDER : S_ISREG(s.st_mode) ? ENTRY_FILE : ENTRY_OTHER;
-}
-
-/* The next entry that is not hidden; NULL at the end. */
-static vit_status level_next(level *here, const char *path, struct dirent **entry) {
-    do {
-        errno = 0;
-        *entry = readdir(here->dir);
-    } while (*entry && (*entry)->d_name[0] == '.');
-    return !*entry && errno ? fail_folder(path) : VIT_OK;
-}
-
-/* Appends the pictures below the folder `name` of up, whose whole path is given. */
-static vit_status walk(name_list *list, const level *up, const char *name, const char *path) {
-    level here;
-    bool loop;
-    struct dirent *entry;
-    char *below = NULL;
-    vit_status status;
-    VIT_TRY(level_open(&here, up, name, path, &loop));
-    while (!loop) {
-        VIT_TRY(level_next(&here, path, &entry));
-        if (!entry) {
-            break;
-        }
-        entry_kind kind = entry_look(&here, entry);
-        if (kind == ENTRY_FILE && is_picture_name(entry->d_name)) {
-            VIT_TRY(list_add(list, join(path, entry->d_name), path));
-        } else if (kind == ENTRY_FOLDER) {
-            below = join(path, entry->d_name);
-            status = below ? walk(list, &here, entry->d_name, below) : no_memory(path);
-            VIT_TRY(status);
-            free(below);
-            below = NULL;
-        } else if (list->others++ == 0) {
-            snprintf(list->other, sizeof list->other, "%s", entry->d_name);
-        }
-    }
-cleanup:
-    free(below);
-    level_close(&here);
-    return status;
-}
-
-vit_status vit_collect_images(const char *path, char ***paths, size_t *count) {
-    name_list list = {0};
-    char **grown;
-    struct stat s;
-    vit_status status = VIT_OK;
-    if (stat(path, &s) != 0) {
-        return vit_fail(VIT_ERROR_IO, "%s: %s (expected a picture or a folder)", path,
-                        strerror(errno));
-    }
-    if (!S_ISDIR(s.st_mode)) {
-        VIT_TRY(list_add(&list, strdup(path), path));
-    } else {
-        VIT_TRY(walk(&list, NULL, path, path));
-    }
-    list_sort(&list);
-    if (list.count) {
-        grown = reallocarray(*paths, *count + list.count, sizeof *grown);
-        VIT_TRY(grown ? VIT_OK : no_memory(path));
-        memcpy(grown + *count, list.names, list.count * sizeof *grown);
-        *paths = grown;
-        *count += list.count;
-        list.count = 0; /* the names have gone over */
-    }
-cleanup:
-    list_free(&list);
-    return status;
-}
-
-/* ---- finding DATA/SPLIT ---- */
+typedef struct source {
+    char *path; /* a folder of class folders, or a list; NULL: there is none */
+    bool is_list;
+    bool whole; /* DATA is not divided into splits */
+    part part;  /* which of its pictures */
+} source;
 
 static bool is_folder(const char *path) {
     struct stat s;
     return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
 }
 
-/* *out is the path of the split's folder, NULL when there is none. */
-static vit_status find_split(const char *data, const char *split, char **out) {
-    const char *names[] = {split, strcmp(split, "val") == 0 ? "validation" : NULL};
-    *out = NULL;
-    for (int i = 0; i < 2 && names[i]; i++) {
-        char *path = join(data, names[i]);
-        if (!path) {
-            return no_memory(data);
-        }
-        if (is_folder(path)) {
-            *out = path;
-            return VIT_OK;
-        }
-        free(path);
+static bool is_file(const char *path) {
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISREG(s.st_mode);
+}
+
+static bool is_list_name(const char *path) {
+    const char *dot = strrchr(path, '.');
+    return dot && strcasecmp(dot, ".csv") == 0;
+}
+
+/* DATA/NAME.csv, else the folder DATA/NAME; the list first, as it says more. */
+static vit_status find_named(const char *data, const char *name, source *out) {
+    char *list_name = NULL, *path = NULL;
+    vit_status status =
+        asprintf(&list_name, "%s.csv", name) < 0 ? vit_list_no_memory(data) : VIT_OK;
+    if (status != VIT_OK) {
+        return status;
     }
-    return VIT_OK;
-}
-
-int vit_dataset_has_split(const char *data, const char *split) {
-    char *path;
-    bool found = find_split(data, split, &path) == VIT_OK && path;
-    free(path);
-    return found;
-}
-
-/* The folders directly in here, sorted, and how many files lie beside them. */
-static vit_status list_folders(level *here, const char *path, name_list *list) {
-    struct dirent *entry;
-    vit_status status;
-    for (;;) {
-        VIT_TRY(level_next(here, path, &entry));
-        if (!entry) {
-            break;
-        }
-        if (entry_look(here, entry) == ENTRY_FOLDER) {
-            VIT_TRY(list_add(list, strdup(entry->d_name), path));
+    for (int i = 0; i < 2 && !out->path; i++) {
+        path = vit_list_join(data, i == 0 ? list_name : name);
+        VIT_TRY(path ? VIT_OK : vit_list_no_memory(data));
+        if (i == 0 ? is_file(path) : is_folder(path)) {
+            out->path = path;
+            out->is_list = i == 0;
         } else {
-            list->others++;
+            free(path);
         }
     }
-    list_sort(list);
+cleanup:
+    free(list_name);
+    return status;
+}
+
+/* The same by any of the split's names. */
+static vit_status find_split(const char *data, const char *split, source *out) {
+    const char *names[] = {split, "validation", "test"};
+    size_t count = strcmp(split, "val") == 0 ? 3 : 1;
+    vit_status status = VIT_OK;
+    *out = (source){0};
+    for (size_t i = 0; i < count && !out->path && status == VIT_OK; i++) {
+        status = find_named(data, names[i], out);
+    }
+    return status;
+}
+
+static vit_status fail_both(const vit_dataset_query *q, const char *path) {
+    return vit_fail(VIT_ERROR_ARGUMENT,
+                    "--val-split %g: there is %s already (expected one or the other)", q->val_split,
+                    path);
+}
+
+/* DATA has the split, or train from which it is held out, or neither: *out has no path then. */
+static vit_status find_in_folder(const vit_dataset_query *q, bool val, source *out) {
+    vit_status status = VIT_OK;
+    source other = {0};
+    VIT_TRY(find_split(q->data, q->split, out));
+    VIT_TRY(find_split(q->data, val ? "train" : "val", &other));
+    if (q->val_split > 0 && (val ? out->path : other.path)) {
+        VIT_TRY(fail_both(q, val ? out->path : other.path));
+    }
+    if (q->val_split > 0 && val) {
+        *out = other;
+        other.path = NULL;
+    }
+    if (q->val_split > 0 && out->path) {
+        out->part = val ? PART_VAL : PART_TRAIN;
+    }
+    if (!out->path && !other.path) {
+        *out = (source){.path = strdup(q->data), .whole = true};
+        VIT_TRY(out->path ? VIT_OK : vit_list_no_memory(q->data));
+    }
+cleanup:
+    free(other.path);
+    return status;
+}
+
+static vit_status find_source(const vit_dataset_query *q, source *out) {
+    bool val = strcmp(q->split, "val") == 0, train = strcmp(q->split, "train") == 0;
+    vit_status status = VIT_OK;
+    *out = (source){0};
+    if (!(q->val_split >= 0 && q->val_split < 1)) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "--val-split %g (expected 0 up to but not including 1)",
+                        q->val_split);
+    }
+    if (q->val_split > 0 && !val && !train) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "--val-split %g makes train and val only (asked for split '%s')",
+                        q->val_split, q->split);
+    }
+    if (is_list_name(q->data) && is_file(q->data)) {
+        *out = (source){.path = strdup(q->data), .is_list = true, .whole = true};
+        VIT_TRY(out->path ? VIT_OK : vit_list_no_memory(q->data));
+    } else if (val || train) {
+        VIT_TRY(find_in_folder(q, val, out));
+    } else {
+        VIT_TRY(find_split(q->data, q->split, out));
+    }
+    if (out->whole && q->val_split > 0) {
+        out->part = val ? PART_VAL : PART_TRAIN;
+        out->whole = false;
+    }
 cleanup:
     return status;
 }
 
+vit_status vit_dataset_has(const vit_dataset_query *query, bool *has) {
+    source found;
+    vit_status status = find_source(query, &found);
+    *has = status == VIT_OK && found.path && !(found.whole && strcmp(query->split, "val") == 0) &&
+           !(found.whole && !found.is_list && strcmp(query->split, "train") != 0);
+    free(found.path);
+    return status;
+}
+
 static vit_status fail_missing_split(const char *data, const char *split) {
+    bool either = strcmp(split, "val") == 0 || strcmp(split, "train") == 0;
     if (!is_folder(data)) {
         struct stat s;
         int reason = stat(data, &s) == 0 ? ENOTDIR : errno;
-        return vit_fail(VIT_ERROR_IO, "%s: %s (expected a folder with %s/%s/CLASS/pictures)", data,
-                        strerror(reason), data, split);
+        return vit_fail(VIT_ERROR_IO,
+                        "%s: %s (expected a folder with %s/%s/CLASS/pictures, or a .csv list)",
+                        data, strerror(reason), data, split);
     }
-    const char *other = strcmp(split, "val") == 0 ? " or 'validation'" : "";
-    return vit_fail(VIT_ERROR_IO, "%s: no folder '%s'%s in it (expected %s/%s/CLASS/pictures)",
-                    data, split, other, data, split);
+    const char *others = strcmp(split, "val") == 0 ? ", 'validation' or 'test'" : "";
+    return vit_fail(
+        VIT_ERROR_IO, "%s: no folder '%s'%s in it%s (expected %s/%s/CLASS/pictures or %s/%s.csv)",
+        data, split, others, either ? " and no class folder" : "", data, split, data, split);
 }
 
-/* ---- the data set ---- */
-
-/* Class names of the data set, and for each folder the label it gets. */
-typedef struct class_map {
-    name_list folders;
-    int *labels; /* (folders.count) */
-} class_map;
-
-static void class_map_free(class_map *map) {
-    list_free(&map->folders);
-    free(map->labels);
-}
-
-typedef struct known_class {
-    const char *name;
-    int label;
-} known_class;
-
-static int compare_known(const void *a, const void *b) {
-    return strcmp(((const known_class *)a)->name, ((const known_class *)b)->name);
-}
-
-static vit_status match_folders(class_map *map, const vit_dataset *d, const known_class *known) {
-    for (size_t i = 0; i < map->folders.count; i++) {
-        known_class key = {.name = map->folders.names[i]};
-        const known_class *found =
-            bsearch(&key, known, d->class_count, sizeof *known, compare_known);
-        if (!found) {
-            return vit_fail(VIT_ERROR_FORMAT,
-                            "%s/%s: not a class of the model (expected one of its %zu classes, "
-                            "'%s' to '%s')",
-                            d->root, key.name, d->class_count, known[0].name,
-                            known[d->class_count - 1].name);
+/* Folders that are splits under another name are no classes. */
+static vit_status check_whole(const char *data, const vit_name_list *folders) {
+    static const char *const splits[] = {"train", "training", "val",  "valid",  "validation",
+                                         "dev",   "test",     "eval", "testing"};
+    for (size_t i = 0; i < folders->count; i++) {
+        for (size_t j = 0; j < sizeof splits / sizeof *splits; j++) {
+            if (strcasecmp(folders->names[i], splits[j]) == 0) {
+                return vit_fail(VIT_ERROR_IO,
+                                "%s: no folder 'train' in it, but '%s' (expected the splits to be "
+                                "called train and val)",
+                                data, folders->names[i]);
+            }
         }
-        map->labels[i] = found->label;
     }
     return VIT_OK;
 }
 
-/* Labels the folders by the model's classes. */
-static vit_status map_known(class_map *map, const vit_dataset *d) {
-    known_class *known = reallocarray(NULL, d->class_count, sizeof *known);
-    if (!known) {
-        return no_memory(d->root);
+/* ---- folders ---- */
+
+/* The folders directly in here, sorted, and how many files lie beside them. */
+static vit_status list_folders(vit_level *here, const char *path, vit_name_list *list) {
+    struct dirent *entry;
+    vit_status status;
+    for (;;) {
+        VIT_TRY(vit_level_next(here, path, &entry));
+        if (!entry) {
+            break;
+        }
+        if (vit_level_look(here, entry) == VIT_ENTRY_FOLDER) {
+            VIT_TRY(vit_list_add(list, strdup(entry->d_name), path));
+        } else {
+            list->others++;
+        }
     }
-    for (size_t i = 0; i < d->class_count; i++) {
-        known[i] = (known_class){d->class_names[i], (int)i};
-    }
-    qsort(known, d->class_count, sizeof *known, compare_known);
-    vit_status status = match_folders(map, d, known);
-    free(known);
+    vit_list_sort(list);
+cleanup:
     return status;
 }
 
-/* Fills d's class names from the folders or the model, and the label of each folder. */
-static vit_status make_classes(class_map *map, vit_dataset *d, const char *const *known,
-                               size_t known_count) {
-    const char *const *names = known ? known : (const char *const *)map->folders.names;
-    size_t count = known ? known_count : map->folders.count;
-    if (count == 0 || count > INT_MAX) {
-        return vit_fail(VIT_ERROR_ARGUMENT, "%s: a model of %zu classes (expected 1 to %d)",
-                        d->root, count, INT_MAX);
-    }
-    map->labels = reallocarray(NULL, map->folders.count, sizeof *map->labels);
-    d->class_names = calloc(count, sizeof *d->class_names);
-    if (!map->labels || !d->class_names) {
-        return no_memory(d->root);
-    }
-    d->class_count = count;
-    for (size_t i = 0; i < count; i++) {
-        d->class_names[i] = strdup(names[i]);
-        if (!d->class_names[i]) {
-            return no_memory(d->root);
-        }
-    }
-    for (size_t i = 0; i < map->folders.count; i++) {
-        map->labels[i] = (int)i;
-    }
-    return known ? map_known(map, d) : VIT_OK;
-}
-
-static vit_status fail_empty_class(const char *path, const name_list *list) {
+static vit_status fail_empty_class(const char *path, const vit_name_list *list) {
     const char *expected = "expected files that end in .jpg, .jpeg or .png";
     if (list->others) {
         return vit_fail(VIT_ERROR_FORMAT,
@@ -390,88 +207,200 @@ static vit_status fail_empty_class(const char *path, const name_list *list) {
     return vit_fail(VIT_ERROR_FORMAT, "%s: no picture in this class (%s)", path, expected);
 }
 
+/* Takes the path over, also on failure. d->samples grows by doubling: its memory is for a power of
+ * two of them. */
+static vit_status add_sample(vit_dataset *d, char *path, int label) {
+    if ((d->count & (d->count - 1)) == 0) {
+        size_t capacity = d->count ? 2 * d->count : 1;
+        vit_sample *grown = reallocarray(d->samples, capacity, sizeof *grown);
+        if (!grown || d->count == UINT32_MAX / 2 + 1) {
+            d->samples = grown ? grown : d->samples;
+            free(path);
+            return grown ? vit_fail(VIT_ERROR_LIMIT, "%s: more than %u pictures", d->root,
+                                    UINT32_MAX / 2 + 1)
+                         : vit_list_no_memory(d->root);
+        }
+        d->samples = grown;
+    }
+    d->samples[d->count++] = (vit_sample){path, label};
+    return VIT_OK;
+}
+
 /* Appends the pictures of one class folder to d->samples. */
-static vit_status add_class(vit_dataset *d, const level *root, const char *folder, int label) {
-    name_list list = {0};
-    vit_sample *grown;
+static vit_status add_class(vit_dataset *d, const vit_level *root, const char *folder, int label,
+                            bool keep_empty) {
+    vit_name_list list = {0};
     vit_status status = VIT_OK;
-    char *path = join(d->root, folder);
-    VIT_TRY(path ? VIT_OK : no_memory(d->root));
-    VIT_TRY(walk(&list, root, folder, path));
-    if (list.count == 0) {
+    size_t taken = 0;
+    char *path = vit_list_join(d->root, folder);
+    VIT_TRY(path ? VIT_OK : vit_list_no_memory(d->root));
+    VIT_TRY(vit_level_walk(&list, root, folder, path));
+    if (list.count == 0 && !keep_empty) {
         VIT_TRY(fail_empty_class(path, &list));
     }
-    if (list.count > UINT32_MAX - d->count) {
-        VIT_TRY(vit_fail(VIT_ERROR_LIMIT, "%s: more than %u pictures", d->root, UINT32_MAX));
+    for (; taken < list.count; taken++) {
+        char *name = list.names[taken];
+        list.names[taken] = NULL;
+        VIT_TRY(add_sample(d, name, label));
     }
-    list_sort(&list);
-    grown = reallocarray(d->samples, d->count + list.count, sizeof *grown);
-    VIT_TRY(grown ? VIT_OK : no_memory(path));
-    d->samples = grown;
-    for (size_t i = 0; i < list.count; i++) {
-        d->samples[d->count++] = (vit_sample){list.names[i], label};
-    }
-    list.count = 0; /* the names have gone over */
 cleanup:
-    list_free(&list);
+    vit_list_free(&list);
     free(path);
     return status;
 }
 
-/* Reads every class in the order of the labels. */
-static vit_status add_classes(vit_dataset *d, const level *root, const class_map *map,
-                              size_t *missing) {
-    size_t *folder_of = calloc(d->class_count, sizeof *folder_of); /* index + 1; 0: no folder */
-    if (!folder_of) {
-        return no_memory(d->root);
+static vit_status open_folders(vit_dataset *d, const vit_dataset_query *q) {
+    vit_level root = {0};
+    vit_name_list folders = {0};
+    int *labels = NULL;
+    bool loop;
+    vit_status status;
+    VIT_TRY(vit_level_open(&root, NULL, d->root, d->root, &loop));
+    VIT_TRY(list_folders(&root, d->root, &folders));
+    if (folders.count == 0 && strcmp(d->root, q->data) == 0) {
+        VIT_TRY(fail_missing_split(q->data, q->split));
     }
-    for (size_t i = 0; i < map->folders.count; i++) {
-        folder_of[map->labels[i]] = i + 1;
+    if (folders.count == 0) {
+        VIT_TRY(vit_fail(VIT_ERROR_FORMAT,
+                         "%s: no class folder in it (expected %s/CLASS/pictures; %zu files lie "
+                         "directly in it)",
+                         d->root, d->root, folders.others));
     }
-    vit_status status = VIT_OK;
-    size_t absent = 0;
-    for (size_t c = 0; c < d->class_count && status == VIT_OK; c++) {
-        if (folder_of[c]) {
-            status = add_class(d, root, map->folders.names[folder_of[c] - 1], (int)c);
-        } else {
-            absent++;
+    if (strcmp(d->root, q->data) == 0) {
+        VIT_TRY(check_whole(q->data, &folders));
+    }
+    labels = reallocarray(NULL, folders.count, sizeof *labels);
+    VIT_TRY(labels ? VIT_OK : vit_list_no_memory(d->root));
+    VIT_TRY(vit_classes_make(d, q, &folders, labels));
+    for (size_t i = 0; i < folders.count; i++) {
+        VIT_TRY(add_class(d, &root, folders.names[i], labels[i], q->keep_empty));
+    }
+cleanup:
+    vit_level_close(&root);
+    vit_list_free(&folders);
+    free(labels);
+    return status;
+}
+
+/* ---- lists ---- */
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The names in list, which is sorted, each once; they still belong to it. */
+static vit_status unique_names(const vit_name_list *list, vit_name_list *out) {
+    out->names = calloc(list->count, sizeof *out->names);
+    if (!out->names) {
+        return vit_list_no_memory("list");
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        if (i == 0 || strcmp(list->names[i - 1], list->names[i]) != 0) {
+            out->names[out->count++] = list->names[i];
         }
     }
-    if (missing) {
-        *missing = absent;
+    return VIT_OK;
+}
+
+static vit_status open_list(vit_dataset *d, const vit_dataset_query *q) {
+    vit_name_list paths = {0}, labels = {0}, sorted = {0}, present = {0};
+    int *numbers = NULL;
+    vit_status status;
+    VIT_TRY(vit_list_read(d->root, &paths, &labels));
+    sorted.names = calloc(labels.count, sizeof *sorted.names);
+    VIT_TRY(sorted.names ? VIT_OK : vit_list_no_memory(d->root));
+    sorted.count = labels.count;
+    memcpy(sorted.names, labels.names, labels.count * sizeof *sorted.names);
+    vit_list_sort(&sorted);
+    VIT_TRY(unique_names(&sorted, &present));
+    numbers = reallocarray(NULL, present.count, sizeof *numbers);
+    VIT_TRY(numbers ? VIT_OK : vit_list_no_memory(d->root));
+    VIT_TRY(vit_classes_make(d, q, &present, numbers));
+    for (size_t i = 0; i < paths.count; i++) {
+        char **found = bsearch(&labels.names[i], present.names, present.count,
+                               sizeof *present.names, compare_names);
+        char *path = paths.names[i];
+        paths.names[i] = NULL;
+        VIT_TRY(add_sample(d, path, numbers[found - present.names]));
     }
-    free(folder_of);
+cleanup:
+    free(numbers);
+    free(present.names);
+    free(sorted.names);
+    vit_list_free(&labels);
+    vit_list_free(&paths);
+    return status;
+}
+
+/* ---- the data set ---- */
+
+static int compare_samples(const void *a, const void *b) {
+    const vit_sample *x = a, *y = b;
+    return x->label != y->label ? (x->label < y->label ? -1 : 1) : strcmp(x->path, y->path);
+}
+
+static size_t count_missing(const vit_dataset *d) {
+    size_t present = 0; /* samples are sorted by class */
+    for (size_t i = 0; i < d->count; i++) {
+        present += i == 0 || d->samples[i].label != d->samples[i - 1].label;
+    }
+    return d->class_count - present;
+}
+
+/* The bytes of the path of DATA, or of the list's folder, with its slash. */
+static size_t base_length(const vit_dataset_query *query, bool is_list) {
+    size_t length = strlen(query->data);
+    if (is_list) {
+        const char *slash = strrchr(query->data, '/');
+        return slash ? (size_t)(slash - query->data) + 1 : 0;
+    }
+    return length && query->data[length - 1] == '/' ? length : length + 1;
+}
+
+vit_status vit_dataset_find(const vit_dataset_query *query, vit_dataset **out, size_t *missing) {
+    source from = {0};
+    vit_status status = VIT_OK;
+    *out = NULL;
+    vit_dataset *d = calloc(1, sizeof *d);
+    VIT_TRY(d ? VIT_OK : vit_list_no_memory(query->data));
+    VIT_TRY(find_source(query, &from));
+    VIT_TRY(from.path && (from.is_list || is_folder(from.path))
+                ? VIT_OK
+                : fail_missing_split(query->data, query->split));
+    d->root = from.path;
+    from.path = NULL;
+    d->whole = from.whole;
+    status = from.is_list ? open_list(d, query) : open_folders(d, query);
+    VIT_TRY(status);
+    if (d->count) {
+        qsort(d->samples, d->count, sizeof *d->samples, compare_samples);
+    }
+    if (from.part != PART_ALL) {
+        VIT_TRY(vit_hold_out(d, base_length(query, from.is_list && is_file(query->data)),
+                             query->val_split, from.part == PART_VAL));
+    }
+    if (missing) {
+        *missing = count_missing(d);
+    }
+    *out = d;
+    d = NULL;
+cleanup:
+    free(from.path);
+    vit_dataset_free(d);
     return status;
 }
 
 vit_status vit_dataset_open(const char *data, const char *split, const char *const *known_classes,
                             size_t known_count, vit_dataset **out, size_t *missing) {
-    level root = {0};
-    class_map map = {0};
-    bool loop;
-    vit_status status = VIT_OK;
-    *out = NULL;
-    vit_dataset *d = calloc(1, sizeof *d);
-    VIT_TRY(d ? VIT_OK : no_memory(data));
-    VIT_TRY(find_split(data, split, &d->root));
-    VIT_TRY(d->root ? VIT_OK : fail_missing_split(data, split));
-    VIT_TRY(level_open(&root, NULL, d->root, d->root, &loop));
-    VIT_TRY(list_folders(&root, d->root, &map.folders));
-    if (map.folders.count == 0) {
-        VIT_TRY(vit_fail(VIT_ERROR_FORMAT,
-                         "%s: no class folder in it (expected %s/CLASS/pictures; %zu files lie "
-                         "directly in it)",
-                         d->root, d->root, map.folders.others));
-    }
-    VIT_TRY(make_classes(&map, d, known_classes, known_count));
-    VIT_TRY(add_classes(d, &root, &map, missing));
-    *out = d;
-    d = NULL;
-cleanup:
-    level_close(&root);
-    class_map_free(&map);
-    vit_dataset_free(d);
-    return status;
+    const vit_dataset_query query = {
+        .data = data, .split = split, .known_classes = known_classes, .known_count = known_count};
+    return vit_dataset_find(&query, out, missing);
+}
+
+int vit_dataset_has_split(const char *data, const char *split) {
+    const vit_dataset_query query = {.data = data, .split = split};
+    bool has;
+    return vit_dataset_has(&query, &has) == VIT_OK && has;
 }
 
 void vit_dataset_free(vit_dataset *dataset) {

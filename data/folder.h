@@ -1,10 +1,11 @@
-/* A labelled data set from folders, as torchvision's ImageFolder reads it:
- * DATA/SPLIT/CLASS/(nested)/picture. */
+/* A labelled data set, from folders as torchvision's ImageFolder reads them,
+ * DATA/SPLIT/CLASS/(nested)/picture, or from CSV lists of path and label. */
 #ifndef VIT_FOLDER_H
 #define VIT_FOLDER_H
 
 #include "vit/status.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct vit_sample {
@@ -13,26 +14,49 @@ typedef struct vit_sample {
 } vit_sample;
 
 typedef struct vit_dataset {
-    char *root; /* DATA/train, as found */
+    char *root; /* DATA/train, or the list, as found */
     char **class_names;
     size_t class_count;
     vit_sample *samples; /* sorted by class, then by path, bytewise: the same on every machine */
     size_t count;
+    bool whole; /* DATA is not divided into splits: these are all its pictures */
 } vit_dataset;
 
-/* Opens DATA/split. split "val" also finds DATA/validation. Classes are the folders directly in it,
- * sorted by name; pictures are the files at any depth below that end in .jpg, .jpeg or .png (any
- * case). Hidden files and folders and everything else is left out; symlinks are followed, loops are
- * not. Errors: missing folder, no class, a class without a picture.
+/* What to open.
  *
- * known_classes (NULL for training): the model's classes; labels are mapped by name, a folder that
- * is not among them is an error naming it; one of them without a folder is left without samples and
- * counted in *missing (may be NULL). */
+ * DATA is a folder or a CSV list. In a folder the split is, in this order, the list DATA/SPLIT.csv,
+ * the folder DATA/SPLIT with a folder for each class; val is also found as validation or test. When
+ * DATA holds none of train and val, its folders are the classes, and train and val are both the
+ * whole set; so they are for a list. val_split then holds out this share of each class as val
+ * (also of DATA/train, when there is no val): those whose paths relative to DATA have the lowest
+ * hashes, so that it is the same share each time; at least one picture of a class and never all.
+ *
+ * Classes are the folders' names or the labels, in the order that class_order says: "name" (by
+ * bytes; also NULL), "natural" (numbers in names by their value) or a file with a name on each
+ * line, which must be all classes there are. Pictures of a folder are the files at any depth below
+ * that end in .jpg, .jpeg or .png (any case). Hidden files and folders and everything else is left
+ * out; symlinks are followed, loops are not. */
+typedef struct vit_dataset_query {
+    const char *data, *split;
+    /* NULL for training, else the model's classes: labels are mapped by name, and one that is not
+     * among them is an error naming it; class_order is not looked at. */
+    const char *const *known_classes;
+    size_t known_count;
+    const char *class_order;
+    double val_split; /* 0: nothing is held out; below 1 */
+    bool keep_empty;  /* a class folder without a picture is no error */
+} vit_dataset_query;
+
+/* Errors: missing folder, no class, a class without a picture. missing (may be NULL): how many of
+ * the known classes have no picture. */
+vit_status vit_dataset_find(const vit_dataset_query *query, vit_dataset **out, size_t *missing);
+void vit_dataset_free(vit_dataset *dataset);
+/* *has is false when there is no such split; what is merely the whole set is no val. */
+vit_status vit_dataset_has(const vit_dataset_query *query, bool *has);
+
+/* The two with a query of these fields alone. */
 vit_status vit_dataset_open(const char *data, const char *split, const char *const *known_classes,
                             size_t known_count, vit_dataset **out, size_t *missing);
-void vit_dataset_free(vit_dataset *dataset);
-
-/* True when DATA/split (or its other name) is a folder. */
 int vit_dataset_has_split(const char *data, const char *split);
 
 /* Pictures under path, in bytewise order, appended to *paths (grown with realloc; the caller frees

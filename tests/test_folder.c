@@ -188,8 +188,10 @@ START_TEST(missing_things_are_named) {
     ck_assert_ptr_nonnull(strstr(vit_last_error(), "No such file"));
     ck_assert_ptr_nonnull(strstr(vit_last_error(), "nowhere/train/CLASS/pictures"));
 
-    check_refused("train", NULL, 0, VIT_ERROR_IO, "", "no folder 'train' in it (expected ");
-    check_refused("val", NULL, 0, VIT_ERROR_IO, "", "no folder 'val' or 'validation' in it");
+    check_refused("train", NULL, 0, VIT_ERROR_IO, "",
+                  "no folder 'train' in it and no class folder (expected ");
+    check_refused("val", NULL, 0, VIT_ERROR_IO, "",
+                  "no folder 'val', 'validation' or 'test' in it");
     touch("train/1.jpg");
     check_refused("train", NULL, 0, VIT_ERROR_FORMAT, "train", "no class folder in it");
     touch("train/cat/1.jpg");
