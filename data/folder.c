@@ -1,8 +1,8 @@
 #include "data/folder.h"
 
 #include "data/classes.h"
+#include "data/csv.h"
 #include "data/hold_out.h"
-#include "data/list.h"
 #include "vit/rng.h"
 
 #include <errno.h>
@@ -284,6 +284,10 @@ cleanup:
 
 /* ---- lists ---- */
 
+static const char *const path_names[] = {"path", "file", "filename", "image", NULL};
+static const char *const label_names[] = {"label", "class", NULL};
+static const vit_csv_columns list_columns = {"path,label", path_names, label_names};
+
 static int compare_names(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
@@ -302,11 +306,25 @@ static vit_status unique_names(const vit_name_list *list, vit_name_list *out) {
     return VIT_OK;
 }
 
+/* Relative paths lie in the list's folder. Takes path over. */
+static char *beside_list(const char *list, char *path) {
+    const char *slash = strrchr(list, '/');
+    char *whole = NULL;
+    if (*path == '/' || !slash) {
+        return path;
+    }
+    if (asprintf(&whole, "%.*s%s", (int)(slash - list + 1), list, path) < 0) {
+        whole = NULL;
+    }
+    free(path);
+    return whole;
+}
+
 static vit_status open_list(vit_dataset *d, const vit_dataset_query *q) {
     vit_name_list paths = {0}, labels = {0}, sorted = {0}, present = {0};
     int *numbers = NULL;
     vit_status status;
-    VIT_TRY(vit_list_read(d->root, &paths, &labels));
+    VIT_TRY(vit_csv_read(d->root, &list_columns, &paths, &labels));
     sorted.names = calloc(labels.count, sizeof *sorted.names);
     VIT_TRY(sorted.names ? VIT_OK : vit_list_no_memory(d->root));
     sorted.count = labels.count;
@@ -319,9 +337,11 @@ static vit_status open_list(vit_dataset *d, const vit_dataset_query *q) {
     for (size_t i = 0; i < paths.count; i++) {
         char **found = bsearch(&labels.names[i], present.names, present.count,
                                sizeof *present.names, compare_names);
-        char *path = paths.names[i];
+        char *path = beside_list(d->root, paths.names[i]);
         paths.names[i] = NULL;
-        VIT_TRY(add_sample(d, path, numbers[found - present.names]));
+        status = path ? add_sample(d, path, numbers[found - present.names])
+                      : vit_list_no_memory(d->root);
+        VIT_TRY(status);
     }
 cleanup:
     free(numbers);

@@ -123,7 +123,7 @@ START_TEST(quotes_and_absolute_paths) {
     vit_dataset_query q = query("train", 0);
     q.data = temp_path(path, root, "list.csv");
     vit_dataset *d = find(&q);
-    check_samples(d, "/x/y.png=c, a, \"b\".png=c, plain \"q\".png=z");
+    check_samples(d, "a, \"b\".png=c, /x/y.png=c, plain \"q\".png=z");
     vit_dataset_free(d);
 }
 END_TEST
@@ -131,11 +131,11 @@ END_TEST
 static const struct {
     const char *text, *words;
 } bad_lists[] = {
-    {"", "no picture in the list"},
-    {"path,label\n", "no picture in the list"},
+    {"", "nothing in the list (expected lines path,label)"},
+    {"path,label\n", "nothing in the list (expected lines path,label)"},
     {"a.png,cat\nb.png\n", "list.csv: line 2: too few columns"},
-    {"a.png,cat\n\nb.png,\n", "line 3: no label"},
-    {"a.png,cat\n,dog\n", "line 2: no path"},
+    {"a.png,cat\n\nb.png,\n", "line 3: an empty field (expected path,label)"},
+    {"a.png,cat\n,dog\n", "line 2: an empty field"},
     {"a.png,\"cat\" x\n", "line 1: text behind a closing quote"},
     {"a.png,\"cat\ndog\"\n", "line 1: a line break within quotes"},
     {"a.png,\"cat", "line 1: a quote that is not closed"},

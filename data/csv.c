@@ -1,4 +1,4 @@
-#include "data/list.h"
+#include "data/csv.h"
 
 #include "vit/file.h"
 
@@ -12,6 +12,7 @@
 /* Where the reading stands, and the line's fields: each is unquoted in place and ends in zero. */
 typedef struct reader {
     const char *path;
+    const vit_csv_columns *columns;
     char *at, *end; /* *end is a zero of ours */
     size_t line;
     char *fields[MAX_COLUMNS];
@@ -80,41 +81,34 @@ static bool is_one_of(const char *text, const char *const *names) {
 }
 
 /* Whether the line is a header, and which columns it names. */
-static bool read_header(const reader *r, size_t *path, size_t *label) {
-    static const char *const path_names[] = {"path", "file", "filename", "image", NULL};
-    static const char *const label_names[] = {"label", "class", NULL};
-    bool has_path = false, has_label = false;
+static bool read_header(const reader *r, size_t *first, size_t *second) {
+    bool has_first = false, has_second = false;
     for (size_t i = 0; i < r->count; i++) {
-        if (!has_path && is_one_of(r->fields[i], path_names)) {
-            has_path = true;
-            *path = i;
-        } else if (!has_label && is_one_of(r->fields[i], label_names)) {
-            has_label = true;
-            *label = i;
+        if (!has_first && is_one_of(r->fields[i], r->columns->first)) {
+            has_first = true;
+            *first = i;
+        } else if (!has_second && is_one_of(r->fields[i], r->columns->second)) {
+            has_second = true;
+            *second = i;
         }
     }
-    return has_path && has_label;
+    return has_first && has_second;
 }
 
-static vit_status add_line(const reader *r, const char *folder, size_t path, size_t label,
-                           vit_name_list *paths, vit_name_list *labels) {
-    if (r->count <= path || r->count <= label) {
-        return fail_line(r, "too few columns (expected path,label)");
+static vit_status add_line(const reader *r, size_t a, size_t b, vit_name_list *first,
+                           vit_name_list *second) {
+    if (r->count <= a || r->count <= b || !*r->fields[a] || !*r->fields[b]) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: line %zu: %s (expected %s)", r->path, r->line,
+                        r->count <= a || r->count <= b ? "too few columns" : "an empty field",
+                        r->columns->expected);
     }
-    const char *file = r->fields[path], *name = r->fields[label];
-    if (!*file || !*name) {
-        return fail_line(r, *file ? "no label (expected path,label)"
-                                  : "no path (expected path,label)");
-    }
-    char *whole = *file == '/' || !*folder ? strdup(file) : vit_list_join(folder, file);
-    vit_status status = vit_list_add(paths, whole, r->path);
-    return status == VIT_OK ? vit_list_add(labels, strdup(name), r->path) : status;
+    vit_status status = vit_list_add(first, strdup(r->fields[a]), r->path);
+    return status == VIT_OK ? vit_list_add(second, strdup(r->fields[b]), r->path) : status;
 }
 
-static vit_status read_lines(reader *r, const char *folder, vit_name_list *paths,
-                             vit_name_list *labels) {
-    size_t path = 0, label = 1;
-    bool first = true;
+static vit_status read_lines(reader *r, vit_name_list *first, vit_name_list *second) {
+    size_t a = 0, b = 1;
+    bool at_first = true;
     vit_status status = VIT_OK;
     while (r->at < r->end) {
         char *start = r->at;
@@ -122,27 +116,24 @@ static vit_status read_lines(reader *r, const char *folder, vit_name_list *paths
         if (memchr(start, '\n', (size_t)(r->at - start - (r->at > start)))) {
             VIT_TRY(fail_line(r, "a line break within quotes"));
         }
-        if (r->count > 0 && !(first && read_header(r, &path, &label))) {
-            VIT_TRY(add_line(r, folder, path, label, paths, labels));
+        if (r->count > 0 && !(at_first && read_header(r, &a, &b))) {
+            VIT_TRY(add_line(r, a, b, first, second));
         }
-        first = first && r->count == 0;
+        at_first = at_first && r->count == 0;
     }
-    if (paths->count == 0) {
-        VIT_TRY(vit_fail(VIT_ERROR_FORMAT, "%s: no picture in the list (expected lines path,label)",
-                         r->path));
+    if (first->count == 0) {
+        VIT_TRY(vit_fail(VIT_ERROR_FORMAT, "%s: nothing in the list (expected lines %s)", r->path,
+                         r->columns->expected));
     }
 cleanup:
     return status;
 }
 
-vit_status vit_list_read(const char *path, vit_name_list *paths, vit_name_list *labels) {
+vit_status vit_csv_read(const char *path, const vit_csv_columns *columns, vit_name_list *first,
+                        vit_name_list *second) {
     vit_bytes bytes = {0};
-    char *folder = strdup(path);
-    char *slash = folder ? strrchr(folder, '/') : NULL;
-    reader r = {.path = path};
-    vit_status status = folder ? VIT_OK : vit_list_no_memory(path);
-    VIT_TRY(status);
-    folder[slash ? slash + (slash == folder) - folder : 0] = 0;
+    reader r = {.path = path, .columns = columns};
+    vit_status status;
     VIT_TRY(vit_file_read(path, MAX_LIST_BYTES, &bytes));
     if (bytes.size && memchr(bytes.data, 0, bytes.size)) {
         VIT_TRY(vit_fail(VIT_ERROR_FORMAT, "%s: a zero byte in it (expected a CSV list)", path));
@@ -154,9 +145,8 @@ vit_status vit_list_read(const char *path, vit_name_list *paths, vit_name_list *
     if (strncmp(r.at, "\xef\xbb\xbf", 3) == 0) {
         r.at += 3;
     }
-    status = read_lines(&r, folder, paths, labels);
+    status = read_lines(&r, first, second);
 cleanup:
     vit_bytes_free(&bytes);
-    free(folder);
     return status;
 }
