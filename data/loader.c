@@ -115,6 +115,10 @@ vit_status vit_batch_create(const vit_loader *loader, vit_batch **out) {
     batch->capacity = capacity;
     VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->indices, "batch indices"));
     batch->indices = block;
+    if (loader->config.repeats > 1) {
+        VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->repeats, "batch repeats"));
+        batch->repeats = block;
+    }
     VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->labels, "batch labels"));
     batch->labels = block;
     VIT_TRY(vit_alloc(&block, floats, sizeof *batch->images, "batch pictures"));
@@ -131,6 +135,7 @@ void vit_batch_free(vit_batch *batch) {
         return;
     }
     vit_free(batch->indices);
+    vit_free(batch->repeats);
     vit_free(batch->labels);
     vit_free(batch->images);
     vit_free(batch);
@@ -157,12 +162,18 @@ static size_t batch_range(const vit_loader *loader, size_t number, size_t *first
     return left < size ? left : size;
 }
 
+/* The sample at a position of the epoch. */
+static uint32_t sample_at(const vit_loader *loader, size_t position) {
+    size_t repeats = loader->config.repeats;
+    return loader->order[repeats > 1 ? position / repeats : position];
+}
+
 /* Tells the kernel which files come next, so that the disk works while the processor does. Only a
  * hint: whatever fails here is reported when the picture is read. */
 static void read_ahead(const vit_loader *loader, size_t number) {
     size_t first, count = batch_range(loader, number, &first);
     for (size_t j = 0; j < count; j++) {
-        const vit_sample *sample = &loader->config.dataset->samples[loader->order[first + j]];
+        const vit_sample *sample = &loader->config.dataset->samples[sample_at(loader, first + j)];
         int fd = open(sample->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         if (fd >= 0) {
             (void)posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
@@ -178,7 +189,10 @@ void vit_loader_prepare(vit_loader *loader, size_t number, vit_batch *batch) {
     batch->epoch = loader->epoch;
     batch->error = (vit_first_error){0};
     for (size_t j = 0; j < batch->count; j++) {
-        batch->indices[j] = loader->order[first + j];
+        batch->indices[j] = sample_at(loader, first + j);
+        if (batch->repeats) {
+            batch->repeats[j] = (uint32_t)((first + j) % loader->config.repeats);
+        }
         batch->labels[j] = loader->config.dataset->samples[batch->indices[j]].label;
     }
     if (number == 0) {
@@ -195,7 +209,7 @@ static vit_status load(const vit_loader *loader, const vit_batch *batch, size_t 
     vit_status status;
     VIT_TRY(vit_image_load(sample->path, &c->decode, &scratch->file, &scratch->decoded));
     if (c->augment) {
-        vit_sample_key key = {c->seed, batch->epoch, batch->indices[j]};
+        vit_sample_key key = {c->seed, batch->epoch, vit_batch_key(batch, j)};
         status = vit_transform_train(&c->preprocess, c->augment, &loader->policy, c->height,
                                      c->width, &scratch->decoded, &key, scratch, out);
     } else {

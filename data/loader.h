@@ -14,10 +14,16 @@ typedef struct vit_batch {
     uint64_t number; /* position in the epoch, from 0 */
     uint32_t epoch;
     uint32_t *indices;     /* (count) into dataset->samples */
+    uint32_t *repeats;     /* (count) how often the sample came before in the epoch; NULL: never */
     int *labels;           /* (count) */
     float *images;         /* (count,3,H,W) */
     vit_first_error error; /* of fetches into this batch */
 } vit_batch;
+
+/* The key of picture j's draws: each repeat of a sample has draws of its own. */
+static inline uint64_t vit_batch_key(const vit_batch *batch, size_t j) {
+    return batch->indices[j] | (uint64_t)(batch->repeats ? batch->repeats[j] : 0) << 32;
+}
 
 typedef struct vit_loader_config {
     const vit_dataset *dataset; /* outlives the loader */
@@ -27,6 +33,10 @@ typedef struct vit_loader_config {
     const vit_augment *augment; /* NULL: the evaluation transform */
     bool shuffle;
     bool drop_last; /* leave out a last short batch */
+    /* Repeated augmentation (Hoffer et al. 2020), as timm's RepeatAugSampler on one rank: each
+     * sample comes `repeats` times running, with other draws; the epoch keeps its length, so it
+     * shows 1 / repeats of the samples. 0 and 1: off. (timm also rounds the length down to 256.) */
+    size_t repeats;
     uint64_t seed;
     vit_decode_options decode;
 } vit_loader_config;

@@ -33,7 +33,7 @@ vit_status vit_augment_check(const vit_augment *augment, vit_auto_augment *polic
 typedef struct vit_sample_key {
     uint64_t seed;
     uint32_t epoch;
-    uint64_t sample; /* index in the data set */
+    uint64_t sample; /* vit_batch_key: index in the data set, and which repeat of it */
 } vit_sample_key;
 
 /* A thread's reusable buffers. Zero-initialise; release with vit_transform_scratch_free. */

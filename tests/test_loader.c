@@ -140,6 +140,48 @@ START_TEST(pixels_do_not_depend_on_the_batch) {
 }
 END_TEST
 
+/* timm's RepeatAugSampler: each sample three times running, as long an epoch, other draws. */
+START_TEST(repeats_are_augmented_anew) {
+    const size_t floats = 3 * H * W;
+    fixture f;
+    fixture_open(&f);
+    vit_loader *plain, *repeating;
+    vit_batch *batch, *other;
+    f.config.batch_size = PICTURES;
+    ck_vit_ok(vit_loader_create(&f.config, 1, &plain));
+    f.config.repeats = 3;
+    ck_vit_ok(vit_loader_create(&f.config, 1, &repeating));
+    ck_assert_uint_eq(vit_loader_batches(repeating), vit_loader_batches(plain));
+    ck_vit_ok(vit_batch_create(plain, &batch));
+    ck_vit_ok(vit_batch_create(repeating, &other));
+    vit_loader_start_epoch(plain, 2);
+    vit_loader_start_epoch(repeating, 2);
+    vit_loader_prepare(plain, 0, batch);
+    vit_loader_prepare(repeating, 0, other);
+    ck_assert_uint_eq(other->count, PICTURES);
+    for (size_t j = 0; j < PICTURES; j++) {
+        vit_loader_fetch(plain, batch, j);
+        vit_loader_fetch(repeating, other, j);
+        ck_assert_uint_eq(other->indices[j], batch->indices[j / 3]);
+        ck_assert_int_eq(other->labels[j], batch->labels[j / 3]);
+        ck_assert_uint_eq(vit_batch_key(other, j), other->indices[j] | (uint64_t)(j % 3) << 32);
+    }
+    ck_vit_ok(vit_first_error_raise(&other->error));
+    for (size_t j = 0; j + 2 < PICTURES; j += 3) {
+        const float *first = other->images + j * floats;
+        check_same_bits("first", floats, first, batch->images + j / 3 * floats);
+        ck_assert(memcmp(first, first + floats, floats * sizeof(float)) != 0);
+        ck_assert(memcmp(first + floats, first + 2 * floats, floats * sizeof(float)) != 0);
+        ck_assert(memcmp(first, first + 2 * floats, floats * sizeof(float)) != 0);
+    }
+    vit_batch_free(batch);
+    vit_batch_free(other);
+    vit_loader_free(plain);
+    vit_loader_free(repeating);
+    vit_dataset_free(f.dataset);
+}
+END_TEST
+
 START_TEST(epochs_and_seeds_augment_anew) {
     fixture f;
     fixture_open(&f);
@@ -333,6 +375,7 @@ static Suite *suite(void) {
     tcase_add_test(c, every_sample_once_an_epoch);
     tcase_add_test(c, the_same_bits_on_any_number_of_threads);
     tcase_add_test(c, pixels_do_not_depend_on_the_batch);
+    tcase_add_test(c, repeats_are_augmented_anew);
     tcase_add_test(c, epochs_and_seeds_augment_anew);
     tcase_add_test(c, the_order_is_keyed);
     tcase_add_test(c, a_short_last_batch_is_kept_or_dropped);

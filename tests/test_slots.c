@@ -16,6 +16,7 @@ typedef struct fixture {
     vit_model model;
     float *params;
     vit_batch batch;
+    vit_mix_options mix;
 } fixture;
 
 static vit_config tiny_config(void) {
@@ -42,6 +43,8 @@ static void set_up(fixture *f, size_t count) {
     f->batch = (vit_batch){.count = count, .capacity = BATCH, .number = 3, .epoch = 2};
     f->batch.indices = malloc(BATCH * sizeof *f->batch.indices);
     f->batch.labels = malloc(BATCH * sizeof *f->batch.labels);
+    f->mix = (vit_mix_options){0};
+    f->batch.repeats = NULL;
     f->batch.images = random_new(2, BATCH * pixels, 1);
     ck_assert(f->batch.indices && f->batch.labels);
     for (unsigned i = 0; i < BATCH; i++) {
@@ -68,6 +71,7 @@ static vit_slots_config slots_config(const fixture *f, size_t count, size_t chun
         .seed = SEED,
         .drop_path = DROP_PATH,
         .smoothing = SMOOTHING,
+        .mix = f->mix,
     };
 }
 
@@ -95,17 +99,22 @@ static void add_picture(const fixture *f, vit_workspace *workspace, size_t i, pl
     const vit_batch *batch = &f->batch;
     float logits[CLASSES], targets[CLASSES], dlogits[CLASSES], scale[6];
     double loss;
+    uint64_t key = batch->indices[i] + ((uint64_t)(batch->repeats ? batch->repeats[i] : 0) << 32);
     for (unsigned branch = 0; branch < 6; branch++) { /* rates 0, 0.2, 0.4 */
-        scale[branch] = vit_drop_path_scale(DROP_PATH * (branch / 2) / 2.0, SEED, batch->epoch,
-                                            batch->indices[i], branch);
+        scale[branch] =
+            vit_drop_path_scale(DROP_PATH * (branch / 2) / 2.0, SEED, batch->epoch, key, branch);
     }
     size_t n = f->model.params.total;
     float *grads = calloc(n, sizeof *grads);
     ck_assert_ptr_nonnull(grads);
-    const float *image = batch->images + i * (3 * 16 * 24);
+    float image[3 * 16 * 24];
+    vit_mix mix = vit_mix_draw(&f->mix, SEED, batch->epoch, batch->number, 16, 24);
+    vit_mix_image(&mix, batch->count, i, 3, 16, 24, batch->images, image);
     vit_model_forward(&f->model, f->params, workspace, 1, image, scale, logits);
+    int other = batch->labels[batch->count - 1 - i];
     for (int k = 0; k < CLASSES; k++) {
-        targets[k] = (float)(SMOOTHING / CLASSES + (k == batch->labels[i] ? 1 - SMOOTHING : 0));
+        double one_hot = mix.lambda * (k == batch->labels[i]) + (1 - mix.lambda) * (k == other);
+        targets[k] = (float)(SMOOTHING / CLASSES + (1 - SMOOTHING) * one_hot);
     }
     vit_cross_entropy(1, CLASSES, logits, targets, 1, &loss, dlogits);
     vit_model_backward(&f->model, f->params, grads, workspace, 1, scale, dlogits, NULL);
@@ -152,6 +161,41 @@ START_TEST(sum_of_single_pictures) {
         }
     }
     free(expected.grads);
+    tear_down(&f);
+}
+END_TEST
+
+/* Mixed with their partners, which other slots hold; drop-path draws of their own for repeats. */
+START_TEST(sum_of_mixed_pictures) {
+    const vit_mix_options cases[] = {{0.8, 0, 1, 0.5}, {0, 1, 1, 0.5}, {0.8, 1, 1, 0.5}};
+    uint32_t repeats[BATCH];
+    fixture f;
+    set_up(&f, BATCH - 3);
+    for (uint32_t i = 0; i < BATCH; i++) {
+        repeats[i] = i % 3;
+    }
+    float *before = random_new(2, BATCH * 3 * 16 * 24, 1);
+    plain unmixed = plain_sum(&f);
+    f.batch.repeats = repeats;
+    for (size_t c = 0; c < 3; c++) {
+        f.mix = cases[c];
+        vit_mix mix = vit_mix_draw(&f.mix, SEED, f.batch.epoch, f.batch.number, 16, 24);
+        ck_assert(mix.lambda < 0.98); /* else nothing is tested */
+        plain expected = plain_sum(&f);
+        for (size_t chunk = 1; chunk <= 3; chunk += 2) {
+            vit_step_result result;
+            float *grads = step(&f, 8, chunk, 3, &result);
+            check_close("gradient", f.model.params.total, grads, expected.grads, 1e-5);
+            ck_assert_double_le(fabs(result.loss - expected.loss), 1e-6 * expected.loss);
+            ck_assert_double_gt(fabs(result.loss - unmixed.loss), 1e-4 * expected.loss);
+            ck_assert_uint_eq(result.correct, expected.correct);
+            free(grads);
+        }
+        free(expected.grads);
+    }
+    check_same_bits("pictures", BATCH * 3 * 16 * 24, f.batch.images, before);
+    free(before);
+    free(unmixed.grads);
     tear_down(&f);
 }
 END_TEST
@@ -244,8 +288,8 @@ END_TEST
 START_TEST(bad_settings) {
     fixture f;
     set_up(&f, BATCH);
-    vit_slots_config good = slots_config(&f, 8, 0, 2), bad[7];
-    for (int i = 0; i < 7; i++) {
+    vit_slots_config good = slots_config(&f, 8, 0, 2), bad[9];
+    for (int i = 0; i < 9; i++) {
         bad[i] = good;
     }
     bad[0].slots = 0;
@@ -255,7 +299,9 @@ START_TEST(bad_settings) {
     bad[4].batch_size = 0;
     bad[5].drop_path = 1;
     bad[6].smoothing = NAN;
-    for (int i = 0; i < 7; i++) {
+    bad[7].mix.mixup = -1;
+    bad[8].mix.prob = 2;
+    for (int i = 0; i < 9; i++) {
         vit_slots *slots = (vit_slots *)&good;
         ck_assert_msg(vit_slots_create(&bad[i], &slots) == VIT_ERROR_ARGUMENT, "case %d", i);
         ck_assert_ptr_null(slots);
@@ -286,6 +332,7 @@ static Suite *suite(void) {
     int counts = sizeof batch_counts / sizeof *batch_counts;
     tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, sum_of_single_pictures, 0, counts);
+    tcase_add_test(tc, sum_of_mixed_pictures);
     tcase_add_test(tc, every_parameter);
     tcase_add_loop_test(tc, threads_do_not_show, 0, counts);
     tcase_add_test(tc, steps_repeat);

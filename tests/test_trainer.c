@@ -258,13 +258,16 @@ START_TEST(args_read_back) {
 }
 END_TEST
 
-/* Thirty steps with all that is random switched on. */
+/* Thirty steps with all that is random switched on, of pictures mixed across slots too. */
 START_TEST(threads_do_not_show) {
     char out[3][1024];
     vit_train_settings settings = small_settings(NULL);
     settings.recipe.epochs = 10;
     settings.recipe.drop_path = 0.2;
     settings.recipe.slots = 8;
+    settings.recipe.mixup = 0.8;
+    settings.recipe.cutmix = 1;
+    settings.recipe.repeated_aug = 3;
     double loss[3], top1[3];
     for (int i = 0; i < 3; i++) {
         seen s = {0};

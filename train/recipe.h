@@ -21,6 +21,8 @@ typedef struct vit_recipe {
     double clip_grad; /* norm; 0 = none */
     double smoothing;
     double drop_path;
+    double mixup, cutmix, mixup_prob, mixup_switch_prob;
+    int repeated_aug;
 } vit_recipe;
 extern const vit_option vit_recipe_options[];
 extern const size_t vit_recipe_option_count;

@@ -17,6 +17,7 @@ typedef struct worker {
     vit_workspace *workspace;
     float *logits, *targets, *dlogits; /* (chunk,K) */
     float *drop_scale;                 /* (2*depth,chunk), or NULL without drop path */
+    float *images;                     /* (chunk,C,H,W) mixed pictures, or NULL when none mix */
     double *losses;                    /* (chunk) */
 } worker;
 
@@ -37,6 +38,7 @@ struct vit_slots {
     size_t worker_count;
     worker *workers;
     size_t block_count;
+    vit_mix mix;    /* of the batch at work */
     float **blocks; /* (block_count) all of them, owned */
 
     /* One step's state; read and written inside the critical section vit_slots, but for the slots'
@@ -85,7 +87,25 @@ static vit_status check_config(const vit_slots_config *c) {
                         "slots: drop path %g, smoothing %g (expected 0 up to but not including 1)",
                         c->drop_path, c->smoothing);
     }
+    const vit_mix_options *mix = &c->mix;
+    if (!(mix->mixup >= 0 && isfinite(mix->mixup)) ||
+        !(mix->cutmix >= 0 && isfinite(mix->cutmix)) || !(mix->prob >= 0 && mix->prob <= 1) ||
+        !(mix->switch_prob >= 0 && mix->switch_prob <= 1)) {
+        return vit_fail(
+            VIT_ERROR_ARGUMENT,
+            "slots: mixup %g, CutMix %g with probabilities %g and %g (expected at least "
+            "0, and 0 to 1)",
+            mix->mixup, mix->cutmix, mix->prob, mix->switch_prob);
+    }
     return VIT_OK;
+}
+
+static bool mixes(const vit_mix_options *mix) {
+    return mix->mixup > 0 || mix->cutmix > 0;
+}
+
+static size_t image_floats(const vit_model *model) {
+    return model->patch.channels * model->patch.height * model->patch.width;
 }
 
 static vit_status worker_init(const vit_slots *slots, worker *w) {
@@ -97,6 +117,10 @@ static vit_status worker_init(const vit_slots *slots, worker *w) {
     VIT_TRY(vit_alloc((void **)&w->targets, slots->chunk * K, sizeof(float), "targets"));
     VIT_TRY(vit_alloc((void **)&w->dlogits, slots->chunk * K, sizeof(float), "logits' gradient"));
     VIT_TRY(vit_alloc((void **)&w->losses, slots->chunk, sizeof(double), "losses"));
+    if (mixes(&slots->config.mix)) {
+        VIT_TRY(vit_alloc((void **)&w->images, slots->chunk, image_floats(model) * sizeof(float),
+                          "mixed pictures"));
+    }
     if (slots->config.drop_path > 0) {
         VIT_TRY(vit_alloc((void **)&w->drop_scale, 2 * depth * slots->chunk, sizeof(float),
                           "drop path"));
@@ -110,6 +134,7 @@ static void worker_free(worker *w) {
     vit_free(w->logits);
     vit_free(w->targets);
     vit_free(w->dlogits);
+    vit_free(w->images);
     vit_free(w->losses);
     vit_free(w->drop_scale);
 }
@@ -207,10 +232,30 @@ static const float *drop_scales(const vit_slots *slots, const worker *w, const v
         for (size_t b = 0; b < B; b++) {
             w->drop_scale[branch * B + b] =
                 vit_drop_path_scale(rate, slots->config.seed, batch->epoch,
-                                    batch->indices[first + b], (unsigned)branch);
+                                    vit_batch_key(batch, first + b), (unsigned)branch);
         }
     }
     return w->drop_scale;
+}
+
+/* Pictures first .. first + B - 1 as the network sees them, and what it is to say of them. Mixed
+ * ones lie in the worker's memory. */
+static const float *inputs(const vit_slots *slots, const vit_batch *batch, size_t first, size_t B,
+                           worker *w) {
+    const vit_patch_shape *shape = &slots->config.model->patch;
+    size_t K = (size_t)slots->config.model->config.num_classes;
+    size_t n = image_floats(slots->config.model);
+    if (slots->mix.lambda >= 1) {
+        vit_smooth_targets(B, K, batch->labels + first, slots->config.smoothing, w->targets);
+        return batch->images + first * n;
+    }
+    for (size_t b = 0; b < B; b++) {
+        vit_mix_image(&slots->mix, batch->count, first + b, shape->channels, shape->height,
+                      shape->width, batch->images, w->images + b * n);
+        vit_mix_target(&slots->mix, batch->count, first + b, K, batch->labels,
+                       slots->config.smoothing, w->targets + b * K);
+    }
+    return w->images;
 }
 
 /* Forward and backward of pictures first .. first + B - 1; adds to grads and to the slot's results.
@@ -219,11 +264,9 @@ static void run_chunk(vit_slots *slots, const float *params, const vit_batch *ba
                       size_t first, size_t B, worker *w, float *grads) {
     const vit_model *model = slots->config.model;
     size_t K = (size_t)model->config.num_classes;
-    const float *images =
-        batch->images + first * (model->patch.channels * model->patch.height * model->patch.width);
+    const float *images = inputs(slots, batch, first, B, w);
     const float *drop_scale = drop_scales(slots, w, batch, first, B);
     vit_model_forward(model, params, w->workspace, B, images, drop_scale, w->logits);
-    vit_smooth_targets(B, K, batch->labels + first, slots->config.smoothing, w->targets);
     vit_cross_entropy(B, K, w->logits, w->targets, 1.0f / (float)batch->count, w->losses,
                       w->dlogits);
     for (size_t b = 0; b < B; b++) {
@@ -379,7 +422,10 @@ static void work_through(vit_slots *slots, const float *params, const vit_batch 
     }
 }
 
-static void begin_step(vit_slots *slots) {
+static void begin_step(vit_slots *slots, const vit_batch *batch) {
+    const vit_slots_config *c = &slots->config;
+    slots->mix = vit_mix_draw(&c->mix, c->seed, batch->epoch, batch->number, c->model->patch.height,
+                              c->model->patch.width);
     memcpy(slots->spare, slots->blocks, slots->block_count * sizeof *slots->spare);
     slots->spare_count = slots->block_count;
     memset(slots->waiting, 0, 2 * slots->config.slots * sizeof *slots->waiting);
@@ -416,7 +462,7 @@ vit_status vit_slots_step(vit_slots *slots, const float *params, const vit_batch
         return vit_fail(VIT_ERROR_ARGUMENT, "step: batch of %zu pictures (expected 1 to %zu)",
                         batch->count, slots->config.batch_size);
     }
-    begin_step(slots);
+    begin_step(slots, batch);
     double start = omp_get_wtime(), filled = start;
 #pragma omp parallel num_threads(slots->config.threads)
     {

@@ -5,6 +5,7 @@
 #define VIT_SLOTS_H
 
 #include "data/loader.h"
+#include "data/mix.h"
 #include "vit/model.h"
 
 /* The number of slots for a batch when the recipe says 0: the largest power of two that leaves at
@@ -22,13 +23,14 @@ typedef struct vit_slots_config {
     uint64_t seed;
     double drop_path;
     double smoothing;
+    vit_mix_options mix; /* mixup and CutMix; all 0: off */
 } vit_slots_config;
 vit_status vit_slots_create(const vit_slots_config *config, vit_slots **out);
 void vit_slots_free(vit_slots *slots);
 
 typedef struct vit_step_result {
-    double loss; /* mean over the batch */
-    size_t correct;
+    double loss;            /* mean over the batch */
+    size_t correct;         /* by the pictures' own labels, also where they were mixed */
     size_t first_bad;       /* place in the batch of the first picture whose loss is not finite, or
                                SIZE_MAX */
     double compute_seconds; /* the slots, and the last sum of their gradients */

@@ -129,6 +129,7 @@ static vit_status create_loader(run *r) {
         .augment = &r->settings.augment,
         .shuffle = true,
         .drop_last = true,
+        .repeats = (size_t)r->settings.recipe.repeated_aug,
         .seed = r->settings.recipe.seed,
         .decode = vit_decode_defaults(),
     };
@@ -152,6 +153,7 @@ static vit_status create_slots(run *r) {
         .seed = recipe->seed,
         .drop_path = recipe->drop_path,
         .smoothing = recipe->smoothing,
+        .mix = {recipe->mixup, recipe->cutmix, recipe->mixup_prob, recipe->mixup_switch_prob},
     };
     return vit_slots_create(&config, &r->slots);
 }
