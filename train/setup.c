@@ -1,0 +1,186 @@
+#include "train/run.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void vit_run_warn(const vit_run *r, const char *format, ...) {
+    if (!r->callbacks.warning) {
+        return;
+    }
+    char message[VIT_MESSAGE_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    r->callbacks.warning(r->callbacks.context, message);
+}
+
+/* ---- before the first step ---- */
+
+static vit_status open_data(vit_run *r, const char *data) {
+    vit_status status = VIT_OK;
+    size_t missing = 0;
+    VIT_TRY(vit_dataset_open(data, "train", NULL, 0, &r->train, NULL));
+    if (r->train->class_count < 2) {
+        VIT_TRY(
+            vit_fail(VIT_ERROR_ARGUMENT,
+                     "%s: one class only, %s (expected a folder for each of at least 2 classes)",
+                     r->train->root, r->train->class_names[0]));
+    }
+    for (size_t i = 0; i < r->train->class_count; i++) {
+        if (strpbrk(r->train->class_names[i], "\r\n")) {
+            VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT, "%s/%s: a line break in a class name",
+                             r->train->root, r->train->class_names[i]));
+        }
+    }
+    if (!vit_dataset_has_split(data, "val")) {
+        vit_run_warn(r, "%s: no val folder; nothing is measured, and the best model is the last",
+                     data);
+        goto cleanup;
+    }
+    VIT_TRY(vit_dataset_open(data, "val", (const char *const *)r->train->class_names,
+                             r->train->class_count, &r->val, &missing));
+    if (missing > 0) {
+        vit_run_warn(r, "%s: no picture of %zu of the %zu classes", r->val->root, missing,
+                     r->train->class_count);
+    }
+cleanup:
+    return status;
+}
+
+/* Whether somebody chose the recipe's field at this offset. */
+static bool is_given(const unsigned char *sources, size_t offset) {
+    if (!sources) {
+        return true;
+    }
+    size_t first = vit_train_setting_count() - vit_recipe_option_count;
+    for (size_t i = 0; i < vit_recipe_option_count; i++) {
+        if (vit_recipe_options[i].offset == offset) {
+            return sources[first + i] != VIT_FROM_DEFAULT;
+        }
+    }
+    return false;
+}
+
+/* What the data decides: classes, a batch that fits, a warm-up that fits. */
+static vit_status settle(vit_run *r, const unsigned char *sources) {
+    vit_recipe *recipe = &r->settings.recipe;
+    vit_status status = VIT_OK;
+    if (r->train->class_count > INT32_MAX || r->train->count > INT32_MAX) {
+        VIT_TRY(vit_fail(VIT_ERROR_LIMIT,
+                         "%s: %zu pictures in %zu classes (expected fewer than "
+                         "2^31)",
+                         r->train->root, r->train->count, r->train->class_count));
+    }
+    r->settings.model.num_classes = (int)r->train->class_count;
+    if (recipe->batch_size > (int)r->train->count) {
+        vit_run_warn(r,
+                     "--batch-size %d: there are only %zu pictures; the batch is reduced to these",
+                     recipe->batch_size, r->train->count);
+        recipe->batch_size = (int)r->train->count;
+    }
+    if (recipe->warmup_epochs > recipe->epochs / 5.0 &&
+        !is_given(sources, offsetof(vit_recipe, warmup_epochs))) {
+        recipe->warmup_epochs = recipe->epochs / 5.0;
+    }
+    VIT_TRY(vit_train_settings_check(&r->settings));
+    VIT_TRY(vit_config_check(&r->settings.model));
+cleanup:
+    return status;
+}
+
+static vit_status create_loader(vit_run *r) {
+    vit_loader_config config = {
+        .dataset = r->train,
+        .batch_size = (size_t)r->settings.recipe.batch_size,
+        .height = (size_t)r->settings.model.img_size[0],
+        .width = (size_t)r->settings.model.img_size[1],
+        .preprocess = r->settings.preprocess,
+        .augment = &r->settings.augment,
+        .shuffle = true,
+        .drop_last = true,
+        .repeats = (size_t)r->settings.recipe.repeated_aug,
+        .seed = r->settings.recipe.seed,
+        .decode = vit_decode_defaults(),
+    };
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_loader_create(&config, r->threads, &r->loader));
+    VIT_TRY(vit_batch_create(r->loader, &r->batches[0]));
+    VIT_TRY(vit_batch_create(r->loader, &r->batches[1]));
+    r->epoch_steps = vit_loader_batches(r->loader);
+cleanup:
+    return status;
+}
+
+static vit_status create_slots(vit_run *r) {
+    const vit_recipe *recipe = &r->settings.recipe;
+    size_t batch_size = (size_t)recipe->batch_size;
+    vit_slots_config config = {
+        .model = &r->bundle->model,
+        .batch_size = batch_size,
+        .slots = recipe->slots ? (size_t)recipe->slots : vit_slots_auto(batch_size),
+        .threads = r->threads,
+        .seed = recipe->seed,
+        .drop_path = recipe->drop_path,
+        .smoothing = recipe->smoothing,
+        .mix = {recipe->mixup, recipe->cutmix, recipe->mixup_prob, recipe->mixup_switch_prob},
+    };
+    return vit_slots_create(&config, &r->slots);
+}
+
+static void set_schedule(vit_run *r) {
+    const vit_recipe *recipe = &r->settings.recipe;
+    double steps = (double)r->epoch_steps;
+    r->schedule = (vit_schedule){
+        .lr = recipe->lr,
+        .warmup_lr = recipe->warmup_lr,
+        .min_lr = recipe->min_lr,
+        .warmup_steps = recipe->warmup_epochs * steps,
+        .total_steps = recipe->epochs * steps,
+    };
+}
+
+vit_status vit_run_set_up(vit_run *r, const unsigned char *sources, const char *data,
+                          const char *out) {
+    vit_status status = VIT_OK;
+    const vit_train_settings *s = &r->settings;
+    VIT_TRY(open_data(r, data));
+    VIT_TRY(settle(r, sources));
+    const char *const *names = (const char *const *)r->train->class_names;
+    VIT_TRY(vit_model_bundle_new(&s->model, &s->preprocess, names, s->recipe.seed, &r->bundle));
+    size_t total = r->bundle->model.params.total;
+    VIT_TRY(vit_alloc((void **)&r->grads, total, sizeof(float), "gradient"));
+    VIT_TRY(vit_alloc((void **)&r->moment1, total, sizeof(float), "first moments"));
+    VIT_TRY(vit_alloc((void **)&r->moment2, total, sizeof(float), "second moments"));
+    VIT_TRY(create_loader(r));
+    VIT_TRY(create_slots(r));
+    if (r->val) {
+        VIT_TRY(vit_evaluator_create(&r->bundle->model, &s->preprocess, r->val,
+                                     (size_t)s->recipe.batch_size, r->threads, &r->evaluator));
+    }
+    set_schedule(r);
+    VIT_TRY(vit_run_folder_create(out, data, s, sources, names, r->train->class_count, &r->folder));
+    if (r->callbacks.started) {
+        r->callbacks.started(r->callbacks.context, &r->bundle->model, r->train->count,
+                             r->val ? r->val->count : 0);
+    }
+cleanup:
+    return status;
+}
+
+void vit_run_tear_down(vit_run *r) {
+    vit_run_folder_free(r->folder);
+    vit_evaluator_free(r->evaluator);
+    vit_slots_free(r->slots);
+    vit_batch_free(r->batches[0]);
+    vit_batch_free(r->batches[1]);
+    vit_loader_free(r->loader);
+    vit_free(r->grads);
+    vit_free(r->moment1);
+    vit_free(r->moment2);
+    vit_model_bundle_free(r->bundle);
+    vit_dataset_free(r->val);
+    vit_dataset_free(r->train);
+}
