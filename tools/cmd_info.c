@@ -91,7 +91,11 @@ static vit_status file_size(const char *path, double *bytes) {
 }
 
 static vit_status model_json(const vit_model_bundle *bundle, double bytes) {
+    static const char *const keys[] = {"parameters", "flops_forward", "bytes"};
     vit_json *root = vit_model_config_json(bundle);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        vit_json_remove(root, keys[i]); /* the file may hold any key; ours are measured */
+    }
     vit_json_add_number(root, "parameters", (double)bundle->model.params.total);
     vit_json_add_number(root, "flops_forward", vit_config_flops(&bundle->model.config));
     vit_json_add_number(root, "bytes", bytes);
