@@ -3,14 +3,12 @@
 #include "support/reference_attention.h"
 #include "support/support.h"
 
-#include "vit/attention/kernels.h"
 #include "vit/attention/zero_sum.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static const char *const form_names[] = {"auto", "linear", "explicit"};
 
@@ -310,51 +308,6 @@ START_TEST(zero_queries) {
 }
 END_TEST
 
-/* Below the least length a vector is divided by that length, which is a constant: the gradient too
- * is only scaled. Above, what points along the vector is taken out. */
-START_TEST(unit_gradient) {
-    enum { D = 19 };
-    float x[2 * D], inverse[2], dx[2 * D];
-    double expected[2 * D];
-    random_floats(91, 2 * D, 1, x);
-    random_floats(92, 2 * D, 1, dx);
-    double norm = 0, along = 0;
-    for (size_t j = 0; j < D; j++) {
-        x[j] *= 1e-14f;
-        expected[j] = (double)dx[j] * 1e12;
-        norm += pow((double)x[D + j], 2);
-        along += (double)x[D + j] * (double)dx[D + j];
-    }
-    for (size_t j = D; j < 2 * D; j++) {
-        expected[j] = ((double)dx[j] - (double)x[j] * along / norm) / sqrt(norm);
-    }
-    vit_unit_forward(2, D, x, D, inverse);
-    vit_unit_backward(2, D, x, inverse, dx, D);
-    check_close("shorter than the least length", D, dx, expected, 1e-6);
-    check_close("longer", D, dx + D, expected + D, 1e-6);
-}
-END_TEST
-
-/* Printed, not judged: other work on the machine would decide. One thread, as in a slot. */
-START_TEST(time_grows_with_tokens) {
-    for (size_t N = 256; N <= 1024; N *= 2) {
-        attention_case c;
-        vit_attention_config config = plain(N, 64, 1);
-        attention_open(&c, &config, 1, 95);
-        attention_run(&c);
-        struct timespec start, end;
-        clock_gettime(CLOCK_MONOTONIC, &start);
-#pragma omp parallel num_threads(1)
-        attention_run(&c);
-        clock_gettime(CLOCK_MONOTONIC, &end);
-        double seconds =
-            (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
-        printf("%4zu tokens: %.2f ms forward and backward\n", N, 1e3 * seconds);
-        attention_close(&c);
-    }
-}
-END_TEST
-
 /* A bound on memory that a quadratic form would break. */
 START_TEST(memory_grows_with_tokens) {
     double floats[2];
@@ -523,8 +476,6 @@ static Suite *suite(void) {
     tcase_add_loop_test(properties, large_logits, 0, 2);
     tcase_add_test(properties, small_logits);
     tcase_add_test(properties, zero_queries);
-    tcase_add_test(properties, unit_gradient);
-    tcase_add_test(properties, time_grows_with_tokens);
     tcase_add_loop_test(properties, memory_grows_with_tokens, VIT_ZEROS_AUTO,
                         VIT_ZEROS_EXPLICIT + 1);
     suite_add_tcase(suite, properties);

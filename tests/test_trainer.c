@@ -116,8 +116,13 @@ static bool on_should_stop(void *context) {
 static vit_status train(const vit_train_settings *settings, const unsigned char *sources,
                         const char *from, const char *out, seen *s, vit_train_result *result) {
     vit_train_result ignored;
-    vit_train_callbacks callbacks = {s,        on_started, on_progress,   on_evaluating,
-                                     on_epoch, on_warning, on_should_stop};
+    vit_train_callbacks callbacks = {.context = s,
+                                     .started = on_started,
+                                     .progress = on_progress,
+                                     .evaluating = on_evaluating,
+                                     .epoch = on_epoch,
+                                     .warning = on_warning,
+                                     .should_stop = on_should_stop};
     s->smallest_loss = INFINITY;
     return vit_train(settings, sources, from, out, &callbacks, result ? result : &ignored);
 }

@@ -305,6 +305,13 @@ static void show_progress(void *context, const vit_train_progress *p) {
                       cli_duration(p->eta_seconds, eta));
 }
 
+static void show_initialised(void *context, vit_init_action action, const char *tensor,
+                             const char *detail) {
+    display *d = context;
+    cli_progress_say(&d->progress, "init: %-9s  %s%s%s%s", vit_init_action_names[action], tensor,
+                     *detail ? " (" : "", detail, *detail ? ")" : "");
+}
+
 static void show_evaluation(void *context, size_t done, size_t total) {
     display *d = context;
     cli_progress_show(&d->progress, d->share, "measuring: %zu of %zu pictures", done, total);
@@ -357,6 +364,7 @@ static int train(const cli_verb *verb, const request *r) {
         .epoch = show_epoch,
         .warning = show_warning,
         .should_stop = should_stop,
+        .initialised = show_initialised,
     };
     vit_train_result result = {0};
     cli_apply_threads(&r->common);

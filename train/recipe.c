@@ -158,6 +158,7 @@ size_t vit_train_setting_groups(vit_train_settings *settings, unsigned char *sou
         {"Preprocessing", vit_preprocess_options, vit_preprocess_option_count,
          &settings->preprocess, NULL},
         {"Augmentation", vit_augment_options, vit_augment_option_count, &settings->augment, NULL},
+        {"Fine-tuning", vit_transfer_options, vit_transfer_option_count, &settings->transfer, NULL},
         {"Training", vit_recipe_options, vit_recipe_option_count, &settings->recipe, NULL},
     };
     size_t first = 0;
@@ -171,7 +172,7 @@ size_t vit_train_setting_groups(vit_train_settings *settings, unsigned char *sou
 
 size_t vit_train_setting_count(void) {
     return vit_config_option_count + vit_preprocess_option_count + vit_augment_option_count +
-           vit_recipe_option_count;
+           vit_transfer_option_count + vit_recipe_option_count;
 }
 
 static vit_status check_ranges(const vit_train_settings *settings) {

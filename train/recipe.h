@@ -4,6 +4,7 @@
 #define VIT_RECIPE_H
 
 #include "data/transform.h"
+#include "train/transfer.h"
 #include "vit/config.h"
 
 typedef struct vit_recipe {
@@ -32,12 +33,13 @@ typedef struct vit_train_settings {
     vit_config model;
     vit_preprocess preprocess;
     vit_augment augment;
+    vit_transfer transfer;
     vit_recipe recipe;
 } vit_train_settings;
 
-/* The groups of settings in the order of --help; sources may be NULL. Fills groups[4]; returns 4.
+/* The groups of settings in the order of --help; sources may be NULL. Fills groups[5]; returns 5.
  */
-enum { VIT_SETTING_GROUPS = 4 };
+enum { VIT_SETTING_GROUPS = 5 };
 size_t vit_train_setting_groups(vit_train_settings *settings, unsigned char *sources,
                                 vit_option_group *groups);
 /* Number of bytes `sources` needs above. */

@@ -16,6 +16,9 @@ typedef struct vit_run {
     int threads;
     vit_dataset *train, *val; /* val may be NULL */
     vit_model_bundle *bundle;
+    vit_model_bundle *teacher_bundle;       /* NULL without --distill */
+    vit_teacher teacher;                    /* its model and weights */
+    size_t init_counts[VIT_TENSOR_ACTIONS]; /* with --init */
     vit_loader *loader;
     vit_batch *batches[2]; /* step s computes on batches[s % 2] */
     vit_slots *slots;

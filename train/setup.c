@@ -126,6 +126,7 @@ static vit_status create_slots(vit_run *r) {
         .drop_path = recipe->drop_path,
         .smoothing = recipe->smoothing,
         .mix = {recipe->mixup, recipe->cutmix, recipe->mixup_prob, recipe->mixup_switch_prob},
+        .teacher = r->teacher_bundle ? &r->teacher : NULL,
     };
     return vit_slots_create(&config, &r->slots);
 }
@@ -142,6 +143,36 @@ static void set_schedule(vit_run *r) {
     };
 }
 
+/* The weights to start from. */
+static vit_status start_from(vit_run *r) {
+    const char *path = r->settings.transfer.init;
+    if (!*path) {
+        return VIT_OK;
+    }
+    vit_init_listener listener = {r->callbacks.context, r->callbacks.initialised,
+                                  r->callbacks.warning};
+    vit_status status = vit_init_from(path, r->bundle, &listener, r->init_counts);
+    return status == VIT_OK ? VIT_OK : vit_fail_context(status, "--init");
+}
+
+static vit_status open_teacher(vit_run *r) {
+    const vit_transfer *transfer = &r->settings.transfer;
+    if (!*transfer->distill) {
+        return VIT_OK;
+    }
+    vit_status status = vit_model_bundle_load(transfer->distill, &r->teacher_bundle);
+    if (status != VIT_OK) {
+        return vit_fail_context(status, "--distill");
+    }
+    r->teacher = (vit_teacher){
+        .model = &r->teacher_bundle->model,
+        .params = r->teacher_bundle->params,
+        .alpha = transfer->distill_alpha,
+        .temperature = transfer->distill_temperature,
+    };
+    return vit_teacher_check(r->teacher_bundle, r->bundle, transfer->distill);
+}
+
 vit_status vit_run_set_up(vit_run *r, const unsigned char *sources, const char *data,
                           const char *out) {
     vit_status status = VIT_OK;
@@ -150,6 +181,8 @@ vit_status vit_run_set_up(vit_run *r, const unsigned char *sources, const char *
     VIT_TRY(settle(r, sources));
     const char *const *names = (const char *const *)r->train->class_names;
     VIT_TRY(vit_model_bundle_new(&s->model, &s->preprocess, names, s->recipe.seed, &r->bundle));
+    VIT_TRY(start_from(r));
+    VIT_TRY(open_teacher(r));
     size_t total = r->bundle->model.params.total;
     VIT_TRY(vit_alloc((void **)&r->grads, total, sizeof(float), "gradient"));
     VIT_TRY(vit_alloc((void **)&r->moment1, total, sizeof(float), "first moments"));
@@ -181,6 +214,7 @@ void vit_run_tear_down(vit_run *r) {
     vit_free(r->moment1);
     vit_free(r->moment2);
     vit_model_bundle_free(r->bundle);
+    vit_model_bundle_free(r->teacher_bundle);
     vit_dataset_free(r->val);
     vit_dataset_free(r->train);
 }

@@ -15,6 +15,8 @@
 /* What one thread computes with. */
 typedef struct worker {
     vit_workspace *workspace;
+    vit_workspace *teacher;            /* its own; NULL without one */
+    float *teacher_logits;             /* (chunk,K) */
     float *logits, *targets, *dlogits; /* (chunk,K) */
     float *drop_scale;                 /* (2*depth,chunk), or NULL without drop path */
     float *images;                     /* (chunk,C,H,W) mixed pictures, or NULL when none mix */
@@ -121,6 +123,12 @@ static vit_status worker_init(const vit_slots *slots, worker *w) {
         VIT_TRY(vit_alloc((void **)&w->images, slots->chunk, image_floats(model) * sizeof(float),
                           "mixed pictures"));
     }
+    const vit_teacher *teacher = slots->config.teacher;
+    if (teacher) {
+        VIT_TRY(vit_workspace_create(teacher->model, slots->chunk, false, &w->teacher));
+        VIT_TRY(vit_alloc((void **)&w->teacher_logits, slots->chunk * K, sizeof(float),
+                          "teacher's logits"));
+    }
     if (slots->config.drop_path > 0) {
         VIT_TRY(vit_alloc((void **)&w->drop_scale, 2 * depth * slots->chunk, sizeof(float),
                           "drop path"));
@@ -131,6 +139,8 @@ cleanup:
 
 static void worker_free(worker *w) {
     vit_workspace_free(w->workspace);
+    vit_workspace_free(w->teacher);
+    vit_free(w->teacher_logits);
     vit_free(w->logits);
     vit_free(w->targets);
     vit_free(w->dlogits);
@@ -267,8 +277,16 @@ static void run_chunk(vit_slots *slots, const float *params, const vit_batch *ba
     const float *images = inputs(slots, batch, first, B, w);
     const float *drop_scale = drop_scales(slots, w, batch, first, B);
     vit_model_forward(model, params, w->workspace, B, images, drop_scale, w->logits);
-    vit_cross_entropy(B, K, w->logits, w->targets, 1.0f / (float)batch->count, w->losses,
-                      w->dlogits);
+    float scale = 1.0f / (float)batch->count;
+    const vit_teacher *teacher = slots->config.teacher;
+    if (teacher) {
+        vit_model_forward(teacher->model, teacher->params, w->teacher, B, images, NULL,
+                          w->teacher_logits);
+        vit_distill_loss(teacher->alpha, teacher->temperature, B, K, w->logits, w->targets,
+                         w->teacher_logits, scale, w->losses, w->dlogits);
+    } else {
+        vit_cross_entropy(B, K, w->logits, w->targets, scale, w->losses, w->dlogits);
+    }
     for (size_t b = 0; b < B; b++) {
         slots->loss[slot] += w->losses[b];
         slots->correct[slot] += vit_in_top_k(K, w->logits + b * K, batch->labels[first + b], 1);

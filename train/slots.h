@@ -6,6 +6,7 @@
 
 #include "data/loader.h"
 #include "data/mix.h"
+#include "train/distill.h"
 #include "vit/model.h"
 
 /* The number of slots for a batch when the recipe says 0: the largest power of two that leaves at
@@ -23,7 +24,8 @@ typedef struct vit_slots_config {
     uint64_t seed;
     double drop_path;
     double smoothing;
-    vit_mix_options mix; /* mixup and CutMix; all 0: off */
+    vit_mix_options mix;        /* mixup and CutMix; all 0: off */
+    const vit_teacher *teacher; /* NULL for none; must outlive the slots */
 } vit_slots_config;
 vit_status vit_slots_create(const vit_slots_config *config, vit_slots **out);
 void vit_slots_free(vit_slots *slots);

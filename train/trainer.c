@@ -257,6 +257,7 @@ cleanup:
         .last_top1 = r.last_top1,
         .seconds = omp_get_wtime() - start,
     };
+    memcpy(result->init, r.init_counts, sizeof result->init);
     vit_run_tear_down(&r);
     return status;
 }

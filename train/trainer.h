@@ -4,6 +4,7 @@
 #define VIT_TRAINER_H
 
 #include "eval/evaluate.h"
+#include "train/init_from.h"
 #include "train/recipe.h"
 
 typedef struct vit_train_progress {
@@ -34,12 +35,16 @@ typedef struct vit_train_callbacks {
     void (*epoch)(void *context, const vit_epoch_row *row);
     void (*warning)(void *context, const char *message);
     bool (*should_stop)(void *context); /* asked between steps */
-} vit_train_callbacks;                  /* any may be NULL */
+    /* with --init, before started: vit_init_listener */
+    void (*initialised)(void *context, vit_init_action action, const char *tensor,
+                        const char *detail);
+} vit_train_callbacks; /* any may be NULL */
 
 typedef struct vit_train_result {
     int best_epoch;
     double best_top1, last_top1; /* percent; NaN without val */
     double seconds;
+    size_t init[VIT_TENSOR_ACTIONS]; /* with --init: how many tensors */
 } vit_train_result;
 
 /* Trains on DATA (train and, when present, val) into the folder out. settings->model.num_classes is

@@ -179,20 +179,10 @@ cleanup:
     return status;
 }
 
-static void shape_text(int ndim, const size_t *shape, char *buffer, size_t size) {
-    size_t used = (size_t)snprintf(buffer, size, "[");
-    for (int i = 0; i < ndim && used < size; i++) {
-        used += (size_t)snprintf(buffer + used, size - used, "%s%zu", i ? ", " : "", shape[i]);
-    }
-    if (used < size) {
-        snprintf(buffer + used, size - used, "]");
-    }
-}
-
 static vit_status check_tensor(const vit_tensor *tensor, const char *path, const char *name,
                                int ndim, const size_t *shape) {
     char found[256], expected[256];
-    shape_text(ndim, shape, expected, sizeof expected);
+    vit_shape_text(ndim, shape, expected, sizeof expected);
     if (!tensor) {
         return vit_fail(VIT_ERROR_FORMAT, "%s: tensor %s is missing (expected with shape %s)", path,
                         name, expected);
@@ -204,7 +194,7 @@ static vit_status check_tensor(const vit_tensor *tensor, const char *path, const
                         vit_dtype_name(tensor->dtype));
     }
     if (tensor->ndim != ndim || memcmp(tensor->shape, shape, (size_t)ndim * sizeof *shape) != 0) {
-        shape_text(tensor->ndim, tensor->shape, found, sizeof found);
+        vit_shape_text(tensor->ndim, tensor->shape, found, sizeof found);
         return vit_fail(VIT_ERROR_FORMAT, "%s: tensor %s: shape %s (expected %s by its config)",
                         path, name, found, expected);
     }

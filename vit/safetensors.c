@@ -30,6 +30,16 @@ const char *vit_dtype_name(vit_dtype dtype) {
     return (unsigned)dtype < DTYPES ? dtypes[dtype].name : "unknown";
 }
 
+void vit_shape_text(int ndim, const size_t *shape, char *buffer, size_t size) {
+    size_t used = (size_t)snprintf(buffer, size, "[");
+    for (int i = 0; i < ndim && used < size; i++) {
+        used += (size_t)snprintf(buffer + used, size - used, "%s%zu", i ? ", " : "", shape[i]);
+    }
+    if (used < size) {
+        snprintf(buffer + used, size - used, "]");
+    }
+}
+
 /* ---- reading ---- */
 
 typedef struct entry {

@@ -26,6 +26,8 @@ typedef enum vit_dtype {
 } vit_dtype;
 size_t vit_dtype_size(vit_dtype dtype);      /* bytes */
 const char *vit_dtype_name(vit_dtype dtype); /* "F32" */
+/* "[3, 16]", for messages. */
+void vit_shape_text(int ndim, const size_t *shape, char *buffer, size_t size);
 
 typedef struct vit_tensor {
     const char *name;

@@ -1,0 +1,750 @@
+/* Starting from other models' weights: timm's files, ours, every pair of attentions, and what is
+ * refused. */
+#include "support/pictures.h"
+#include "support/support.h"
+
+#include "train/init_from.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char *folder;
+
+static void make_folder(void) {
+    folder = temp_folder();
+}
+
+static void remove_folder(void) {
+    temp_folder_remove(folder);
+    folder = NULL;
+}
+
+static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
+
+static vit_model_bundle *bundle_new(const vit_config *config, uint64_t seed) {
+    vit_preprocess preprocess = {.crop_pct = 0.9, .std = {1, 1, 1}};
+    vit_model_bundle *bundle;
+    ck_vit_ok(vit_model_bundle_new(config, &preprocess, names, seed, &bundle));
+    return bundle;
+}
+
+/* Away from the fresh model's zeros and ones. */
+static vit_model_bundle *bundle_random(const vit_config *config, uint64_t seed) {
+    vit_model_bundle *bundle = bundle_new(config, seed);
+    random_floats(seed, bundle->model.params.total, 0.3, bundle->params);
+    return bundle;
+}
+
+static float *param(const vit_model_bundle *bundle, const char *name) {
+    const vit_param *found = vit_params_find(&bundle->model.params, name);
+    ck_assert_msg(found != NULL, "no parameter %s", name);
+    return bundle->params + found->offset;
+}
+
+/* ---- what the listener heard ---- */
+
+typedef struct heard {
+    char lines[32768];
+    size_t used, tensors;
+    int warnings;
+} heard;
+
+static void on_tensor(void *context, vit_init_action action, const char *name, const char *detail) {
+    heard *h = context;
+    h->tensors++;
+    h->used += (size_t)snprintf(h->lines + h->used, sizeof h->lines - h->used, "%s %s%s%s\n",
+                                vit_init_action_names[action], name, *detail ? ": " : "", detail);
+    ck_assert_uint_lt(h->used, sizeof h->lines);
+}
+
+static void on_warning(void *context, const char *message) {
+    heard *h = context;
+    h->warnings++;
+    h->used +=
+        (size_t)snprintf(h->lines + h->used, sizeof h->lines - h->used, "warning %s\n", message);
+    ck_assert_uint_lt(h->used, sizeof h->lines);
+}
+
+static heard init_heard(const char *path, vit_model_bundle *bundle,
+                        size_t counts[VIT_TENSOR_ACTIONS]) {
+    heard h = {.used = 0};
+    const vit_init_listener listener = {&h, on_tensor, on_warning};
+    ck_vit_ok(vit_init_from(path, bundle, &listener, counts));
+    return h;
+}
+
+static void check_line(const heard *h, const char *line) {
+    char with_end[512];
+    snprintf(with_end, sizeof with_end, "%s\n", line);
+    ck_assert_msg(strstr(h->lines, with_end) != NULL, "no line \"%s\" in:\n%s", line, h->lines);
+}
+
+static void check_counts(const size_t *counts, size_t taken, size_t resampled, size_t split,
+                         size_t fused, size_t derived, size_t fresh, size_t left_out) {
+    const size_t expected[VIT_TENSOR_ACTIONS] = {taken,   resampled, split,   fused,
+                                                 derived, fresh,     left_out};
+    for (int i = 0; i < VIT_TENSOR_ACTIONS; i++) {
+        ck_assert_msg(counts[i] == expected[i], "%s: %zu, expected %zu", vit_init_action_names[i],
+                      counts[i], expected[i]);
+    }
+}
+
+/* ---- weights files, made and changed ---- */
+
+enum { MAX_TENSORS = 128 };
+typedef struct weights {
+    vit_tensor items[MAX_TENSORS];
+    size_t count;
+} weights;
+
+static void add(weights *w, const char *name, int ndim, const size_t *shape, const float *values) {
+    vit_tensor *tensor = &w->items[w->count++];
+    ck_assert_uint_le(w->count, MAX_TENSORS);
+    *tensor = (vit_tensor){.name = strdup(name), .dtype = VIT_F32, .ndim = ndim, .count = 1};
+    for (int i = 0; i < ndim; i++) {
+        tensor->shape[i] = shape[i];
+        tensor->count *= shape[i];
+    }
+    float *data = calloc(tensor->count, sizeof *data);
+    ck_assert(tensor->name && data);
+    if (values) {
+        memcpy(data, values, tensor->count * sizeof *data);
+    }
+    tensor->data = data;
+}
+
+static vit_tensor *tensor_of(weights *w, const char *name) {
+    for (size_t i = 0; i < w->count; i++) {
+        if (strcmp(w->items[i].name, name) == 0) {
+            return &w->items[i];
+        }
+    }
+    ck_abort_msg("no tensor %s", name);
+    return NULL;
+}
+
+static void replace(weights *w, const char *name, int ndim, const size_t *shape,
+                    const float *values) {
+    weights one = {.count = 0};
+    add(&one, name, ndim, shape, values);
+    vit_tensor *tensor = tensor_of(w, name);
+    free((void *)(uintptr_t)tensor->name), free((void *)(uintptr_t)tensor->data);
+    *tensor = one.items[0];
+}
+
+static void take_away(weights *w, const char *name) {
+    vit_tensor *tensor = tensor_of(w, name);
+    free((void *)(uintptr_t)tensor->name), free((void *)(uintptr_t)tensor->data);
+    *tensor = w->items[--w->count];
+}
+
+/* A model's tensors as somebody without zvit would have them. */
+static weights weights_of(const vit_model_bundle *bundle) {
+    weights w = {.count = 0};
+    for (size_t i = 0; i < bundle->model.params.count; i++) {
+        const vit_param *p = &bundle->model.params.items[i];
+        add(&w, p->name, p->ndim, p->shape, bundle->params + p->offset);
+    }
+    return w;
+}
+
+static const char *save_weights(const weights *w, char path[1024]) {
+    const vit_metadata format = {"format", "pt"};
+    temp_path(path, folder, "weights.safetensors");
+    ck_vit_ok(vit_safetensors_save(path, w->items, w->count, &format, 1));
+    return path;
+}
+
+static void free_weights(weights *w) {
+    for (size_t i = 0; i < w->count; i++) {
+        free((void *)(uintptr_t)w->items[i].name), free((void *)(uintptr_t)w->items[i].data);
+    }
+}
+
+/* ---- timm ---- */
+
+#define TIMM_FILE "timm_deit_tiny_img64_depth2.safetensors"
+
+static vit_config timm_config(void) {
+    vit_config config;
+    ck_vit_ok(vit_config_preset("vit_tiny_patch16_224", &config));
+    config.img_size[0] = config.img_size[1] = 64;
+    config.depth = 2;
+    config.num_classes = 7;
+    config.global_pool = VIT_POOL_TOKEN;
+    config.rope = VIT_ROPE_NONE;
+    return config;
+}
+
+static void check_timm_logits(const vit_model_bundle *bundle, double bound) {
+    vit_safetensors *io = golden_open("timm_deit_tiny_img64_depth2_io.safetensors");
+    float *images = golden_f32(io, "images_nchw", NULL), logits[14];
+    double *expected = golden_f64(io, "logits", NULL);
+    vit_workspace *workspace;
+    ck_vit_ok(vit_workspace_create(&bundle->model, 2, false, &workspace));
+    vit_model_forward(&bundle->model, bundle->params, workspace, 2, images, NULL, logits);
+    check_close("logits", 14, logits, expected, bound);
+    vit_workspace_free(workspace);
+    free(images), free(expected);
+    vit_safetensors_close(io);
+}
+
+START_TEST(timms_file_gives_timms_logits) {
+    char path[1024];
+    size_t counts[VIT_TENSOR_ACTIONS];
+    vit_config config = timm_config();
+    vit_model_bundle *bundle = bundle_new(&config, 1);
+    heard h = init_heard(golden_path(TIMM_FILE, path), bundle, counts);
+    check_counts(counts, bundle->model.params.count, 0, 0, 0, 0, 0, 0);
+    ck_assert_uint_eq(h.tensors, bundle->model.params.count);
+    ck_assert_int_eq(h.warnings, 0);
+    check_timm_logits(bundle, 2e-5);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+START_TEST(every_tensor_is_told) {
+    char path[1024];
+    size_t counts[VIT_TENSOR_ACTIONS];
+    vit_config config = timm_config();
+    config.attn = VIT_ATTENTION_ZEROS;
+    config.img_size[0] = 96;
+    config.global_pool = VIT_POOL_AVG;
+    config.num_classes = 10;
+    config.rope = VIT_ROPE_2D;
+    vit_model_bundle *bundle = bundle_new(&config, 1);
+    heard h = init_heard(golden_path(TIMM_FILE, path), bundle, counts);
+    /* Taken: two of the patches, eight of each block, the norm's two. */
+    check_counts(counts, 2 + 2 * 8 + 2, 1, 2 * 6, 0, 2 * 6, 2 + 2 * 2, 3);
+    ck_assert_uint_eq(h.tensors, bundle->model.params.count + 3);
+    check_line(&h, "resampled pos_embed: 4 x 4 to 6 x 4, without the class token's");
+    check_line(&h, "taken fc_norm.weight: from norm.weight");
+    check_line(&h, "taken fc_norm.bias: from norm.bias");
+    check_line(&h, "fresh head.weight: 7 classes, not 10");
+    check_line(&h, "split blocks.1.attn.v.bias: from qkv");
+    check_line(&h, "derived blocks.1.attn.u.weight: the key's");
+    check_line(&h, "fresh blocks.0.attn.prior_log_tau");
+    check_line(&h, "left_out cls_token");
+    check_line(&h, "left_out head.bias");
+    ck_assert_int_eq(h.warnings, 1); /* rope */
+    ck_assert_ptr_nonnull(strstr(h.lines, "--rope none, this one 2d"));
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+/* float32 to the other types, cut off; *value becomes what is left of it. */
+static void put_as(vit_dtype dtype, float *value, size_t i, void *out) {
+    uint32_t bits;
+    memcpy(&bits, value, sizeof bits);
+    if (dtype == VIT_F64) {
+        ((double *)out)[i] = *value;
+        return;
+    }
+    if (dtype == VIT_BF16) {
+        ((uint16_t *)out)[i] = (uint16_t)(bits >> 16);
+        bits &= 0xffff0000u;
+    } else {
+        int exponent = (int)(bits >> 23 & 255) - 127 + 15;
+        bits = exponent < 1 ? 0 : bits & 0xffffe000u; /* tiny ones to 0 */
+        ((uint16_t *)out)[i] =
+            (uint16_t)(bits == 0 ? 0
+                                 : (bits >> 16 & 0x8000) | (unsigned)exponent << 10 |
+                                       (bits >> 13 & 0x3ff));
+    }
+    memcpy(value, &bits, sizeof bits);
+}
+
+START_TEST(other_float_types) {
+    const vit_dtype dtypes[] = {VIT_F16, VIT_BF16, VIT_F64};
+    char path[1024];
+    vit_config config = timm_config();
+    vit_model_bundle *source = bundle_random(&config, 3), *bundle = bundle_new(&config, 1);
+    weights w = weights_of(source);
+    for (size_t i = 0; i < w.count; i++) {
+        const vit_param *p = &source->model.params.items[i];
+        void *converted = calloc(p->size, 8);
+        for (size_t j = 0; j < p->size; j++) {
+            put_as(dtypes[_i], source->params + p->offset + j, j, converted);
+        }
+        free((void *)(uintptr_t)w.items[i].data);
+        w.items[i].data = converted;
+        w.items[i].dtype = dtypes[_i];
+    }
+    ck_vit_ok(vit_init_from(save_weights(&w, path), bundle, NULL, NULL));
+    check_same_bits("weights", source->model.params.total, bundle->params, source->params);
+    free_weights(&w);
+    vit_model_bundle_free(source);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+/* ---- position embedding and pooling ---- */
+
+static vit_config small_config(int attn) {
+    vit_config config;
+    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &config));
+    config.attn = attn;
+    config.img_size[0] = config.img_size[1] = 16;
+    config.embed_dim = 12;
+    config.depth = 2;
+    config.num_heads = 3;
+    config.num_classes = 5;
+    config.global_pool = VIT_POOL_TOKEN;
+    return config;
+}
+
+START_TEST(positions_are_resampled_as_timm_does) {
+    static const struct {
+        const char *name;
+        int h, w;
+    } cases[] = {{"out_3x5_cls", 3, 5}, {"out_6x6_cls", 6, 6}};
+    char path[1024];
+    vit_safetensors *file = golden_open("pos_embed_resample.safetensors");
+    float *in = golden_f32(file, "in_4x4_cls", NULL);
+    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *source = bundle_random(&config, 3);
+    memcpy(param(source, "pos_embed"), in, 17 * 12 * sizeof *in);
+    weights w = weights_of(source);
+    save_weights(&w, path);
+    for (size_t i = 0; i < 2; i++) {
+        size_t count, counts[VIT_TENSOR_ACTIONS];
+        double *expected = golden_f64(file, cases[i].name, &count);
+        config.img_size[0] = 4 * cases[i].h;
+        config.img_size[1] = 4 * cases[i].w;
+        vit_model_bundle *bundle = bundle_new(&config, 1);
+        ck_vit_ok(vit_init_from(path, bundle, NULL, counts));
+        ck_assert_uint_eq(counts[VIT_TENSOR_RESAMPLED], 1);
+        check_close(cases[i].name, count, param(bundle, "pos_embed"), expected, 1e-6);
+        check_same_bits("class token's", 12, param(bundle, "pos_embed"), in);
+        free(expected);
+        vit_model_bundle_free(bundle);
+    }
+    free(in);
+    free_weights(&w);
+    vit_model_bundle_free(source);
+    vit_safetensors_close(file);
+}
+END_TEST
+
+START_TEST(our_own_grid_need_not_be_square) {
+    char path[1024];
+    vit_config config = small_config(VIT_ATTENTION_ZEROS);
+    config.img_size[0] = 8;
+    config.img_size[1] = 32; /* 2 x 8: square by its number */
+    vit_model_bundle *source = bundle_random(&config, 3), *bundle = bundle_new(&config, 1);
+    temp_path(path, folder, "model.safetensors");
+    ck_vit_ok(vit_model_bundle_save(source, NULL, NULL, 0, path));
+    size_t counts[VIT_TENSOR_ACTIONS];
+    heard h = init_heard(path, bundle, counts);
+    check_counts(counts, bundle->model.params.count, 0, 0, 0, 0, 0, 0);
+    check_same_bits("weights", source->model.params.total, bundle->params, source->params);
+    vit_model_bundle_free(bundle);
+    config.img_size[0] = config.img_size[1] = 16;
+    bundle = bundle_new(&config, 1);
+    h = init_heard(path, bundle, counts);
+    check_line(&h, "resampled pos_embed: 2 x 8 to 4 x 4");
+    vit_model_bundle_free(source);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+START_TEST(pooling_may_differ) {
+    char path[1024];
+    vit_config with = small_config(VIT_ATTENTION_SOFTMAX), without = with;
+    without.global_pool = VIT_POOL_AVG;
+    vit_model_bundle *token = bundle_random(&with, 3), *average = bundle_new(&without, 1);
+    weights w = weights_of(token);
+    ck_vit_ok(vit_init_from(save_weights(&w, path), average, NULL, NULL));
+    check_same_bits("patches", 16 * 12, param(average, "pos_embed"),
+                    param(token, "pos_embed") + 12);
+    check_same_bits("norm", 12, param(average, "fc_norm.weight"), param(token, "norm.weight"));
+    free_weights(&w);
+
+    vit_model_bundle *back = bundle_new(&with, 9), *fresh = bundle_new(&with, 9);
+    w = weights_of(average);
+    heard h = init_heard(save_weights(&w, path), back, NULL);
+    check_line(&h, "fresh cls_token: the file has no class token");
+    check_line(&h, "taken pos_embed: the class token's fresh");
+    check_line(&h, "taken norm.bias: from fc_norm.bias");
+    check_same_bits("class token", 12, param(back, "cls_token"), param(fresh, "cls_token"));
+    check_same_bits("its position", 12, param(back, "pos_embed"), param(fresh, "pos_embed"));
+    check_same_bits("patches", 16 * 12, param(back, "pos_embed") + 12, param(average, "pos_embed"));
+    free_weights(&w);
+    vit_model_bundle_free(token);
+    vit_model_bundle_free(average);
+    vit_model_bundle_free(back);
+    vit_model_bundle_free(fresh);
+}
+END_TEST
+
+START_TEST(a_class_token_without_a_position) {
+    /* timm's no_embed_class */
+    char path[1024];
+    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *source = bundle_random(&config, 3), *bundle = bundle_new(&config, 1);
+    weights w = weights_of(source);
+    replace(&w, "pos_embed", 3, (size_t[]){1, 16, 12}, param(source, "pos_embed") + 12);
+    heard h = init_heard(save_weights(&w, path), bundle, NULL);
+    check_line(&h, "taken pos_embed: the class token's zero");
+    for (size_t i = 0; i < 12; i++) {
+        ck_assert(param(bundle, "pos_embed")[i] == 0);
+    }
+    check_same_bits("patches", 16 * 12, param(bundle, "pos_embed") + 12,
+                    param(source, "pos_embed") + 12);
+    free_weights(&w);
+    vit_model_bundle_free(source);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+/* ---- attentions ---- */
+
+static bool is_fused(int attn) {
+    return attn == VIT_ATTENTION_SOFTMAX || attn == VIT_ATTENTION_LINEAR;
+}
+
+static void check_part(const vit_model_bundle *from, const vit_model_bundle *to, size_t part) {
+    static const char *const parts[] = {"q", "k", "v"};
+    const float *values[2];
+    const vit_model_bundle *bundles[2] = {from, to};
+    for (int i = 0; i < 2; i++) {
+        char name[64];
+        bool fused = is_fused(bundles[i]->model.config.attn);
+        snprintf(name, sizeof name, "blocks.1.attn.%s.weight", fused ? "qkv" : parts[part]);
+        values[i] = param(bundles[i], name) + (fused ? part * 144 : 0);
+    }
+    check_same_bits(parts[part], 144, values[1], values[0]);
+}
+
+START_TEST(every_pair_of_attentions) {
+    char path[1024];
+    int from = _i / 4, to = _i % 4;
+    vit_config source_config = small_config(from), config = small_config(to);
+    vit_model_bundle *source = bundle_random(&source_config, 3), *bundle = bundle_new(&config, 1);
+    temp_path(path, folder, "model.safetensors");
+    ck_vit_ok(vit_model_bundle_save(source, NULL, NULL, 0, path));
+    size_t counts[VIT_TENSOR_ACTIONS], model_tensors = bundle->model.params.count;
+    heard h = init_heard(path, bundle, counts);
+    ck_assert_uint_eq(h.tensors - counts[VIT_TENSOR_LEFT_OUT], model_tensors);
+    ck_assert_int_eq(h.warnings, 0);
+    for (size_t part = 0; part < 3; part++) {
+        check_part(source, bundle, part);
+    }
+    ck_assert_uint_eq(counts[VIT_TENSOR_SPLIT], is_fused(from) && !is_fused(to) ? 12 : 0);
+    ck_assert_uint_eq(counts[VIT_TENSOR_FUSED], !is_fused(from) && is_fused(to) ? 4 : 0);
+    /* u and its prior, gates: what the source has and the model has not. */
+    size_t beyond[4] = {6, 2, 0, 0}; /* a block */
+    ck_assert_uint_eq(counts[VIT_TENSOR_LEFT_OUT],
+                      beyond[from] > beyond[to] ? 2 * (beyond[from] - beyond[to]) : 0);
+    if (from == to) {
+        check_same_bits("weights", source->model.params.total, bundle->params, source->params);
+    }
+    vit_model_bundle_free(source);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+/* A model of one block whose tokens come in pairs of opposite sign: their mean under the norm is 0
+ * exactly, as the derivation has it. */
+static void make_opposite(vit_model_bundle *bundle, float *images) {
+    const size_t side = 16, pixels = 3 * side * side;
+    memset(param(bundle, "pos_embed"), 0, 16 * 12 * sizeof(float));
+    memset(param(bundle, "patch_embed.proj.bias"), 0, 12 * sizeof(float));
+    random_floats(5, pixels, 1, images);
+    for (size_t i = 0; i < pixels; i++) { /* lower half = -upper half */
+        size_t row = i / side % side;
+        if (row >= side / 2) {
+            images[i] = -images[i - side / 2 * side];
+        }
+    }
+}
+
+static void run(const vit_model_bundle *bundle, const float *images, float *logits) {
+    vit_workspace *workspace;
+    ck_vit_ok(vit_workspace_create(&bundle->model, 1, false, &workspace));
+    vit_model_forward(&bundle->model, bundle->params, workspace, 1, images, NULL, logits);
+    vit_workspace_free(workspace);
+}
+
+START_TEST(zeros_sm_begins_as_softmax) {
+    char path[1024];
+    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
+    config.depth = 1;
+    config.global_pool = VIT_POOL_AVG;
+    config.rope = VIT_ROPE_NONE;
+    config.head_norm = false;
+    vit_model_bundle *source = bundle_random(&config, 3);
+    float images[3 * 16 * 16], expected[5], actual[5];
+    make_opposite(source, images);
+    weights w = weights_of(source);
+    config.attn = VIT_ATTENTION_ZEROS_SM;
+    vit_model_bundle *bundle = bundle_new(&config, 1);
+    ck_vit_ok(vit_init_from(save_weights(&w, path), bundle, NULL, NULL));
+    run(source, images, expected);
+    run(bundle, images, actual);
+    double expected64[5];
+    for (int i = 0; i < 5; i++) {
+        expected64[i] = expected[i];
+    }
+    check_close("logits", 5, actual, expected64, 1e-5);
+    free_weights(&w);
+    vit_model_bundle_free(source);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+/* One row of a linear layer, in double. */
+static double output(const vit_model_bundle *bundle, const char *layer, size_t row,
+                     const double *x) {
+    char weight[64], bias[64];
+    snprintf(weight, sizeof weight, "blocks.0.attn.%s.weight", layer);
+    snprintf(bias, sizeof bias, "blocks.0.attn.%s.bias", layer);
+    double sum = param(bundle, bias)[row];
+    for (size_t j = 0; j < 12; j++) {
+        sum += (double)param(bundle, weight)[row * 12 + j] * x[j];
+    }
+    return sum;
+}
+
+START_TEST(deviation_begins_as_the_mean_query) {
+    char path[1024];
+    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *source = bundle_random(&config, 3);
+    weights w = weights_of(source);
+    config.attn = VIT_ATTENTION_ZEROS;
+    vit_model_bundle *bundle = bundle_new(&config, 1);
+    ck_vit_ok(vit_init_from(save_weights(&w, path), bundle, NULL, NULL));
+    const float *gamma = param(bundle, "blocks.0.norm1.weight");
+    const float *beta = param(bundle, "blocks.0.norm1.bias");
+    double mean[12], token[12];
+    float *normal = random_new(8, 12, 1);
+    for (size_t j = 0; j < 12; j++) {
+        mean[j] = beta[j];
+        token[j] = (double)gamma[j] * normal[j] + beta[j];
+    }
+    for (size_t h = 0; h < 3; h++) { /* s_token - s_mean = q'.(k_token - k_mean) */
+        double deviation = 0, expected = 0;
+        for (size_t i = 4 * h; i < 4 * h + 4; i++) {
+            double u_mean = output(bundle, "u", i, mean), query = output(bundle, "q", i, mean);
+            deviation -= (output(bundle, "u", i, token) - u_mean) * u_mean;
+            expected += query * (output(bundle, "k", i, token) - output(bundle, "k", i, mean));
+        }
+        ck_assert_double_eq_tol(deviation, expected, 1e-5 * (1 + fabs(expected)));
+    }
+    for (size_t i = 0; i < 9; i++) {
+        ck_assert(param(bundle, "blocks.0.attn.gate.bias")[i] == (i % 3 == 2 ? 0.0f : 2.0f));
+    }
+    free(normal);
+    free_weights(&w);
+    vit_model_bundle_free(source);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+/* ---- heads ---- */
+
+START_TEST(a_head_for_other_classes_stays_fresh) {
+    char path[1024];
+    vit_config config = small_config(VIT_ATTENTION_ZEROS);
+    vit_model_bundle *source = bundle_random(&config, 3), *bundle = bundle_new(&config, 1);
+    temp_path(path, folder, "model.safetensors");
+    ck_vit_ok(vit_model_bundle_save(source, NULL, NULL, 0, path));
+    free(bundle->class_names[4]);
+    bundle->class_names[4] = strdup("another");
+    heard h = init_heard(path, bundle, NULL);
+    check_line(&h, "fresh head.weight: other classes");
+    vit_model_bundle *fresh = bundle_new(&config, 1);
+    check_same_bits("head", 60, param(bundle, "head.weight"), param(fresh, "head.weight"));
+
+    weights w = weights_of(source); /* timm's backbones with num_classes=0 */
+    take_away(&w, "head.weight");
+    take_away(&w, "head.bias");
+    h = init_heard(save_weights(&w, path), bundle, NULL);
+    check_line(&h, "fresh head.bias: the file has no head");
+    free_weights(&w);
+    vit_model_bundle_free(source);
+    vit_model_bundle_free(bundle);
+    vit_model_bundle_free(fresh);
+}
+END_TEST
+
+START_TEST(projections_without_bias) {
+    char path[1024];
+    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *source = bundle_random(&config, 3), *bundle = bundle_new(&config, 1);
+    weights w = weights_of(source);
+    take_away(&w, "blocks.0.attn.qkv.bias");
+    random_floats(1, 36, 1, param(bundle, "blocks.0.attn.qkv.bias"));
+    heard h = init_heard(save_weights(&w, path), bundle, NULL);
+    check_line(&h, "derived blocks.0.attn.qkv.bias: 0: the file has none");
+    for (size_t i = 0; i < 36; i++) {
+        ck_assert(param(bundle, "blocks.0.attn.qkv.bias")[i] == 0);
+    }
+    free_weights(&w);
+    vit_model_bundle_free(source);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+/* ---- what is refused ---- */
+
+static void check_refused(const char *path, vit_model_bundle *bundle, vit_status expected,
+                          const char *part) {
+    vit_status status = vit_init_from(path, bundle, NULL, NULL);
+    ck_assert_msg(status == expected, "%s: status %d, \"%s\"", part, (int)status, vit_last_error());
+    ck_assert_msg(strstr(vit_last_error(), path) != NULL, "%s", vit_last_error());
+    ck_assert_msg(strstr(vit_last_error(), part) != NULL, "\"%s\" not in: %s", part,
+                  vit_last_error());
+}
+
+/* A tensor too many, of shape (1). */
+START_TEST(tensors_of_other_architectures) {
+    static const char *const cases[][2] = {
+        {"dist_token", "distilled model with a second token"},
+        {"head_dist.weight", "distilled model with a second head"},
+        {"reg_token", "register tokens"},
+        {"blocks.0.ls1.gamma", "LayerScale"},
+        {"blocks.1.attn.q_norm.weight", "normalised queries"},
+        {"norm_pre.weight", "a norm before the blocks"},
+        {"blocks.0.attn.rel_pos", "no part of a plain ViT"},
+        {"blocks.99999999999999999999.norm1.weight", "no part of a plain ViT"},
+        {"blocks.0norm1.weight", "no part of a plain ViT"},
+        {"stem.conv", "no part of a plain ViT"},
+        {"blocks.7.norm1.weight", "depth 8 (expected 2"},
+    };
+    char path[1024];
+    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *bundle = bundle_new(&config, 1);
+    weights w = weights_of(bundle);
+    add(&w, cases[_i][0], 1, (size_t[]){1}, NULL);
+    save_weights(&w, path);
+    bool depth = strncmp(cases[_i][1], "depth", 5) == 0;
+    check_refused(path, bundle, depth ? VIT_ERROR_ARGUMENT : VIT_ERROR_UNSUPPORTED, cases[_i][1]);
+    free_weights(&w);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+/* The model asks for another geometry than the file has. */
+START_TEST(another_geometry) {
+    char path[1024];
+    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *source = bundle_new(&config, 1);
+    temp_path(path, folder, "model.safetensors");
+    ck_vit_ok(vit_model_bundle_save(source, NULL, NULL, 0, path));
+    const char *part = "";
+    switch (_i) {
+    case 0:
+        config.embed_dim = 24;
+        part = "embed-dim 12 (expected 24";
+        break;
+    case 1:
+        config.patch_size = 8;
+        part = "patch-size 4 (expected 8";
+        break;
+    case 2:
+        config.depth = 3;
+        part = "depth 2 (expected 3";
+        break;
+    case 3:
+        config.mlp_ratio = 2;
+        part = "width of 48 (expected 24";
+        break;
+    default:
+        config.num_heads = 1;
+        part = "num-heads 3 (expected 1";
+    }
+    vit_model_bundle *bundle = bundle_new(&config, 1);
+    check_refused(path, bundle, VIT_ERROR_ARGUMENT, part);
+    vit_model_bundle_free(source);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+START_TEST(broken_weights) {
+    char path[1024];
+    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *bundle = bundle_new(&config, 1);
+    weights w = weights_of(bundle);
+    const char *part = "";
+    vit_status expected = VIT_ERROR_FORMAT;
+    switch (_i) {
+    case 0:
+        take_away(&w, "blocks.1.norm2.bias");
+        part = "blocks.1.norm2.bias is missing";
+        break;
+    case 1:
+        ((float *)(uintptr_t)tensor_of(&w, "blocks.1.attn.proj.bias")->data)[3] = NAN;
+        part = "blocks.1.attn.proj.bias: element 3 is";
+        break;
+    case 2:
+        tensor_of(&w, "blocks.0.norm1.bias")->dtype = VIT_I32;
+        part = "dtype I32 (expected F32";
+        break;
+    case 3:
+        replace(&w, "pos_embed", 3, (size_t[]){1, 18, 12}, NULL);
+        expected = VIT_ERROR_UNSUPPORTED;
+        part = "18 positions with a class token (expected a square grid of patches and one";
+        break;
+    case 4:
+        replace(&w, "pos_embed", 2, (size_t[]){17, 12}, NULL);
+        expected = VIT_ERROR_ARGUMENT;
+        part = "shape [17, 12] (expected [1, 17, 12]";
+        break;
+    case 5:
+        replace(&w, "blocks.0.attn.qkv.weight", 2, (size_t[]){24, 12}, NULL);
+        expected = VIT_ERROR_ARGUMENT;
+        part = "shape [24, 12] (expected [36, 12]";
+        break;
+    case 6:
+        take_away(&w, "blocks.0.attn.qkv.weight");
+        part = "blocks.0.attn.qkv.weight is missing";
+        break;
+    default:
+        take_away(&w, "patch_embed.proj.weight");
+        part = "patch_embed.proj.weight is missing";
+    }
+    check_refused(save_weights(&w, path), bundle, expected, part);
+    free_weights(&w);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+START_TEST(a_file_that_is_not_there) {
+    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *bundle = bundle_new(&config, 1);
+    check_refused("/nowhere/x.safetensors", bundle, VIT_ERROR_IO, "/nowhere/x.safetensors");
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+static Suite *suite(void) {
+    Suite *s = suite_create("init_from");
+    TCase *t = tcase_create("init_from");
+    tcase_set_timeout(t, 60);
+    tcase_add_unchecked_fixture(t, make_folder, remove_folder);
+    tcase_add_test(t, timms_file_gives_timms_logits);
+    tcase_add_test(t, every_tensor_is_told);
+    tcase_add_loop_test(t, other_float_types, 0, 3);
+    tcase_add_test(t, positions_are_resampled_as_timm_does);
+    tcase_add_test(t, our_own_grid_need_not_be_square);
+    tcase_add_test(t, pooling_may_differ);
+    tcase_add_test(t, a_class_token_without_a_position);
+    tcase_add_loop_test(t, every_pair_of_attentions, 0, 16);
+    tcase_add_test(t, zeros_sm_begins_as_softmax);
+    tcase_add_test(t, deviation_begins_as_the_mean_query);
+    tcase_add_test(t, a_head_for_other_classes_stays_fresh);
+    tcase_add_test(t, projections_without_bias);
+    tcase_add_loop_test(t, tensors_of_other_architectures, 0, 11);
+    tcase_add_loop_test(t, another_geometry, 0, 5);
+    tcase_add_loop_test(t, broken_weights, 0, 8);
+    tcase_add_test(t, a_file_that_is_not_there);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(void) {
+    return test_run(suite());
+}
