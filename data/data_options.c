@@ -46,6 +46,11 @@ const vit_option vit_data_options_table[] = {
 };
 const size_t vit_data_option_count = sizeof vit_data_options_table / sizeof *vit_data_options_table;
 
+vit_option_group vit_data_group(vit_data_options *options, size_t count) {
+    return (vit_option_group){
+        .title = "Data", .options = vit_data_options_table, .count = count, .target = options};
+}
+
 vit_decode_options vit_data_decode(const vit_data_options *options) {
     vit_decode_options decode = vit_decode_defaults();
     decode.max_pixels = options->max_pixels;

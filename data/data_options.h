@@ -21,9 +21,12 @@ typedef struct vit_data_options {
 } vit_data_options;
 extern const vit_option vit_data_options_table[];
 extern const size_t vit_data_option_count;
-/* The table's beginning is of use where there are no labels; no training; no errors to pass over.
+/* How many rows from the first on are of use: to read pictures; to find them; to measure a model.
  */
-enum { VIT_DATA_OPTIONS_DECODE = 2, VIT_DATA_OPTIONS_SPLIT = 3, VIT_DATA_OPTIONS_EVAL = 4 };
+enum { VIT_DATA_ROWS_DECODE = 2, VIT_DATA_ROWS_FIND = 3, VIT_DATA_ROWS_EVAL = 4 };
+
+/* The first count rows bound to options, under the heading "Data". */
+vit_option_group vit_data_group(vit_data_options *options, size_t count);
 
 vit_decode_options vit_data_decode(const vit_data_options *options);
 /* A query for the split of data; options outlives it. */

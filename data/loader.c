@@ -1,5 +1,6 @@
 #include "data/loader.h"
 
+#include "data/sampler.h"
 #include "vit/arena.h"
 
 #include <fcntl.h>
@@ -15,7 +16,9 @@ struct vit_loader {
     size_t batches;
     size_t picture_floats; /* 3 * height * width */
     uint32_t epoch;
-    uint32_t *order; /* (dataset->count) */
+    uint32_t *order;   /* (dataset->count) */
+    uint32_t *repeats; /* (dataset->count) how often the order had the sample before */
+    uint32_t *work;    /* (dataset->count) of the balanced sampler, else NULL */
     int threads;
     vit_transform_scratch *scratch; /* (threads) */
 };
@@ -74,6 +77,12 @@ vit_status vit_loader_create(const vit_loader_config *config, int threads, vit_l
     loader->threads = threads;
     VIT_TRY(vit_alloc(&block, count, sizeof *loader->order, "order of the pictures"));
     loader->order = block;
+    VIT_TRY(vit_alloc(&block, count, sizeof *loader->repeats, "order of the pictures"));
+    loader->repeats = block;
+    if (config->sampler == VIT_SAMPLER_BALANCED) {
+        VIT_TRY(vit_alloc(&block, count, sizeof *loader->work, "order of the pictures"));
+        loader->work = block;
+    }
     VIT_TRY(vit_alloc(&block, (size_t)threads, sizeof *loader->scratch, "loader scratch"));
     loader->scratch = block;
     vit_loader_start_epoch(loader, 0);
@@ -93,6 +102,8 @@ void vit_loader_free(vit_loader *loader) {
     }
     vit_free(loader->scratch);
     vit_free(loader->order);
+    vit_free(loader->repeats);
+    vit_free(loader->work);
     vit_free(loader);
 }
 
@@ -115,10 +126,10 @@ vit_status vit_batch_create(const vit_loader *loader, vit_batch **out) {
     batch->capacity = capacity;
     VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->indices, "batch indices"));
     batch->indices = block;
-    if (loader->config.repeats > 1) {
-        VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->repeats, "batch repeats"));
-        batch->repeats = block;
-    }
+    VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->repeats, "batch repeats"));
+    batch->repeats = block;
+    VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->failed, "batch marks"));
+    batch->failed = block;
     VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->labels, "batch labels"));
     batch->labels = block;
     VIT_TRY(vit_alloc(&block, floats, sizeof *batch->images, "batch pictures"));
@@ -136,6 +147,7 @@ void vit_batch_free(vit_batch *batch) {
     }
     vit_free(batch->indices);
     vit_free(batch->repeats);
+    vit_free(batch->failed);
     vit_free(batch->labels);
     vit_free(batch->images);
     vit_free(batch);
@@ -143,7 +155,10 @@ void vit_batch_free(vit_batch *batch) {
 
 void vit_loader_start_epoch(vit_loader *loader, uint32_t epoch) {
     loader->epoch = epoch;
-    if (loader->config.shuffle) {
+    if (loader->work) {
+        vit_sample_balanced(loader->config.dataset, loader->config.seed, epoch, loader->work,
+                            loader->order, loader->repeats);
+    } else if (loader->config.shuffle) {
         vit_shuffle(loader->config.seed, epoch, loader->order, loader->config.dataset->count);
     } else {
         identity_order(loader);
@@ -168,6 +183,14 @@ static uint32_t sample_at(const vit_loader *loader, size_t position) {
     return loader->order[repeats > 1 ? position / repeats : position];
 }
 
+/* How often the epoch had it before: by the order, and by repeated augmentation. */
+static uint32_t repeat_at(const vit_loader *loader, size_t position) {
+    uint32_t repeats = (uint32_t)loader->config.repeats;
+    return repeats > 1
+               ? loader->repeats[position / repeats] * repeats + (uint32_t)(position % repeats)
+               : loader->repeats[position];
+}
+
 /* Tells the kernel which files come next, so that the disk works while the processor does. Only a
  * hint: whatever fails here is reported when the picture is read. */
 static void read_ahead(const vit_loader *loader, size_t number) {
@@ -187,12 +210,11 @@ void vit_loader_prepare(vit_loader *loader, size_t number, vit_batch *batch) {
     batch->count = batch_range(loader, number, &first);
     batch->number = number;
     batch->epoch = loader->epoch;
-    batch->error = (vit_first_error){0};
+    batch->error = batch->skipped = (vit_first_error){0};
     for (size_t j = 0; j < batch->count; j++) {
         batch->indices[j] = sample_at(loader, first + j);
-        if (batch->repeats) {
-            batch->repeats[j] = (uint32_t)((first + j) % loader->config.repeats);
-        }
+        batch->repeats[j] = repeat_at(loader, first + j);
+        batch->failed[j] = false;
         batch->labels[j] = loader->config.dataset->samples[batch->indices[j]].label;
     }
     if (number == 0) {
@@ -223,6 +245,11 @@ cleanup:
     return status;
 }
 
+static bool is_pictures_fault(vit_status status) {
+    return status == VIT_ERROR_FORMAT || status == VIT_ERROR_UNSUPPORTED ||
+           status == VIT_ERROR_LIMIT || status == VIT_ERROR_IO;
+}
+
 void vit_loader_fetch(vit_loader *loader, vit_batch *batch, size_t j) {
     int thread = omp_get_thread_num();
     vit_status status;
@@ -232,7 +259,30 @@ void vit_loader_fetch(vit_loader *loader, vit_batch *batch, size_t j) {
         status = vit_fail(VIT_ERROR_ARGUMENT, "loader: thread %d fetches (made for %d threads)",
                           thread, loader->threads);
     }
-    if (status != VIT_OK) {
+    if (status != VIT_OK && loader->config.skip && is_pictures_fault(status)) {
+        batch->failed[j] = true;
+        vit_first_error_note(&batch->skipped, (long)j, status);
+    } else if (status != VIT_OK) {
         vit_first_error_note(&batch->error, (long)j, status);
     }
+}
+
+size_t vit_loader_drop_failed(const vit_loader *loader, vit_batch *batch) {
+    size_t kept = 0, floats = loader->picture_floats;
+    for (size_t j = 0; j < batch->count; j++) {
+        if (batch->failed[j]) {
+            continue;
+        }
+        if (kept < j) {
+            batch->indices[kept] = batch->indices[j];
+            batch->repeats[kept] = batch->repeats[j];
+            batch->labels[kept] = batch->labels[j];
+            memcpy(batch->images + kept * floats, batch->images + j * floats,
+                   floats * sizeof *batch->images);
+        }
+        batch->failed[kept++] = false;
+    }
+    size_t dropped = batch->count - kept;
+    batch->count = kept;
+    return dropped;
 }

@@ -14,16 +14,24 @@ typedef struct vit_batch {
     uint64_t number; /* position in the epoch, from 0 */
     uint32_t epoch;
     uint32_t *indices;     /* (count) into dataset->samples */
-    uint32_t *repeats;     /* (count) how often the sample came before in the epoch; NULL: never */
+    uint32_t *repeats;     /* (count) how often the sample came before in the epoch */
     int *labels;           /* (count) */
     float *images;         /* (count,3,H,W) */
     vit_first_error error; /* of fetches into this batch */
+    bool *failed; /* (count) with config.skip: could not be read, and its pixels mean nothing */
+    vit_first_error skipped; /* the first of these */
 } vit_batch;
 
 /* The key of picture j's draws: each repeat of a sample has draws of its own. */
 static inline uint64_t vit_batch_key(const vit_batch *batch, size_t j) {
     return batch->indices[j] | (uint64_t)(batch->repeats ? batch->repeats[j] : 0) << 32;
 }
+
+typedef enum vit_sampler {
+    VIT_SAMPLER_UNIFORM = 0, /* every picture once an epoch */
+    VIT_SAMPLER_BALANCED = 1 /* every class as often, to within one; see vit_sample_balanced */
+} vit_sampler;
+extern const char *const vit_sampler_names[];
 
 typedef struct vit_loader_config {
     const vit_dataset *dataset; /* outlives the loader */
@@ -32,7 +40,9 @@ typedef struct vit_loader_config {
     vit_preprocess preprocess;
     const vit_augment *augment; /* NULL: the evaluation transform */
     bool shuffle;
+    int sampler;    /* vit_sampler; balanced orders the epoch at random too */
     bool drop_last; /* leave out a last short batch */
+    bool skip;      /* unreadable pictures are marked in the batch instead of failing it */
     /* Repeated augmentation (Hoffer et al. 2020), as timm's RepeatAugSampler on one rank: each
      * sample comes `repeats` times running, with other draws; the epoch keeps its length, so it
      * shows 1 / repeats of the samples. 0 and 1: off. (timm also rounds the length down to 256.) */
@@ -60,7 +70,12 @@ void vit_loader_start_epoch(vit_loader *loader, uint32_t epoch);
  */
 void vit_loader_prepare(vit_loader *loader, size_t number, vit_batch *batch);
 /* Decodes and transforms picture j of the batch in place. Thread-safe for different j. A failure is
- * noted in batch->error. */
+ * noted in batch->error, or in batch->failed and batch->skipped when they are to be skipped (but
+ * for lack of memory, which is no picture's fault). */
 void vit_loader_fetch(vit_loader *loader, vit_batch *batch, size_t j);
+
+/* Once every picture is fetched: takes those that failed out of the batch, which gets smaller; the
+ * others keep their order. Returns how many were taken out. */
+size_t vit_loader_drop_failed(const vit_loader *loader, vit_batch *batch);
 
 #endif

@@ -3,6 +3,7 @@
 #include "eval/metrics.h"
 #include "vit/arena.h"
 
+#include <math.h>
 #include <omp.h>
 #include <string.h>
 
@@ -59,14 +60,16 @@ static vit_status check(const vit_model *model, const vit_dataset *dataset, size
 }
 
 static vit_status create_loader(vit_evaluator *e, const vit_preprocess *preprocess,
-                                const vit_dataset *dataset, size_t batch_size) {
+                                const vit_dataset *dataset, size_t batch_size,
+                                const vit_data_options *reading) {
     vit_loader_config config = {
         .dataset = dataset,
         .batch_size = batch_size,
         .height = e->model->patch.height,
         .width = e->model->patch.width,
         .preprocess = *preprocess,
-        .decode = vit_decode_defaults(),
+        .decode = reading ? vit_data_decode(reading) : vit_decode_defaults(),
+        .skip = reading && reading->on_error == VIT_ON_ERROR_SKIP,
     };
     vit_status status = VIT_OK;
     VIT_TRY(vit_loader_create(&config, e->threads, &e->loader));
@@ -101,7 +104,7 @@ static vit_status create_workers(vit_evaluator *e) {
 
 vit_status vit_evaluator_create(const vit_model *model, const vit_preprocess *preprocess,
                                 const vit_dataset *dataset, size_t batch_size, int threads,
-                                vit_evaluator **out) {
+                                const vit_data_options *reading, vit_evaluator **out) {
     *out = NULL;
     vit_evaluator *e = NULL;
     vit_status status = VIT_OK;
@@ -113,7 +116,7 @@ vit_status vit_evaluator_create(const vit_model *model, const vit_preprocess *pr
     e->threads = threads;
     batch_size = batch_size < dataset->count ? batch_size : dataset->count;
     batch_size = (batch_size + e->chunk - 1) / e->chunk * e->chunk;
-    VIT_TRY(create_loader(e, preprocess, dataset, batch_size));
+    VIT_TRY(create_loader(e, preprocess, dataset, batch_size, reading));
     VIT_TRY(vit_alloc((void **)&e->losses, batch_size, sizeof *e->losses, "losses"));
     VIT_TRY(vit_alloc((void **)&e->right, batch_size, sizeof *e->right, "evaluator"));
     VIT_TRY(vit_alloc((void **)&e->workers, (size_t)threads, sizeof *e->workers, "evaluator"));
@@ -202,17 +205,31 @@ static void run_batch(vit_evaluator *e, const float *params, const vit_batch *ba
 /* ---- the data set ---- */
 
 typedef struct totals {
-    size_t done, best, among_five;
+    size_t done, skipped, best, among_five;
     double loss;
+    vit_first_error first_skipped;
 } totals;
 
-static void add_batch(const vit_evaluator *e, size_t count, totals *sum) {
-    for (size_t i = 0; i < count; i++) {
+/* A picture that could not be read keeps its place in its chunk, so that the others' results are
+ * the same as without it, but does not count. */
+static void add_batch(const vit_evaluator *e, const vit_batch *batch, float *logits, totals *sum) {
+    size_t K = (size_t)e->model->config.num_classes;
+    if (sum->skipped == 0) {
+        sum->first_skipped = batch->skipped;
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        if (batch->failed[i]) {
+            sum->skipped++;
+            for (size_t k = 0; logits && k < K; k++) {
+                logits[i * K + k] = NAN;
+            }
+            continue;
+        }
         sum->loss += e->losses[i];
         sum->best += e->right[i] == 2;
         sum->among_five += e->right[i] > 0;
     }
-    sum->done += count;
+    sum->done += batch->count;
 }
 
 static vit_status run_all(vit_evaluator *e, const float *params, vit_eval_progress progress,
@@ -229,8 +246,9 @@ static vit_status run_all(vit_evaluator *e, const float *params, vit_eval_progre
             return status;
         }
         vit_loader_prepare(e->loader, i + 1, next);
-        run_batch(e, params, batch, next, logits ? logits + sum->done * K : NULL);
-        add_batch(e, batch->count, sum);
+        float *rows = logits ? logits + sum->done * K : NULL;
+        run_batch(e, params, batch, next, rows);
+        add_batch(e, batch, rows, sum);
         if (progress) {
             progress(context, sum->done, e->images);
         }
@@ -240,15 +258,20 @@ static vit_status run_all(vit_evaluator *e, const float *params, vit_eval_progre
 
 vit_status vit_evaluate(vit_evaluator *evaluator, const float *params, vit_eval_progress progress,
                         void *context, float *logits, vit_eval_result *result) {
-    double start = omp_get_wtime(), images = (double)evaluator->images;
+    double start = omp_get_wtime();
     totals sum = {0};
     vit_status status = run_all(evaluator, params, progress, context, logits, &sum);
     if (status != VIT_OK) {
         return status;
     }
-    double seconds = omp_get_wtime() - start;
+    if (sum.skipped == sum.done) {
+        vit_first_error_raise(&sum.first_skipped);
+        return vit_fail_context(sum.first_skipped.status, "no picture could be read; the first");
+    }
+    double seconds = omp_get_wtime() - start, images = (double)(sum.done - sum.skipped);
     *result = (vit_eval_result){
-        .images = evaluator->images,
+        .images = sum.done - sum.skipped,
+        .skipped = sum.skipped,
         .classes = (size_t)evaluator->model->config.num_classes,
         .top1 = 100.0 * (double)sum.best / images,
         .top5 = 100.0 * (double)sum.among_five / images,
@@ -256,5 +279,6 @@ vit_status vit_evaluate(vit_evaluator *evaluator, const float *params, vit_eval_
         .seconds = seconds,
         .images_per_second = seconds > 0 ? images / seconds : 0,
     };
+    memcpy(result->first_skipped, sum.first_skipped.message, sizeof result->first_skipped);
     return VIT_OK;
 }

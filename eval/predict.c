@@ -19,6 +19,7 @@ typedef struct worker {
 
 struct vit_predictor {
     const vit_model_bundle *bundle;
+    vit_decode_options decode;
     size_t batch_size;
     int threads;
     size_t worker_count;
@@ -60,7 +61,7 @@ static vit_status create_workers(vit_predictor *p) {
 }
 
 vit_status vit_predictor_create(const vit_model_bundle *bundle, size_t batch_size, int threads,
-                                vit_predictor **out) {
+                                const vit_data_options *reading, vit_predictor **out) {
     *out = NULL;
     vit_predictor *p = NULL;
     vit_status status = VIT_OK;
@@ -76,6 +77,7 @@ vit_status vit_predictor_create(const vit_model_bundle *bundle, size_t batch_siz
     }
     VIT_TRY(vit_alloc((void **)&p, 1, sizeof *p, "predictor"));
     p->bundle = bundle;
+    p->decode = reading ? vit_data_decode(reading) : vit_decode_defaults();
     p->batch_size = batch_size;
     p->threads = threads;
     /* No more pictures than the batch are ever in flight. */
@@ -108,9 +110,8 @@ static vit_status classify(const vit_predictor *p, worker *w, const char *path,
                            float *probabilities) {
     const vit_model *model = &p->bundle->model;
     size_t K = model->head_shape.classes;
-    const vit_decode_options decode = vit_decode_defaults();
     vit_status status = VIT_OK;
-    VIT_TRY(vit_image_load(path, &decode, &w->file, &w->image));
+    VIT_TRY(vit_image_load(path, &p->decode, &w->file, &w->image));
     status = vit_transform_eval(&p->bundle->preprocess, model->patch.height, model->patch.width,
                                 &w->image, &w->scratch, w->input);
     if (status != VIT_OK) {

@@ -2,13 +2,14 @@
 #ifndef VIT_PREDICT_H
 #define VIT_PREDICT_H
 
+#include "data/data_options.h"
 #include "data/transform.h"
 #include "vit/model_file.h"
 
 typedef struct vit_predictor vit_predictor;
-/* bundle outlives the predictor. */
+/* bundle outlives the predictor. reading: how pictures are decoded; NULL: the defaults. */
 vit_status vit_predictor_create(const vit_model_bundle *bundle, size_t batch_size, int threads,
-                                vit_predictor **out);
+                                const vit_data_options *reading, vit_predictor **out);
 void vit_predictor_free(vit_predictor *predictor);
 
 typedef struct vit_prediction {

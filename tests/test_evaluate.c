@@ -74,8 +74,8 @@ static void on_progress(void *context, size_t done, size_t total) {
 static run evaluate(const fixture *f, size_t batch_size, int threads) {
     run r = {.logits = random_new(1, IMAGES * CLASSES, 1)};
     vit_evaluator *evaluator;
-    ck_vit_ok(
-        vit_evaluator_create(&f->model, &preprocess, f->dataset, batch_size, threads, &evaluator));
+    ck_vit_ok(vit_evaluator_create(&f->model, &preprocess, f->dataset, batch_size, threads, NULL,
+                                   &evaluator));
     ck_vit_ok(vit_evaluate(evaluator, f->params, on_progress, &r, r.logits, &r.result));
     ck_assert_uint_eq(r.done, IMAGES);
     vit_evaluator_free(evaluator);
@@ -173,7 +173,7 @@ START_TEST(again_with_other_weights) {
     set_up(&f);
     vit_evaluator *evaluator;
     vit_eval_result first, second, third;
-    ck_vit_ok(vit_evaluator_create(&f.model, &preprocess, f.dataset, 5, 2, &evaluator));
+    ck_vit_ok(vit_evaluator_create(&f.model, &preprocess, f.dataset, 5, 2, NULL, &evaluator));
     float *others = random_new(8, f.model.params.total, 0.3);
     ck_vit_ok(vit_evaluate(evaluator, f.params, NULL, NULL, NULL, &first));
     ck_vit_ok(vit_evaluate(evaluator, others, NULL, NULL, NULL, &second));
@@ -210,7 +210,8 @@ START_TEST(broken_pictures) {
     for (size_t batch = 4; batch <= 32; batch += 14) {
         vit_evaluator *evaluator;
         vit_eval_result result;
-        ck_vit_ok(vit_evaluator_create(&f.model, &preprocess, f.dataset, batch, 3, &evaluator));
+        ck_vit_ok(
+            vit_evaluator_create(&f.model, &preprocess, f.dataset, batch, 3, NULL, &evaluator));
         ck_vit_ok(vit_file_replace(path, kept.data, kept.size / 2));
         ck_assert_int_eq(vit_evaluate(evaluator, f.params, NULL, NULL, NULL, &result),
                          VIT_ERROR_FORMAT);
@@ -225,16 +226,57 @@ START_TEST(broken_pictures) {
 }
 END_TEST
 
+/* The others' results keep their bits; the broken picture's row is NaN. */
+START_TEST(broken_pictures_are_left_out) {
+    fixture f;
+    set_up(&f);
+    run whole = evaluate(&f, 8, 2);
+    char *path = f.dataset->samples[17].path;
+    vit_bytes kept = {0};
+    ck_vit_ok(vit_file_read(path, 1 << 20, &kept));
+    ck_vit_ok(vit_file_replace(path, kept.data, kept.size / 2));
+    const vit_data_options reading = {.background = {255, 255, 255}, .on_error = VIT_ON_ERROR_SKIP};
+    for (size_t batch = 4; batch <= 32; batch += 14) {
+        vit_evaluator *evaluator;
+        vit_eval_result result;
+        float *logits = random_new(1, IMAGES * CLASSES, 1);
+        ck_vit_ok(
+            vit_evaluator_create(&f.model, &preprocess, f.dataset, batch, 3, &reading, &evaluator));
+        ck_vit_ok(vit_evaluate(evaluator, f.params, NULL, NULL, logits, &result));
+        ck_assert_uint_eq(result.images, IMAGES - 1);
+        ck_assert_uint_eq(result.skipped, 1);
+        ck_assert_ptr_nonnull(strstr(result.first_skipped, path));
+        double loss = 0;
+        for (size_t i = 0; i < IMAGES; i++) {
+            float *row = logits + i * CLASSES;
+            if (i == 17) {
+                ck_assert(isnan(row[0]) && isnan(row[CLASSES - 1]));
+            } else {
+                check_same_bits("logits", CLASSES, row, whole.logits + i * CLASSES);
+                loss += plain_loss(row, f.dataset->samples[i].label) / (IMAGES - 1);
+            }
+        }
+        ck_assert_double_le(fabs(loss - result.loss), 1e-6 * loss);
+        vit_evaluator_free(evaluator);
+        free(logits);
+    }
+    ck_vit_ok(vit_file_replace(path, kept.data, kept.size));
+    vit_bytes_free(&kept);
+    free(whole.logits);
+    tear_down(&f);
+}
+END_TEST
+
 START_TEST(wrong_arguments) {
     fixture f;
     set_up(&f);
     vit_evaluator *evaluator;
-    ck_assert_int_eq(vit_evaluator_create(&f.model, &preprocess, f.dataset, 0, 1, &evaluator),
+    ck_assert_int_eq(vit_evaluator_create(&f.model, &preprocess, f.dataset, 0, 1, NULL, &evaluator),
                      VIT_ERROR_ARGUMENT);
-    ck_assert_int_eq(vit_evaluator_create(&f.model, &preprocess, f.dataset, 1, 0, &evaluator),
+    ck_assert_int_eq(vit_evaluator_create(&f.model, &preprocess, f.dataset, 1, 0, NULL, &evaluator),
                      VIT_ERROR_ARGUMENT);
     f.dataset->samples[5].label = CLASSES;
-    ck_assert_int_eq(vit_evaluator_create(&f.model, &preprocess, f.dataset, 1, 1, &evaluator),
+    ck_assert_int_eq(vit_evaluator_create(&f.model, &preprocess, f.dataset, 1, 1, NULL, &evaluator),
                      VIT_ERROR_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(vit_last_error(), f.dataset->samples[5].path));
     ck_assert_ptr_null(evaluator);
@@ -252,6 +294,7 @@ static Suite *suite(void) {
     tcase_add_test(tc, again_with_other_weights);
     tcase_add_test(tc, weights_that_are_not_finite);
     tcase_add_test(tc, broken_pictures);
+    tcase_add_test(tc, broken_pictures_are_left_out);
     tcase_add_test(tc, wrong_arguments);
     suite_add_tcase(s, tc);
     return s;

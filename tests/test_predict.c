@@ -93,7 +93,7 @@ START_TEST(one_and_many) {
         vit_predictor *predictor;
         vit_prediction predictions[FILES];
         const char *files[FILES];
-        ck_vit_ok(vit_predictor_create(bundle, FILES, threads, &predictor));
+        ck_vit_ok(vit_predictor_create(bundle, FILES, threads, NULL, &predictor));
         for (int i = 0; i < FILES; i++) {
             files[i] = paths[i];
             ck_vit_ok(vit_predict_files(predictor, &files[i], 1, predictions));
@@ -119,7 +119,7 @@ START_TEST(neighbours_do_not_show) {
     for (int threads = 1; threads <= 3; threads++) {
         vit_predictor *predictor;
         vit_prediction predictions[FILES];
-        ck_vit_ok(vit_predictor_create(bundle, FILES, threads, &predictor));
+        ck_vit_ok(vit_predictor_create(bundle, FILES, threads, NULL, &predictor));
         for (size_t count = 2; count <= FILES; count++) {
             const char *files[FILES];
             for (size_t i = 0; i < count; i++) {
@@ -145,7 +145,7 @@ START_TEST(broken_ones_do_not_stop_the_others) {
     vit_prediction predictions[5];
     const char *files[] = {paths[0], paths[FILES], paths[1], paths[FILES + 1], paths[2]};
     const vit_status expected[] = {VIT_OK, VIT_ERROR_FORMAT, VIT_OK, VIT_ERROR_IO, VIT_OK};
-    ck_vit_ok(vit_predictor_create(bundle, 5, 2, &predictor));
+    ck_vit_ok(vit_predictor_create(bundle, 5, 2, NULL, &predictor));
     ck_vit_ok(vit_predict_files(predictor, files, 5, predictions));
     for (int i = 0; i < 5; i++) {
         if (expected[i] == VIT_OK) {
@@ -170,7 +170,7 @@ START_TEST(output_that_is_not_finite) {
     vit_predictor *predictor;
     vit_prediction predictions[2];
     const char *files[] = {paths[0], paths[1]};
-    ck_vit_ok(vit_predictor_create(bundle, 2, 2, &predictor));
+    ck_vit_ok(vit_predictor_create(bundle, 2, 2, NULL, &predictor));
     bundle->params[bundle->model.head_bias + 1] = NAN;
     ck_vit_ok(vit_predict_files(predictor, files, 2, predictions));
     for (int i = 0; i < 2; i++) {
@@ -187,11 +187,11 @@ START_TEST(wrong_arguments) {
     vit_predictor *predictor;
     vit_prediction predictions[3];
     const char *files[] = {paths[0], paths[1], paths[2]};
-    ck_assert_int_eq(vit_predictor_create(bundle, 0, 1, &predictor), VIT_ERROR_ARGUMENT);
-    ck_assert_int_eq(vit_predictor_create(bundle, 1, 0, &predictor), VIT_ERROR_ARGUMENT);
-    ck_assert_int_eq(vit_predictor_create(bundle, SIZE_MAX, 1, &predictor), VIT_ERROR_MEMORY);
+    ck_assert_int_eq(vit_predictor_create(bundle, 0, 1, NULL, &predictor), VIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(vit_predictor_create(bundle, 1, 0, NULL, &predictor), VIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(vit_predictor_create(bundle, SIZE_MAX, 1, NULL, &predictor), VIT_ERROR_MEMORY);
     ck_assert_ptr_null(predictor);
-    ck_vit_ok(vit_predictor_create(bundle, 2, 4, &predictor));
+    ck_vit_ok(vit_predictor_create(bundle, 2, 4, NULL, &predictor));
     ck_assert_int_eq(vit_predict_files(predictor, files, 3, predictions), VIT_ERROR_ARGUMENT);
     vit_predictor_free(predictor);
     vit_model_bundle_free(bundle);

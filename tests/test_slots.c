@@ -218,6 +218,54 @@ START_TEST(every_parameter) {
 }
 END_TEST
 
+/* Weights of 1 change no bit; a class without weight might as well not be there. */
+START_TEST(class_weights_weigh) {
+    fixture f;
+    set_up(&f, 4);
+    vit_step_result plain_result, result;
+    float weights[CLASSES];
+    size_t n = f.model.params.total;
+    float *plain_grads = step(&f, 4, 2, 2, &plain_result), *grads = random_new(9, n, 100);
+    for (int round = 0; round < 2; round++) {
+        double expected = 0;
+        for (int k = 0; k < CLASSES; k++) {
+            weights[k] = round == 0 ? 1 : k == f.batch.labels[0] ? 2.5f : 0;
+        }
+        vit_slots_config config = slots_config(&f, 4, 2, 2);
+        config.class_weights = weights;
+        vit_slots *slots;
+        ck_vit_ok(vit_slots_create(&config, &slots));
+        ck_vit_ok(vit_slots_step(slots, f.params, &f.batch, NULL, NULL, grads, &result));
+        vit_slots_free(slots);
+        if (round == 0) {
+            check_same_bits("gradient", n, grads, plain_grads);
+            ck_assert_double_eq(result.loss, plain_result.loss);
+            continue;
+        }
+        fixture one = f; /* the pictures of that class alone, 2.5 times */
+        plain sum = {.grads = calloc(n, sizeof *sum.grads)};
+        vit_workspace *workspace;
+        ck_vit_ok(vit_workspace_create(&one.model, 1, true, &workspace));
+        for (size_t i = 0; i < f.batch.count; i++) {
+            if (f.batch.labels[i] == f.batch.labels[0]) {
+                add_picture(&one, workspace, i, &sum);
+            }
+        }
+        vit_workspace_free(workspace);
+        for (size_t i = 0; i < n; i++) {
+            sum.grads[i] *= 2.5;
+        }
+        expected = 2.5 * sum.loss;
+        ck_assert_double_le(fabs(result.loss - expected), 1e-6 * expected);
+        check_close("gradient", n, grads, sum.grads, 1e-5);
+        free(sum.grads);
+    }
+    free(grads);
+    free(plain_grads);
+    tear_down(&f);
+}
+END_TEST
+
 START_TEST(threads_do_not_show) {
     fixture f;
     set_up(&f, batch_counts[_i]);
@@ -334,6 +382,7 @@ static Suite *suite(void) {
     tcase_add_loop_test(tc, sum_of_single_pictures, 0, counts);
     tcase_add_test(tc, sum_of_mixed_pictures);
     tcase_add_test(tc, every_parameter);
+    tcase_add_test(tc, class_weights_weigh);
     tcase_add_loop_test(tc, threads_do_not_show, 0, counts);
     tcase_add_test(tc, steps_repeat);
     tcase_add_test(tc, loss_that_is_not_finite);

@@ -204,17 +204,19 @@ START_TEST(log_has_a_row_an_epoch) {
     vit_bytes text = read_file(out, "log.csv");
     char *line = strtok((char *)text.data, "\n");
     ck_assert_str_eq(
-        line, "epoch,step,lr,train_loss,val_loss,top1,top5,images_per_second,data_wait,seconds");
+        line,
+        "epoch,step,lr,train_loss,val_loss,top1,top5,images_per_second,data_wait,seconds,skipped");
     for (int epoch = 1; epoch <= 3; epoch++) {
-        double v[10];
+        double v[11];
         line = strtok(NULL, "\n");
         ck_assert_ptr_nonnull(line);
-        ck_assert_int_eq(sscanf(line, "%lf,%lf,%lf,%lf,%lf,%lf,%lf,%lf,%lf,%lf", v, v + 1, v + 2,
-                                v + 3, v + 4, v + 5, v + 6, v + 7, v + 8, v + 9),
-                         10);
+        ck_assert_int_eq(sscanf(line, "%lf,%lf,%lf,%lf,%lf,%lf,%lf,%lf,%lf,%lf,%lf", v, v + 1,
+                                v + 2, v + 3, v + 4, v + 5, v + 6, v + 7, v + 8, v + 9, v + 10),
+                         11);
         ck_assert_double_eq(v[0], epoch);
         ck_assert_double_eq(v[1], 3 * epoch);
-        ck_assert(v[3] > 0 && v[4] > 0 && v[5] >= 0 && v[6] == 100 && v[7] > 0 && v[9] > 0);
+        ck_assert(v[3] > 0 && v[4] > 0 && v[5] >= 0 && v[6] == 100 && v[7] > 0 && v[9] > 0 &&
+                  v[10] == 0);
         if (epoch == 3) { /* step 8 of 9, 3 of them warm-up */
             double cosine = 1e-5 + 0.5 * (3e-3 - 1e-5) * (1 + cos(M_PI * 8 / 9));
             ck_assert_double_le(fabs(v[2] - cosine), 1e-7 * cosine);
@@ -627,6 +629,106 @@ START_TEST(full_disk_later) {
 }
 END_TEST
 
+/* ---- pictures that cannot be read ---- */
+
+/* Three classes of `count` pictures each, of which the first `broken` of class 0 are cut short. */
+static const char *make_broken(char path[1024], const char *name, size_t count, size_t broken) {
+    temp_path(path, base, "%s", name);
+    make_pictures(path, "train", classes, 3, count, SIDE, SIDE, 5);
+    for (size_t i = 0; i < broken; i++) {
+        char file[1100];
+        snprintf(file, sizeof file, "%s/train/%s/%03zu.png", path, classes[0], i);
+        ck_assert_int_eq(truncate(file, 60), 0);
+    }
+    return path;
+}
+
+START_TEST(broken_pictures_are_left_out) {
+    char from[1024], out[1024];
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.epochs = 2;
+    settings.recipe.batch_size = 6;
+    settings.data.on_error = VIT_ON_ERROR_SKIP;
+    seen s = {0};
+    make_broken(from, "broken", 4, 3);
+    ck_vit_ok(train(&settings, NULL, from, temp_path(out, base, "runs/broken"), &s, NULL));
+    ck_assert_uint_eq(s.row.skipped, 3);
+    ck_assert_int_eq(s.warnings, 1 + 2); /* no val; each epoch */
+    ck_assert(isfinite(s.row.train_loss) && s.row.train_loss > 0);
+    vit_bytes log = read_file(out, "log.csv");
+    ck_assert_ptr_nonnull(strstr((char *)log.data, ",3\n"));
+    vit_bytes_free(&log);
+    settings.data.on_error = VIT_ON_ERROR_FAIL;
+    ck_assert_int_eq(train(&settings, NULL, from, temp_path(out, base, "runs/fails"), &s, NULL),
+                     VIT_ERROR_FORMAT);
+    check_message("cut short");
+    ck_assert(!exists(out));
+}
+END_TEST
+
+/* What is left out leaves no trace: the same weights as without the file, batch for batch. */
+START_TEST(steps_are_the_mean_of_what_remains) {
+    char from[1024], whole[1024], a[1024], b[1024];
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.epochs = 1;
+    settings.recipe.warmup_epochs = 0;
+    settings.recipe.batch_size = 12;
+    settings.recipe.slots = 1;
+    settings.augment.no_aug = true;
+    settings.data.on_error = VIT_ON_ERROR_SKIP;
+    seen s = {0}, t = {0};
+    make_broken(from, "hole", 4, 1);
+    temp_path(whole, base, "whole");
+    make_pictures(whole, "train", classes, 3, 4, SIDE, SIDE, 5);
+    char file[1100];
+    snprintf(file, sizeof file, "%s/train/%s/000.png", whole, classes[0]);
+    ck_assert_int_eq(unlink(file), 0);
+    ck_vit_ok(train(&settings, NULL, from, temp_path(a, base, "runs/hole"), &s, NULL));
+    settings.recipe.batch_size = 11;
+    ck_vit_ok(train(&settings, NULL, whole, temp_path(b, base, "runs/whole"), &t, NULL));
+    /* The mean of the same eleven losses; their order differs. */
+    ck_assert_double_le(fabs(s.row.train_loss - t.row.train_loss), 1e-6 * t.row.train_loss);
+}
+END_TEST
+
+START_TEST(an_epoch_of_broken_pictures_is_an_error) {
+    char from[1024], out[1024];
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.batch_size = 2;
+    settings.data.on_error = VIT_ON_ERROR_SKIP;
+    seen s = {0};
+    temp_path(from, base, "allbroken");
+    make_pictures(from, "train", classes, 2, 2, SIDE, SIDE, 5);
+    for (int i = 0; i < 4; i++) {
+        char file[1100];
+        snprintf(file, sizeof file, "%s/train/%s/%03d.png", from, classes[i / 2], i % 2);
+        ck_assert_int_eq(truncate(file, 60), 0);
+    }
+    ck_assert_int_eq(train(&settings, NULL, from, temp_path(out, base, "runs/none"), &s, NULL),
+                     VIT_ERROR_FORMAT);
+    check_message("epoch 1: no picture could be read; the first: ");
+}
+END_TEST
+
+START_TEST(a_share_of_train_is_measured_on) {
+    char from[1024], out[1024];
+    vit_train_settings settings = small_settings(NULL);
+    settings.recipe.epochs = 1;
+    settings.recipe.warmup_epochs = 0;
+    settings.recipe.batch_size = 8;
+    settings.data.val_split = 0.25;
+    snprintf(settings.recipe.class_weights, sizeof settings.recipe.class_weights, "auto");
+    settings.recipe.sampler = VIT_SAMPLER_BALANCED;
+    seen s = {0};
+    vit_train_result result;
+    make_pictures(temp_path(from, base, "flat"), "", classes, 3, 8, SIDE, SIDE, 5);
+    ck_vit_ok(train(&settings, NULL, from, temp_path(out, base, "runs/flat"), &s, &result));
+    ck_assert(!isnan(result.best_top1));
+    ck_assert_int_eq(s.warnings, 0);
+    check_loads(temp_path(out, base, "runs/flat"));
+}
+END_TEST
+
 static Suite *suite(void) {
     Suite *s = suite_create("trainer");
     TCase *good = tcase_create("runs"), *bad = tcase_create("failures");
@@ -646,6 +748,10 @@ static Suite *suite(void) {
     tcase_add_test(good, warm_up_that_does_not_fit);
     tcase_add_test(good, class_without_val_pictures);
     tcase_add_test(good, stopping_saves);
+    tcase_add_test(good, broken_pictures_are_left_out);
+    tcase_add_test(good, steps_are_the_mean_of_what_remains);
+    tcase_add_test(good, a_share_of_train_is_measured_on);
+    tcase_add_test(bad, an_epoch_of_broken_pictures_is_an_error);
     tcase_add_test(bad, bad_data);
     tcase_add_test(bad, bad_settings);
     tcase_add_test(bad, run_folder_that_cannot_be);

@@ -226,8 +226,8 @@ cleanup:
 }
 
 static vit_status classify(const cli_verb *verb, const classify_flags *flags,
-                           const cli_common *common, char **words, int word_count,
-                           size_t *failures) {
+                           const vit_data_options *reading, const cli_common *common, char **words,
+                           int word_count, size_t *failures) {
     vit_status status = VIT_OK;
     vit_model_bundle *bundle = NULL;
     vit_predictor *predictor = NULL;
@@ -248,7 +248,7 @@ static vit_status classify(const cli_verb *verb, const classify_flags *flags,
     size_t batch_size = (size_t)flags->batch_size;
     batch_size = list.count > 0 && list.count < batch_size ? list.count : batch_size;
     VIT_TRY(vit_alloc((void **)&predictions, batch_size, sizeof *predictions, "predictions"));
-    VIT_TRY(vit_predictor_create(bundle, batch_size, omp_get_max_threads(), &predictor));
+    VIT_TRY(vit_predictor_create(bundle, batch_size, omp_get_max_threads(), reading, &predictor));
     VIT_TRY(classify_all(&c, &list, predictor, batch_size, predictions));
 cleanup:
     *failures = c.failures;
@@ -262,14 +262,16 @@ cleanup:
 
 int cmd_classify(const cli_verb *verb, int argc, char **argv) {
     classify_flags flags;
+    vit_data_options reading = {0};
     cli_common common;
     const vit_option_group groups[] = {{"Classification", classify_options,
                                         sizeof classify_options / sizeof *classify_options, &flags,
                                         NULL},
+                                       vit_data_group(&reading, VIT_DATA_ROWS_DECODE),
                                        cli_common_group(&common, true)};
     int words = 0, code = CLI_DONE;
     size_t failures = 0;
-    if (!cli_parse(verb, groups, 2, argc, argv, &words, &code)) {
+    if (!cli_parse(verb, groups, 3, argc, argv, &words, &code)) {
         return code;
     }
     if (words < 2) {
@@ -278,7 +280,7 @@ int cmd_classify(const cli_verb *verb, int argc, char **argv) {
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&common);
-    if (classify(verb, &flags, &common, argv, words, &failures) != VIT_OK) {
+    if (classify(verb, &flags, &reading, &common, argv, words, &failures) != VIT_OK) {
         return cli_fail(verb);
     }
     return cli_finish(verb, failures > 0 ? CLI_FAILED : CLI_DONE);

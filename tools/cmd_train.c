@@ -81,6 +81,7 @@ static vit_status set_defaults(request *r) {
     for (size_t i = 0; i < GROUPS && status == VIT_OK; i++) {
         status = vit_options_defaults(&r->groups[i]);
     }
+    r->settings.data.on_error = VIT_ON_ERROR_SKIP; /* one bad file does not end a night's run */
     return status;
 }
 

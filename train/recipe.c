@@ -148,6 +148,20 @@ const vit_option vit_recipe_options[] = {
      .max = 1000,
      .value = "1",
      .help = "augmented copies of a picture in an epoch, which shows the fewer pictures"},
+    {.name = "class-weights",
+     .type = VIT_OPT_STRING,
+     .offset = FIELD(class_weights),
+     .count = sizeof((vit_recipe *)0)->class_weights,
+     .value = "none",
+     .metavar = "auto|FILE",
+     .help = "weights of the classes in the loss: none, auto (by the inverse of their pictures) or "
+             "a file of class,weight; their mean over all pictures is 1"},
+    {.name = "sampler",
+     .type = VIT_OPT_ENUM,
+     .offset = FIELD(sampler),
+     .choices = vit_sampler_names,
+     .value = "uniform",
+     .help = "an epoch shows every picture once, or (balanced) every class equally often"},
 };
 const size_t vit_recipe_option_count = sizeof vit_recipe_options / sizeof *vit_recipe_options;
 
@@ -157,6 +171,7 @@ size_t vit_train_setting_groups(vit_train_settings *settings, unsigned char *sou
         {"Model", vit_config_options, vit_config_option_count, &settings->model, NULL},
         {"Preprocessing", vit_preprocess_options, vit_preprocess_option_count,
          &settings->preprocess, NULL},
+        vit_data_group(&settings->data, vit_data_option_count),
         {"Augmentation", vit_augment_options, vit_augment_option_count, &settings->augment, NULL},
         {"Fine-tuning", vit_transfer_options, vit_transfer_option_count, &settings->transfer, NULL},
         {"Training", vit_recipe_options, vit_recipe_option_count, &settings->recipe, NULL},
@@ -171,8 +186,8 @@ size_t vit_train_setting_groups(vit_train_settings *settings, unsigned char *sou
 }
 
 size_t vit_train_setting_count(void) {
-    return vit_config_option_count + vit_preprocess_option_count + vit_augment_option_count +
-           vit_transfer_option_count + vit_recipe_option_count;
+    return vit_config_option_count + vit_preprocess_option_count + vit_data_option_count +
+           vit_augment_option_count + vit_transfer_option_count + vit_recipe_option_count;
 }
 
 static vit_status check_ranges(const vit_train_settings *settings) {

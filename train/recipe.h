@@ -3,7 +3,8 @@
 #ifndef VIT_RECIPE_H
 #define VIT_RECIPE_H
 
-#include "data/transform.h"
+#include "data/data_options.h"
+#include "data/loader.h"
 #include "train/transfer.h"
 #include "vit/config.h"
 
@@ -24,6 +25,8 @@ typedef struct vit_recipe {
     double drop_path;
     double mixup, cutmix, mixup_prob, mixup_switch_prob;
     int repeated_aug;
+    char class_weights[4096]; /* "none", "auto" or a file */
+    int sampler;              /* vit_sampler */
 } vit_recipe;
 extern const vit_option vit_recipe_options[];
 extern const size_t vit_recipe_option_count;
@@ -32,14 +35,15 @@ extern const size_t vit_recipe_option_count;
 typedef struct vit_train_settings {
     vit_config model;
     vit_preprocess preprocess;
+    vit_data_options data;
     vit_augment augment;
     vit_transfer transfer;
     vit_recipe recipe;
 } vit_train_settings;
 
-/* The groups of settings in the order of --help; sources may be NULL. Fills groups[5]; returns 5.
+/* The groups of settings in the order of --help; sources may be NULL. Fills groups[6]; returns 6.
  */
-enum { VIT_SETTING_GROUPS = 5 };
+enum { VIT_SETTING_GROUPS = 6 };
 size_t vit_train_setting_groups(vit_train_settings *settings, unsigned char *sources,
                                 vit_option_group *groups);
 /* Number of bytes `sources` needs above. */

@@ -24,11 +24,13 @@ typedef struct vit_run {
     vit_slots *slots;
     vit_evaluator *evaluator; /* NULL without val */
     float *grads, *moment1, *moment2;
+    float *class_weights; /* (classes), or NULL */
     vit_run_folder *folder;
     size_t epoch_steps;
     vit_schedule schedule;
 
-    uint64_t step; /* done so far */
+    uint64_t step;           /* done so far */
+    vit_first_error skipped; /* the epoch's first picture that was left out */
     double train_seconds, eval_seconds;
     int epochs_done;
     int best_epoch; /* 0: none yet */

@@ -16,7 +16,7 @@ static const char *const file_names[FILE_COUNT] = {
     "args.json", "classes.txt", "log.csv", "last.safetensors", "best.safetensors",
 };
 static const char log_head[] =
-    "epoch,step,lr,train_loss,val_loss,top1,top5,images_per_second,data_wait,seconds\n";
+    "epoch,step,lr,train_loss,val_loss,top1,top5,images_per_second,data_wait,seconds,skipped\n";
 
 struct vit_run_folder {
     char folder[PATH_MAX];
@@ -225,7 +225,7 @@ vit_status vit_run_folder_log(vit_run_folder *run, const vit_epoch_row *row) {
         format_number(number, sizeof number, 8, values[i]);
         at += snprintf(line + at, sizeof line - (size_t)at, ",%s", number);
     }
-    snprintf(line + at, sizeof line - (size_t)at, "\n");
+    snprintf(line + at, sizeof line - (size_t)at, ",%zu\n", row->skipped);
     return append_log(run, line);
 }
 

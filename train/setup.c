@@ -1,5 +1,7 @@
 #include "train/run.h"
 
+#include "train/class_weights.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,7 +24,9 @@ void vit_run_warn(const vit_run *r, const char *format, ...) {
 static vit_status open_data(vit_run *r, const char *data) {
     vit_status status = VIT_OK;
     size_t missing = 0;
-    VIT_TRY(vit_dataset_open(data, "train", NULL, 0, &r->train, NULL));
+    bool has_val = false;
+    vit_dataset_query query = vit_data_query(&r->settings.data, data, "train");
+    VIT_TRY(vit_dataset_find(&query, &r->train, NULL));
     if (r->train->class_count < 2) {
         VIT_TRY(
             vit_fail(VIT_ERROR_ARGUMENT,
@@ -35,13 +39,18 @@ static vit_status open_data(vit_run *r, const char *data) {
                              r->train->root, r->train->class_names[i]));
         }
     }
-    if (!vit_dataset_has_split(data, "val")) {
-        vit_run_warn(r, "%s: no val folder; nothing is measured, and the best model is the last",
+    query.split = "val";
+    query.known_classes = (const char *const *)r->train->class_names;
+    query.known_count = r->train->class_count;
+    VIT_TRY(vit_dataset_has(&query, &has_val));
+    if (!has_val) {
+        vit_run_warn(r,
+                     "%s: no val folder or list; nothing is measured, and the best model is the "
+                     "last (--val-split 0.2 would hold out a fifth)",
                      data);
         goto cleanup;
     }
-    VIT_TRY(vit_dataset_open(data, "val", (const char *const *)r->train->class_names,
-                             r->train->class_count, &r->val, &missing));
+    VIT_TRY(vit_dataset_find(&query, &r->val, &missing));
     if (missing > 0) {
         vit_run_warn(r, "%s: no picture of %zu of the %zu classes", r->val->root, missing,
                      r->train->class_count);
@@ -100,10 +109,12 @@ static vit_status create_loader(vit_run *r) {
         .preprocess = r->settings.preprocess,
         .augment = &r->settings.augment,
         .shuffle = true,
+        .sampler = r->settings.recipe.sampler,
         .drop_last = true,
+        .skip = r->settings.data.on_error == VIT_ON_ERROR_SKIP,
         .repeats = (size_t)r->settings.recipe.repeated_aug,
         .seed = r->settings.recipe.seed,
-        .decode = vit_decode_defaults(),
+        .decode = vit_data_decode(&r->settings.data),
     };
     vit_status status = VIT_OK;
     VIT_TRY(vit_loader_create(&config, r->threads, &r->loader));
@@ -125,6 +136,7 @@ static vit_status create_slots(vit_run *r) {
         .seed = recipe->seed,
         .drop_path = recipe->drop_path,
         .smoothing = recipe->smoothing,
+        .class_weights = r->class_weights,
         .mix = {recipe->mixup, recipe->cutmix, recipe->mixup_prob, recipe->mixup_switch_prob},
         .teacher = r->teacher_bundle ? &r->teacher : NULL,
     };
@@ -188,10 +200,12 @@ vit_status vit_run_set_up(vit_run *r, const unsigned char *sources, const char *
     VIT_TRY(vit_alloc((void **)&r->moment1, total, sizeof(float), "first moments"));
     VIT_TRY(vit_alloc((void **)&r->moment2, total, sizeof(float), "second moments"));
     VIT_TRY(create_loader(r));
+    VIT_TRY(vit_class_weights(s->recipe.class_weights, r->train, &r->class_weights));
     VIT_TRY(create_slots(r));
     if (r->val) {
         VIT_TRY(vit_evaluator_create(&r->bundle->model, &s->preprocess, r->val,
-                                     (size_t)s->recipe.batch_size, r->threads, &r->evaluator));
+                                     (size_t)s->recipe.batch_size, r->threads, &s->data,
+                                     &r->evaluator));
     }
     set_schedule(r);
     VIT_TRY(vit_run_folder_create(out, data, s, sources, names, r->train->class_count, &r->folder));
@@ -213,6 +227,7 @@ void vit_run_tear_down(vit_run *r) {
     vit_free(r->grads);
     vit_free(r->moment1);
     vit_free(r->moment2);
+    vit_free(r->class_weights);
     vit_model_bundle_free(r->bundle);
     vit_model_bundle_free(r->teacher_bundle);
     vit_dataset_free(r->val);

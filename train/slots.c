@@ -268,6 +268,22 @@ static const float *inputs(const vit_slots *slots, const vit_batch *batch, size_
     return w->images;
 }
 
+/* A loss and its gradient are linear in the target. */
+static void weigh_targets(const vit_slots *slots, const vit_batch *batch, size_t first, size_t B,
+                          float *targets) {
+    const float *weights = slots->config.class_weights;
+    size_t K = (size_t)slots->config.model->config.num_classes;
+    float share = slots->mix.lambda >= 1 ? 1 : (float)slots->mix.lambda;
+    for (size_t b = 0; b < B; b++) {
+        size_t other = batch->count - 1 - (first + b); /* the one it is mixed with */
+        float weight =
+            share * weights[batch->labels[first + b]] + (1 - share) * weights[batch->labels[other]];
+        for (size_t k = 0; k < K; k++) {
+            targets[b * K + k] *= weight;
+        }
+    }
+}
+
 /* Forward and backward of pictures first .. first + B - 1; adds to grads and to the slot's results.
  */
 static void run_chunk(vit_slots *slots, const float *params, const vit_batch *batch, size_t slot,
@@ -275,6 +291,9 @@ static void run_chunk(vit_slots *slots, const float *params, const vit_batch *ba
     const vit_model *model = slots->config.model;
     size_t K = (size_t)model->config.num_classes;
     const float *images = inputs(slots, batch, first, B, w);
+    if (slots->config.class_weights) {
+        weigh_targets(slots, batch, first, B, w->targets);
+    }
     const float *drop_scale = drop_scales(slots, w, batch, first, B);
     vit_model_forward(model, params, w->workspace, B, images, drop_scale, w->logits);
     float scale = 1.0f / (float)batch->count;

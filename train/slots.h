@@ -26,6 +26,9 @@ typedef struct vit_slots_config {
     double smoothing;
     vit_mix_options mix;        /* mixup and CutMix; all 0: off */
     const vit_teacher *teacher; /* NULL for none; must outlive the slots */
+    /* (classes) of a picture's loss, by its label, or by both labels' shares when it is mixed;
+     * outlives the slots; NULL: all 1 */
+    const float *class_weights;
 } vit_slots_config;
 vit_status vit_slots_create(const vit_slots_config *config, vit_slots **out);
 void vit_slots_free(vit_slots *slots);

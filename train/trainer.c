@@ -44,15 +44,19 @@ cleanup:
 
 /* ---- steps ---- */
 
-/* The very first batch; all others are filled during the step before. */
-static void fill_first(vit_run *r) {
-    vit_batch *batch = r->batches[0];
-    vit_loader_start_epoch(r->loader, 0);
-    vit_loader_prepare(r->loader, 0, batch);
+/* Reads the pictures of a batch that is not filled during a step. */
+static void fill(vit_run *r, vit_batch *batch) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(r->threads)
     for (size_t j = 0; j < batch->count; j++) {
         vit_loader_fetch(r->loader, batch, j);
     }
+}
+
+/* The very first batch; all others are filled during the step before. */
+static void fill_first(vit_run *r) {
+    vit_loader_start_epoch(r->loader, 0);
+    vit_loader_prepare(r->loader, 0, r->batches[0]);
+    fill(r, r->batches[0]);
 }
 
 /* Sets up the batch after step s (from 0) of the epoch, across the end of the epoch too, so that
@@ -92,13 +96,30 @@ static vit_status update(vit_run *r, double lr) {
     return VIT_OK;
 }
 
-/* One step; its result is added to the epoch's. */
-static vit_status train_step(vit_run *r, int epoch, size_t s, vit_epoch_row *row) {
+/* Takes what could not be read out of the batch. */
+static void leave_out(vit_run *r, vit_batch *batch, vit_epoch_row *row) {
+    size_t count = vit_loader_drop_failed(r->loader, batch);
+    if (count > 0 && row->skipped == 0) {
+        r->skipped = batch->skipped;
+    }
+    row->skipped += count;
+}
+
+/* One step; its result is added to the epoch's. images: pictures of the epoch so far. */
+static vit_status train_step(vit_run *r, int epoch, size_t s, vit_epoch_row *row, size_t *images) {
     vit_status status = VIT_OK;
     vit_batch *batch = r->batches[r->step % 2];
     vit_step_result result;
     VIT_TRY(vit_first_error_raise(&batch->error));
+    leave_out(r, batch, row);
     vit_batch *next = prepare_next(r, epoch, s);
+    if (batch->count == 0) { /* nothing to learn from; the schedule goes on */
+        if (next) {
+            fill(r, next);
+        }
+        r->step++;
+        goto cleanup;
+    }
     status = vit_slots_step(r->slots, r->bundle->params, batch, r->loader, next, r->grads, &result);
     if (status == VIT_ERROR_NUMERIC) {
         const char *path = r->train->samples[batch->indices[result.first_bad]].path;
@@ -114,7 +135,8 @@ static vit_status train_step(vit_run *r, int epoch, size_t s, vit_epoch_row *row
     }
     VIT_TRY(status);
     r->step++;
-    row->train_loss += (result.loss - row->train_loss) / (double)(s + 1);
+    *images += batch->count;
+    row->train_loss += (result.loss - row->train_loss) * ((double)batch->count / (double)*images);
     row->data_wait += result.wait_seconds;
 cleanup:
     return status;
@@ -134,12 +156,11 @@ static double seconds_left(const vit_run *r) {
     return steps_left * step + (recipe->epochs - r->epochs_done) * eval;
 }
 
-static void report(const vit_run *r, int epoch, size_t s, double epoch_seconds,
+static void report(const vit_run *r, int epoch, size_t s, double epoch_seconds, size_t images,
                    const vit_epoch_row *row) {
-    if (!r->callbacks.progress) {
+    if (!r->callbacks.progress || images == 0) {
         return;
     }
-    double images = (double)(s + 1) * r->settings.recipe.batch_size;
     vit_train_progress progress = {
         .epoch = epoch,
         .epochs = r->settings.recipe.epochs,
@@ -147,31 +168,46 @@ static void report(const vit_run *r, int epoch, size_t s, double epoch_seconds,
         .steps = r->epoch_steps,
         .loss = row->train_loss,
         .lr = row->lr,
-        .images_per_second = epoch_seconds > 0 ? images / epoch_seconds : 0,
+        .images_per_second = epoch_seconds > 0 ? (double)images / epoch_seconds : 0,
         .eta_seconds = seconds_left(r),
     };
     r->callbacks.progress(r->callbacks.context, &progress);
 }
 
+/* What was left out must be known. */
+static vit_status report_skipped(const vit_run *r, int epoch, size_t images,
+                                 const vit_epoch_row *row) {
+    if (row->skipped > 0 && images == 0) {
+        vit_first_error_raise(&r->skipped);
+        return vit_fail_context(r->skipped.status, "epoch %d: no picture could be read; the first",
+                                epoch);
+    }
+    if (row->skipped > 0) {
+        vit_run_warn(r, "epoch %d: %zu pictures could not be read and were left out; the first: %s",
+                     epoch, row->skipped, r->skipped.message);
+    }
+    return VIT_OK;
+}
+
 /* The steps of an epoch. Fills lr, train_loss, images_per_second and data_wait of the row. */
 static vit_status train_epoch(vit_run *r, int epoch, vit_epoch_row *row) {
     double start = omp_get_wtime(), before = r->train_seconds, seconds = 0;
+    size_t images = 0;
     for (size_t s = 0; s < r->epoch_steps; s++) {
         if (r->callbacks.should_stop && r->callbacks.should_stop(r->callbacks.context)) {
             return stop(r, epoch, s);
         }
-        vit_status status = train_step(r, epoch, s, row);
+        vit_status status = train_step(r, epoch, s, row, &images);
         if (status != VIT_OK) {
             return status;
         }
         seconds = omp_get_wtime() - start;
         r->train_seconds = before + seconds;
-        report(r, epoch, s, seconds, row);
+        report(r, epoch, s, seconds, images, row);
     }
-    double images = (double)r->epoch_steps * r->settings.recipe.batch_size;
-    row->images_per_second = seconds > 0 ? images / seconds : 0;
+    row->images_per_second = seconds > 0 ? (double)images / seconds : 0;
     row->data_wait = seconds > 0 ? row->data_wait / seconds : 0;
-    return VIT_OK;
+    return report_skipped(r, epoch, images, row);
 }
 
 /* ---- epochs ---- */
@@ -188,6 +224,13 @@ static vit_status measure(vit_run *r, vit_epoch_row *row) {
         return status;
     }
     r->eval_seconds += result.seconds;
+    if (result.skipped > 0) {
+        vit_run_warn(r,
+                     "epoch %d: %zu of %zu val pictures could not be read and were left out; the "
+                     "first: %s",
+                     row->epoch, result.skipped, result.skipped + result.images,
+                     result.first_skipped);
+    }
     row->val_loss = result.loss;
     row->top1 = result.top1;
     row->top5 = result.top5;

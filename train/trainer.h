@@ -24,6 +24,7 @@ typedef struct vit_epoch_row {
     double images_per_second;
     double data_wait; /* share of the epoch, 0..1 */
     double seconds;
+    size_t skipped; /* pictures that could not be read and were left out, of train */
     bool best;
 } vit_epoch_row;
 
@@ -50,7 +51,9 @@ typedef struct vit_train_result {
 /* Trains on DATA (train and, when present, val) into the folder out. settings->model.num_classes is
  * taken from the data. sources: as vit_train_setting_groups, for args.json, or NULL. A stop asked
  * for saves and returns VIT_ERROR_STOPPED. A loss or gradient that is not finite ends the run with
- * VIT_ERROR_NUMERIC naming the step and the last good checkpoint. */
+ * VIT_ERROR_NUMERIC naming the step and the last good checkpoint. With settings->data.on_error =
+ * skip, a picture that cannot be read is left out of its batch, whose mean is over the others; each
+ * epoch that had one warns, and one in which none could be read is an error. */
 vit_status vit_train(const vit_train_settings *settings, const unsigned char *sources,
                      const char *data, const char *out, const vit_train_callbacks *callbacks,
                      vit_train_result *result);
