@@ -10,12 +10,18 @@
 #include "vit/simd.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define FRACTION_BITS 22 /* 32 less 8 for the pixel and 2 for sign and overshoot */
 #define TILE_ROWS 16
 #define TILE (TILE_ROWS * 3) /* bytes in a column of a tile */
-#define STRIP 64             /* bytes of a row that the vertical pass sums at a time */
+#define TILE_PARTS (TILE / VIT_LANES)
+#define STRIP 64 /* bytes of a row that the vertical pass sums at a time */
+
+typedef int32_t lanes __attribute__((vector_size(VIT_LANES * sizeof(int32_t))));
+typedef uint16_t lane_shorts __attribute__((vector_size(VIT_LANES * sizeof(uint16_t))));
+typedef uint8_t lane_bytes __attribute__((vector_size(VIT_LANES)));
 
 /* The weights along one axis. Output i is the sum over j < bounds[2i+1] of
  * weights[i * taps + j] * source[bounds[2i] + j]. */
@@ -25,17 +31,6 @@ typedef struct axis {
     int32_t *weights;
     size_t *bounds;
 } axis;
-
-vit_view vit_view_all(const vit_image *image) {
-    return vit_view_of(image, 0, 0, image->width, image->height);
-}
-
-vit_view vit_view_of(const vit_image *image, size_t x, size_t y, size_t width, size_t height) {
-    return (vit_view){.pixels = image->pixels + (y * image->width + x) * 3,
-                      .width = width,
-                      .height = height,
-                      .stride = image->width * 3};
-}
 
 void vit_resize_scratch_free(vit_resize_scratch *scratch) {
     vit_bytes_free(&scratch->coefficients);
@@ -142,38 +137,91 @@ VIT_INLINE void weigh(size_t n, size_t taps, const int32_t *weights, const uint8
     }
 }
 
+/* TILE_ROWS rows laid side by side: columns of TILE bytes (the results' one longer than they are
+ * many, for move_pixel). */
+typedef struct tile_buffers {
+    int32_t *numbers; /* (columns, TILE) */
+    uint8_t *source;  /* (columns, TILE) the same as bytes */
+    uint8_t *result;  /* (outputs + 1, TILE) */
+} tile_buffers;
+
+/* Pixels are moved in fours of bytes, which takes one instruction and three bytes take two: the
+ * byte too many is overwritten by the next pixel, and the last one is moved exactly. */
+VIT_INLINE void move_pixel(uint8_t *to, const uint8_t *from, bool last) {
+    memcpy(to, from, last ? 3 : 4);
+}
+
 /* Source columns first .. first + columns - 1 of `rows` <= TILE_ROWS rows, laid out (columns,
  * TILE_ROWS, 3). */
 static void tile_in(const vit_view *source, size_t first, size_t columns, size_t y, size_t rows,
                     uint8_t *tile) {
     const uint8_t *from = source->pixels + y * source->stride + first * 3;
-    for (size_t x = 0; x < columns; x++) {
+    for (size_t x = 0; x + 1 < columns; x++) {
         for (size_t r = 0; r < rows; r++) {
-            memcpy(tile + x * TILE + r * 3, from + r * source->stride + x * 3, 3);
+            move_pixel(tile + x * TILE + r * 3, from + r * source->stride + x * 3, false);
+        }
+    }
+    for (size_t r = 0, x = columns - 1; r < rows; r++) {
+        move_pixel(tile + x * TILE + r * 3, from + r * source->stride + x * 3, true);
+    }
+}
+
+/* One tile through the horizontal pass into columns (a->count, TILE_ROWS, 3). In vectors that the
+ * compiler splits where registers are smaller: left to itself it keeps the sums in memory. */
+VIT_CLONES static void tile_weigh(const axis *a, size_t first, const int32_t *tile,
+                                  uint8_t *columns) {
+    for (size_t i = 0; i < a->count; i++) {
+        const int32_t *tap = tile + (a->bounds[2 * i] - first) * TILE;
+        const int32_t *weights = a->weights + i * a->taps;
+        lanes sums[TILE_PARTS];
+        for (int k = 0; k < TILE_PARTS; k++) {
+            sums[k] = (lanes){0} + (1 << (FRACTION_BITS - 1));
+        }
+        for (size_t j = 0; j < a->bounds[2 * i + 1]; j++, tap += TILE) {
+            for (int k = 0; k < TILE_PARTS; k++) {
+                lanes pixels;
+                memcpy(&pixels, tap + k * VIT_LANES, sizeof pixels);
+                sums[k] += pixels * weights[j];
+            }
+        }
+        for (int k = 0; k < TILE_PARTS; k++) {
+            lanes v = sums[k] >> FRACTION_BITS;
+            v &= ~(v < 0);
+            v = (v & (v < 255)) | (255 & (v >= 255));
+            lane_bytes pixels =
+                __builtin_convertvector(__builtin_convertvector(v, lane_shorts), lane_bytes);
+            memcpy(columns + i * TILE + k * VIT_LANES, &pixels, sizeof pixels);
         }
     }
 }
 
-/* One tile through the horizontal pass into `rows` rows of out. */
-VIT_CLONES static void tile_weigh(const axis *a, size_t first, const uint8_t *tile, size_t rows,
-                                  uint8_t *out, size_t out_stride) {
-    for (size_t i = 0; i < a->count; i++) {
-        uint8_t column[TILE];
-        weigh(TILE, a->bounds[2 * i + 1], a->weights + i * a->taps,
-              tile + (a->bounds[2 * i] - first) * TILE, TILE, column);
-        for (size_t r = 0; r < rows; r++) {
-            memcpy(out + r * out_stride + i * 3, column + r * 3, 3);
+/* Columns of bytes as columns of numbers: each is weighed several times and widened only once. */
+VIT_CLONES static void tile_widen(size_t n, const uint8_t *bytes, int32_t *numbers) {
+    for (size_t i = 0; i < n; i++) {
+        numbers[i] = bytes[i];
+    }
+}
+
+/* The columns as rows of out. */
+static void tile_out(const uint8_t *columns, size_t count, size_t rows, uint8_t *out) {
+    for (size_t r = 0; r < rows; r++) {
+        uint8_t *row = out + r * count * 3;
+        for (size_t i = 0; i + 1 < count; i++) {
+            move_pixel(row + i * 3, columns + i * TILE + r * 3, false);
         }
+        move_pixel(row + (count - 1) * 3, columns + (count - 1) * TILE + r * 3, true);
     }
 }
 
 /* Rows y0 .. y0 + rows - 1 of source, resized along x, into out (rows, a->count, 3). */
 static void pass_rows(const vit_view *source, const axis *a, size_t first, size_t columns,
-                      size_t y0, size_t rows, uint8_t *tile, uint8_t *out) {
+                      size_t y0, size_t rows, const tile_buffers *tile, uint8_t *out) {
     for (size_t y = 0; y < rows; y += TILE_ROWS) {
         size_t n = rows - y < TILE_ROWS ? rows - y : TILE_ROWS;
-        tile_in(source, first, columns, y0 + y, n, tile);
-        tile_weigh(a, first, tile, n, out + y * a->count * 3, a->count * 3);
+        tile_in(source, first, columns, y0 + y, n, tile->source);
+        tile_widen(columns * TILE, tile->source, tile->numbers);
+        tile_weigh(a, first, tile->numbers, tile->result);
+        tile_out(tile->result, a->count, n, out + y * a->count * 3);
     }
 }
 
@@ -273,7 +321,9 @@ static vit_status horizontal(vit_view *view, const axis *across, axis *vertical,
         rows = axis_span(vertical, &top);
     }
     size_t tile_bytes, row_bytes = 0, total;
-    if (__builtin_mul_overflow(columns, (size_t)TILE, &tile_bytes) ||
+    if (__builtin_mul_overflow(columns, sizeof(int32_t) + 1, &tile_bytes) ||
+        __builtin_add_overflow(tile_bytes, across->count + 1, &tile_bytes) ||
+        __builtin_mul_overflow(tile_bytes, (size_t)TILE, &tile_bytes) ||
         (vertical && __builtin_mul_overflow(rows, window->width * 3, &row_bytes)) ||
         __builtin_add_overflow(tile_bytes, row_bytes, &total)) {
         return vit_fail(VIT_ERROR_MEMORY, "resizing: %zu rows of %zu pixels do not fit", rows,
@@ -282,7 +332,10 @@ static vit_status horizontal(vit_view *view, const axis *across, axis *vertical,
     vit_status status;
     VIT_TRY(vit_bytes_reserve(&scratch->rows, total, "resizing rows"));
     uint8_t *to = vertical ? scratch->rows.data + tile_bytes : out->pixels;
-    pass_rows(view, across, first, columns, top, rows, scratch->rows.data, to);
+    uint8_t *source = scratch->rows.data + columns * TILE * sizeof(int32_t);
+    const tile_buffers tile = {(int32_t *)(void *)scratch->rows.data, source,
+                               source + columns * TILE};
+    pass_rows(view, across, first, columns, top, rows, &tile, to);
     *view = (vit_view){to, window->width, rows, window->width * 3};
     for (size_t i = 0; vertical && i < vertical->count; i++) {
         vertical->bounds[2 * i] -= top;
