@@ -3,6 +3,7 @@
  * upsampling, four-channel files taken as Adobe's inverted ones. */
 #include "data/decode.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stdio.h> /* jpeglib.h needs it before itself */
@@ -127,15 +128,17 @@ static void inverted_cmyk_to_rgb(const uint8_t *cmyk, size_t width, uint8_t *rgb
     }
 }
 
-static void read_rows(struct jpeg_decompress_struct *cinfo, vit_image *image) {
+/* Scanlines up to `end` into rows of image, its first row being the next scanline. */
+static void read_rows(struct jpeg_decompress_struct *cinfo, JDIMENSION end, vit_image *image) {
     bool cmyk = cinfo->out_color_space == JCS_CMYK;
+    JDIMENSION first = cinfo->output_scanline;
     JSAMPROW row = NULL;
     if (cmyk) {
         row = (*cinfo->mem->alloc_sarray)((j_common_ptr)cinfo, JPOOL_IMAGE, cinfo->output_width * 4,
                                           1)[0];
     }
-    while (cinfo->output_scanline < cinfo->output_height) {
-        uint8_t *to = image->pixels + (size_t)cinfo->output_scanline * image->width * 3;
+    while (cinfo->output_scanline < end) {
+        uint8_t *to = image->pixels + (size_t)(cinfo->output_scanline - first) * image->width * 3;
         if (cmyk) {
             jpeg_read_scanlines(cinfo, &row, 1);
             inverted_cmyk_to_rgb(row, image->width, to);
@@ -167,58 +170,197 @@ static vit_status check_scans(const struct jpeg_decompress_struct *cinfo, const 
     return VIT_OK;
 }
 
-/* Everything that may longjmp. What it changes lives in *job and *image, so nothing is clobbered.
- */
-static vit_status decode_guarded(jpeg_job *job, const void *bytes, size_t size,
-                                 const vit_decode_options *options, vit_image *image,
-                                 int *orientation) {
-    struct jpeg_decompress_struct *cinfo = &job->cinfo;
-    if (setjmp(job->escape)) {
-        return job->status;
+/* ---- a part of the picture ---- */
+
+/* Pixels on the left and the rows above that are decoded and not used: chroma is interpolated
+ * between neighbours, and where the decoded columns and rows begin it has none. */
+#define MARGIN 4
+#define TAIL 1024 /* bytes at the end of a file among which its last marker is looked for */
+
+/* Which rectangle of the (scaled) picture, as it is stored, is decoded, and which box of it is
+ * wanted. */
+typedef struct region {
+    JDIMENSION x, y, width, height;
+    vit_box box; /* from the picture's corner */
+} region;
+
+static vit_box box_of(const vit_window *w) {
+    return (vit_box){(double)w->x, (double)w->y, (double)(w->x + w->width),
+                     (double)(w->y + w->height)};
+}
+
+/* Inside a scan no byte ff is followed by d9, so that this pair near the end is the end of the
+ * picture: the file was not cut short. */
+static bool has_end_marker(const uint8_t *bytes, size_t size) {
+    for (size_t i = size < TAIL ? 0 : size - TAIL; i + 1 < size; i++) {
+        if (bytes[i] == 0xff && bytes[i + 1] == JPEG_EOI) {
+            return true;
+        }
     }
+    return false;
+}
+
+/* The largest power of two that leaves the window large enough. */
+static unsigned choose_shrink(const vit_request *request) {
+    unsigned shrink = 8;
+    while (shrink > 1 && (request->least_width == 0 || request->least_height == 0 ||
+                          request->window.width / shrink < request->least_width ||
+                          request->window.height / shrink < request->least_height)) {
+        shrink /= 2;
+    }
+    return shrink;
+}
+
+/* Asks which part is wanted; sets the decoder's scale and where the part lies in what it will put
+ * out. */
+static vit_status choose_region(jpeg_job *job, vit_chooser choose, void *context, int orientation,
+                                region *r) {
+    struct jpeg_decompress_struct *cinfo = &job->cinfo;
+    bool turned = orientation >= 5;
+    size_t width = turned ? cinfo->image_height : cinfo->image_width;
+    size_t height = turned ? cinfo->image_width : cinfo->image_height;
+    vit_request request = choose(context, width, height);
+    vit_status status = vit_check_request(&request, width, height, job->what);
+    if (status != VIT_OK) {
+        return status;
+    }
+    unsigned shrink = choose_shrink(&request);
+    cinfo->scale_num = 8 / shrink; /* the IDCT of turbo is vectorised for these sizes */
+    cinfo->scale_denom = 8;
+    r->box = vit_box_orient(box_of(&request.window), width, height,
+                            vit_orientation_inverse(orientation));
+    r->box.x0 /= shrink;
+    r->box.y0 /= shrink;
+    r->box.x1 /= shrink;
+    r->box.y1 /= shrink;
+    return VIT_OK;
+}
+
+static JDIMENSION less(JDIMENSION x, JDIMENSION margin) {
+    return x > margin ? x - margin : 0;
+}
+
+/* Sets r's rectangle; narrows the decoder to its columns and skips the rows above it. Rows and
+ * columns can be left out of a single scan only: several are held in memory whole anyhow. */
+static void narrow(struct jpeg_decompress_struct *cinfo, bool may_skip, region *r) {
+    r->x = r->y = 0;
+    r->width = cinfo->output_width;
+    r->height = cinfo->output_height;
+    if (!may_skip) {
+        return;
+    }
+    JDIMENSION end = (JDIMENSION)ceil(r->box.x1);
+    r->x = less((JDIMENSION)r->box.x0, MARGIN);
+    r->width = (r->width - end > MARGIN ? end + MARGIN : r->width) - r->x;
+    jpeg_crop_scanline(cinfo, &r->x, &r->width); /* widens it to whole blocks on the left */
+    JDIMENSION above = less((JDIMENSION)r->box.y0, MARGIN);
+    if (above > 0) {
+        jpeg_skip_scanlines(cinfo, above);
+    }
+    r->y = cinfo->output_scanline;
+    r->height = (JDIMENSION)ceil(r->box.y1) - r->y;
+}
+
+/* The part in the picture that was decoded, once that was turned upright. width, height: its size
+ * as it was stored. */
+static vit_part upright_part(const region *r, size_t width, size_t height, int orientation,
+                             const vit_image *image) {
+    vit_box box = {r->box.x0 - r->x, r->box.y0 - r->y, r->box.x1 - r->x, r->box.y1 - r->y};
+    box = vit_box_orient(box, width, height, orientation);
+    size_t x = (size_t)box.x0, y = (size_t)box.y0;
+    vit_part part = {
+        .view = vit_view_of(image, x, y, (size_t)ceil(box.x1) - x, (size_t)ceil(box.y1) - y),
+        .box = {box.x0 - (double)x, box.y0 - (double)y, box.x1 - (double)x, box.y1 - (double)y}};
+    return part;
+}
+
+/* ---- putting it together ---- */
+
+/* What is decoded and where to. */
+typedef struct jpeg_input {
+    const void *bytes;
+    size_t size;
+    const vit_decode_options *options;
+    vit_chooser choose;
+    void *context;
+} jpeg_input;
+
+/* The header: size, colours, orientation, and which part is wanted. May longjmp, as may those
+ * below. */
+static vit_status read_header(jpeg_job *job, const jpeg_input *in, region *r, int *orientation) {
+    struct jpeg_decompress_struct *cinfo = &job->cinfo;
     jpeg_create_decompress(cinfo);
     job->progress.progress_monitor = on_progress;
     cinfo->progress = &job->progress;
     jpeg_save_markers(cinfo, JPEG_APP0 + 1, 0xffff);
-    jpeg_mem_src(cinfo, bytes, (unsigned long)size);
+    jpeg_mem_src(cinfo, in->bytes, (unsigned long)in->size);
     jpeg_read_header(cinfo, TRUE);
 
-    job->status = vit_check_pixels(cinfo->image_width, cinfo->image_height, options, job->what);
-    if (job->status == VIT_OK) {
-        job->status = choose_colors(cinfo, job->what);
-    }
-    if (job->status != VIT_OK) {
-        return job->status;
-    }
+    vit_status status;
+    VIT_TRY(vit_check_pixels(cinfo->image_width, cinfo->image_height, in->options, job->what));
+    VIT_TRY(choose_colors(cinfo, job->what));
     *orientation = find_orientation(cinfo);
+    if (in->choose) {
+        VIT_TRY(choose_region(job, in->choose, in->context, *orientation, r));
+    }
     cinfo->mem->max_memory_to_use = working_memory(cinfo);
     cinfo->dct_method = JDCT_ISLOW;
     cinfo->do_fancy_upsampling = TRUE;
+cleanup:
+    return status;
+}
+
+static vit_status read_pixels(jpeg_job *job, const jpeg_input *in, region *r, vit_image *image) {
+    struct jpeg_decompress_struct *cinfo = &job->cinfo;
+    bool several = jpeg_has_multiple_scans(cinfo);
+    vit_status status;
     jpeg_start_decompress(cinfo); /* reads all scans when there are several */
-    if (jpeg_has_multiple_scans(cinfo)) {
-        job->status = check_scans(cinfo, job->what);
-        if (job->status != VIT_OK) {
-            return job->status;
-        }
+    if (several) {
+        VIT_TRY(check_scans(cinfo, job->what));
     }
-    job->status = vit_image_reserve(image, cinfo->output_width, cinfo->output_height, job->what);
-    if (job->status != VIT_OK) {
+    narrow(cinfo, in->choose && !several && has_end_marker(in->bytes, in->size), r);
+    VIT_TRY(vit_image_reserve(image, cinfo->output_width, r->height, job->what));
+    read_rows(cinfo, r->y + r->height, image);
+    if (cinfo->output_scanline == cinfo->output_height) {
+        jpeg_finish_decompress(cinfo);
+    }
+cleanup:
+    return status;
+}
+
+/* Everything that may longjmp. What it changes lives behind its arguments, so nothing is clobbered.
+ */
+static vit_status decode_guarded(jpeg_job *job, const jpeg_input *in, region *r, vit_image *image,
+                                 int *orientation) {
+    if (setjmp(job->escape)) {
         return job->status;
     }
-    read_rows(cinfo, image);
-    jpeg_finish_decompress(cinfo);
-    return VIT_OK;
+    job->status = read_header(job, in, r, orientation);
+    if (job->status == VIT_OK) {
+        job->status = read_pixels(job, in, r, image);
+    }
+    return job->status;
 }
 
 vit_status vit_decode_jpeg(const void *bytes, size_t size, const char *what,
-                           const vit_decode_options *options, vit_image *image) {
+                           const vit_decode_options *options, vit_chooser choose, void *context,
+                           vit_image *image, vit_part *part) {
+    const jpeg_input in = {bytes, size, options, choose, context};
     jpeg_job job = {.what = what};
     job.cinfo.err = jpeg_std_error(&job.errors);
     job.cinfo.client_data = &job; /* jpeg_create_decompress keeps both */
     job.errors.error_exit = on_error;
     job.errors.emit_message = on_message;
     int orientation = 1;
-    vit_status status = decode_guarded(&job, bytes, size, options, image, &orientation);
+    region r = {0};
+    vit_status status = decode_guarded(&job, &in, &r, image, &orientation);
     jpeg_destroy_decompress(&job.cinfo);
-    return status == VIT_OK ? vit_image_orient(image, orientation, what) : status;
+    if (status == VIT_OK) {
+        size_t width = image->width, height = image->height;
+        status = vit_image_orient(image, orientation, what);
+        if (status == VIT_OK && choose) {
+            *part = upright_part(&r, width, height, orientation, image);
+        }
+    }
+    return status;
 }

@@ -109,6 +109,36 @@ static void transpose(const vit_image *image, uint8_t *out) {
     }
 }
 
+/* What is left to do after the transposition of 5 to 8: mirrored (2, 6), both (3, 7), upside down
+ * (4, 8). */
+static bool is_mirrored(int orientation) {
+    return orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
+}
+
+static bool is_upside_down(int orientation) {
+    return orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+}
+
+int vit_orientation_inverse(int orientation) {
+    return orientation == 6 ? 8 : orientation == 8 ? 6 : orientation;
+}
+
+vit_box vit_box_orient(vit_box box, size_t width, size_t height, int orientation) {
+    double w = (double)width, h = (double)height;
+    if (orientation >= 5 && orientation <= 8) {
+        box = (vit_box){box.y0, box.x0, box.y1, box.x1};
+        w = (double)height;
+        h = (double)width;
+    }
+    if (is_mirrored(orientation)) {
+        box = (vit_box){w - box.x1, box.y0, w - box.x0, box.y1};
+    }
+    if (is_upside_down(orientation)) {
+        box = (vit_box){box.x0, h - box.y1, box.x1, h - box.y0};
+    }
+    return box;
+}
+
 vit_status vit_image_orient(vit_image *image, int orientation, const char *what) {
     if (orientation < 2 || orientation > 8) {
         return VIT_OK;
@@ -123,11 +153,10 @@ vit_status vit_image_orient(vit_image *image, int orientation, const char *what)
         vit_image_free(image);
         *image = turned;
     }
-    /* What is left after the transposition: mirrored (2, 6), both (3, 7), upside down (4, 8). */
-    if (orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7) {
+    if (is_mirrored(orientation)) {
         mirror(image);
     }
-    if (orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8) {
+    if (is_upside_down(orientation)) {
         upside_down(image);
     }
     return VIT_OK;

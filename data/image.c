@@ -33,6 +33,23 @@ void vit_image_free(vit_image *image) {
     *image = (vit_image){0};
 }
 
+vit_view vit_view_all(const vit_image *image) {
+    return vit_view_of(image, 0, 0, image->width, image->height);
+}
+
+vit_view vit_view_of(const vit_image *image, size_t x, size_t y, size_t width, size_t height) {
+    return (vit_view){.pixels = image->pixels + (y * image->width + x) * 3,
+                      .width = width,
+                      .height = height,
+                      .stride = image->width * 3};
+}
+
+vit_part vit_part_of(const vit_image *image, const vit_window *window) {
+    return (vit_part){.view =
+                          vit_view_of(image, window->x, window->y, window->width, window->height),
+                      .box = {0, 0, (double)window->width, (double)window->height}};
+}
+
 vit_decode_options vit_decode_defaults(void) {
     return (vit_decode_options){.max_pixels = VIT_DEFAULT_MAX_PIXELS,
                                 .background = {255, 255, 255}};
@@ -141,15 +158,41 @@ static vit_status fail_unknown(const unsigned char *bytes, size_t size, const ch
 
 vit_status vit_image_decode(const void *bytes, size_t size, const char *what,
                             const vit_decode_options *options, vit_image *image) {
-    switch (vit_image_sniff(bytes, size)) {
-    case VIT_IMAGE_JPEG:
-        return vit_decode_jpeg(bytes, size, what, options, image);
-    case VIT_IMAGE_PNG:
-        return vit_decode_png(bytes, size, what, options, image);
-    case VIT_IMAGE_UNKNOWN:
-        break;
+    return vit_image_decode_part(bytes, size, what, options, NULL, NULL, image, NULL);
+}
+
+vit_status vit_check_request(const vit_request *request, size_t width, size_t height,
+                             const char *what) {
+    const vit_window *w = &request->window;
+    if (w->width == 0 || w->height == 0 || w->x > width || w->y > height ||
+        w->width > width - w->x || w->height > height - w->y) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "%s: a part of %zu x %zu pixels at (%zu, %zu) is empty or outside the "
+                        "picture (%zu x %zu pixels)",
+                        what, w->width, w->height, w->x, w->y, width, height);
     }
-    return fail_unknown(bytes, size, what);
+    return VIT_OK;
+}
+
+vit_status vit_image_decode_part(const void *bytes, size_t size, const char *what,
+                                 const vit_decode_options *options, vit_chooser choose,
+                                 void *context, vit_image *image, vit_part *part) {
+    vit_image_format format = vit_image_sniff(bytes, size);
+    vit_status status;
+    if (format == VIT_IMAGE_UNKNOWN) {
+        return fail_unknown(bytes, size, what);
+    }
+    if (format == VIT_IMAGE_JPEG) {
+        return vit_decode_jpeg(bytes, size, what, options, choose, context, image, part);
+    }
+    VIT_TRY(vit_decode_png(bytes, size, what, options, image));
+    if (choose) {
+        vit_request request = choose(context, image->width, image->height);
+        VIT_TRY(vit_check_request(&request, image->width, image->height, what));
+        *part = vit_part_of(image, &request.window);
+    }
+cleanup:
+    return status;
 }
 
 vit_status vit_image_load(const char *path, const vit_decode_options *options, vit_bytes *buffer,

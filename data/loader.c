@@ -223,21 +223,38 @@ void vit_loader_prepare(vit_loader *loader, size_t number, vit_batch *batch) {
     read_ahead(loader, number + 1);
 }
 
+/* Decodes no more of the picture than its random crop. */
+static vit_status load_crop(const vit_loader *loader, const char *path, const vit_sample_key *key,
+                            vit_transform_scratch *scratch, float *out) {
+    const vit_loader_config *c = &loader->config;
+    vit_crop_request request = {c->augment, key, c->height, c->width};
+    vit_part crop;
+    vit_status status;
+    VIT_TRY(vit_file_read(path, VIT_MAX_FILE_BYTES, &scratch->file));
+    VIT_TRY(vit_image_decode_part(scratch->file.data, scratch->file.size, path, &c->decode,
+                                  vit_request_crop, &request, &scratch->decoded, &crop));
+    status = vit_transform_crop(&c->preprocess, c->augment, &loader->policy, c->height, c->width,
+                                &crop, key, scratch, out);
+    if (status != VIT_OK) {
+        vit_fail_context(status, "%s", path);
+    }
+cleanup:
+    return status;
+}
+
 static vit_status load(const vit_loader *loader, const vit_batch *batch, size_t j,
                        vit_transform_scratch *scratch) {
     const vit_loader_config *c = &loader->config;
     const vit_sample *sample = &c->dataset->samples[batch->indices[j]];
     float *out = batch->images + j * loader->picture_floats;
     vit_status status;
-    VIT_TRY(vit_image_load(sample->path, &c->decode, &scratch->file, &scratch->decoded));
-    if (c->augment) {
+    if (c->augment && !c->augment->no_aug) {
         vit_sample_key key = {c->seed, batch->epoch, vit_batch_key(batch, j)};
-        status = vit_transform_train(&c->preprocess, c->augment, &loader->policy, c->height,
-                                     c->width, &scratch->decoded, &key, scratch, out);
-    } else {
-        status = vit_transform_eval(&c->preprocess, c->height, c->width, &scratch->decoded, scratch,
-                                    out);
+        return load_crop(loader, sample->path, &key, scratch, out);
     }
+    VIT_TRY(vit_image_load(sample->path, &c->decode, &scratch->file, &scratch->decoded));
+    status =
+        vit_transform_eval(&c->preprocess, c->height, c->width, &scratch->decoded, scratch, out);
     if (status != VIT_OK) {
         vit_fail_context(status, "%s", sample->path);
     }

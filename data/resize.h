@@ -7,24 +7,6 @@
 #include "data/image.h"
 #include "vit/config.h"
 
-/* A rectangle of a picture that stands for a picture of its own: what lies outside is not seen. */
-typedef struct vit_view {
-    const uint8_t *pixels; /* the top left one */
-    size_t width, height;
-    size_t stride; /* bytes from one row to the next */
-} vit_view;
-/* The whole picture; the rectangle, which must lie inside it. */
-vit_view vit_view_all(const vit_image *image);
-vit_view vit_view_of(const vit_image *image, size_t x, size_t y, size_t width, size_t height);
-
-typedef struct vit_box {
-    double x0, y0, x1, y1; /* in source pixels; may be fractional; inside the picture */
-} vit_box;
-
-typedef struct vit_window {
-    size_t x, y, width, height;
-} vit_window;
-
 /* Reusable coefficient and intermediate buffers. Zero-initialise; release with
  * vit_resize_scratch_free. */
 typedef struct vit_resize_scratch {

@@ -19,6 +19,7 @@ typedef struct vit_augment {
                             or TrivialAugment */
     char aa[64];         /* automatic augmentation, as vit_auto_augment_parse reads it */
     vit_erase_options erase;
+    bool fast_decode; /* JPEGs may be decoded at 1/2, 1/4 or 1/8 of their size */
 } vit_augment;
 extern const vit_option vit_augment_options[];
 extern const size_t vit_augment_option_count;
@@ -58,6 +59,14 @@ vit_status vit_transform_eval(const vit_preprocess *preprocess, size_t height, s
 vit_window vit_random_crop(const vit_augment *augment, size_t height, size_t width,
                            const vit_sample_key *key);
 
+/* The chooser of the random crop for vit_image_decode_part; context is one of these. */
+typedef struct vit_crop_request {
+    const vit_augment *augment;
+    const vit_sample_key *key;
+    size_t height, width; /* that the crop is resized to */
+} vit_crop_request;
+vit_request vit_request_crop(void *context, size_t width, size_t height);
+
 /* RandomResizedCrop, automatic augmentation or colour jitter, flips, ToTensor, Normalize, random
  * erasing. (timm flips before it jitters; as every transform is drawn with either sign, the
  * distribution is the same.) policy: as vit_augment_check read it. image is not scratch->resized.
@@ -66,5 +75,12 @@ vit_status vit_transform_train(const vit_preprocess *preprocess, const vit_augme
                                const vit_auto_augment *policy, size_t height, size_t width,
                                const vit_image *image, const vit_sample_key *key,
                                vit_transform_scratch *scratch, float *out /* (3,height,width) */);
+
+/* The same from the random crop itself, as vit_request_crop asked for it; no_aug is not looked at.
+ */
+vit_status vit_transform_crop(const vit_preprocess *preprocess, const vit_augment *augment,
+                              const vit_auto_augment *policy, size_t height, size_t width,
+                              const vit_part *crop, const vit_sample_key *key,
+                              vit_transform_scratch *scratch, float *out /* (3,height,width) */);
 
 #endif
