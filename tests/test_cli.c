@@ -317,6 +317,7 @@ START_TEST(wrong_usage_exits_with_2) {
     check_usage(zvit("classify", "m", NULL), "PATH");
     check_usage(zvit("info", "a", "b", NULL), "MODEL");
     check_usage(zvit("bench", "gem", NULL), "gemm");
+    check_usage(zvit("bench", "loader", NULL), "DATA");
     check_usage(zvit("train", "--model", "nosuch", "x", NULL), "zeros_mini_patch8_64");
     check_usage(zvit("train", "--num-heads", "7", "x", NULL), "num-heads: 7");
     check_usage(zvit("train", "--json", "x", NULL), "--json");
@@ -324,6 +325,7 @@ START_TEST(wrong_usage_exits_with_2) {
 END_TEST
 
 START_TEST(missing_files_exit_with_1) {
+    check_failure(zvit("bench", "loader", in_folder("nodata"), NULL), "bench", "nodata");
     check_failure(zvit("train", in_folder("nodata"), "--out", in_folder("run"), NULL), "train",
                   "nodata");
     ck_assert(!exists(in_folder("run")));

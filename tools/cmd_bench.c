@@ -10,6 +10,7 @@
 typedef struct bench_flags {
     char model[64];
     int batch_size, pictures, repeats;
+    bool fast_decode;
 } bench_flags;
 
 static const vit_option bench_options[] = {
@@ -27,7 +28,7 @@ static const vit_option bench_options[] = {
      .min = 1,
      .max = 65536,
      .value = "64",
-     .help = "train: pictures in a step"},
+     .help = "pictures in a step of training, or in a batch of the loader"},
     {.name = "pictures",
      .type = VIT_OPT_INT,
      .offset = offsetof(bench_flags, pictures),
@@ -42,6 +43,11 @@ static const vit_option bench_options[] = {
      .max = 100,
      .value = "9",
      .help = "timings of which the median is taken"},
+    {.name = "fast-decode",
+     .type = VIT_OPT_BOOL,
+     .offset = offsetof(bench_flags, fast_decode),
+     .value = "true",
+     .help = "loader: decode large JPEGs at a fraction of their size, as in training"},
 };
 
 static vit_status print_json(const char *what, const cli_machine *machine, int threads,
@@ -65,9 +71,11 @@ static vit_status print_json(const char *what, const cli_machine *machine, int t
     return cli_print_json(root, true);
 }
 
-static void print_table(const char *what, const char *model, const cli_machine *machine,
+static void print_table(const char *what, const char *subject, const cli_machine *machine,
                         int threads, const bench_report *report) {
-    printf("bench %s, %s, %d threads, ", what, model, threads);
+    printf("bench %s, ", what);
+    cli_put(stdout, subject);
+    printf(", %d threads, ", threads);
     cli_put(stdout, machine->cpu);
     printf(", %s, %s kernel\n", machine->blas, machine->kernel);
     for (size_t i = 0; i < report->count; i++) {
@@ -81,36 +89,75 @@ static void print_table(const char *what, const char *model, const cli_machine *
     }
 }
 
-static vit_status run(const char *what, const bench_flags *flags, const cli_common *common) {
-    vit_status status = VIT_OK;
+static vit_status bench_model(const bench_settings *settings, bool train, size_t pictures,
+                              bench_report *report) {
+    vit_status status;
     vit_model model = {0};
-    bench_report products = {.count = 0}, steps = {.count = 0};
+    bench_report products = {.count = 0};
     double rate = 0;
-    bench_settings settings = {.threads = omp_get_max_threads(),
-                               .batch_size = flags->batch_size,
-                               .repeats = flags->repeats};
-    bool train = strcmp(what, "train") == 0;
-    cli_machine machine = cli_machine_look();
-    VIT_TRY(vit_config_preset(flags->model, &settings.model));
-    VIT_TRY(vit_model_init(&model, &settings.model));
-    VIT_TRY(bench_gemm(&settings, &model, (size_t)flags->pictures, &products, &rate));
+    VIT_TRY(vit_model_init(&model, &settings->model));
+    VIT_TRY(bench_gemm(settings, &model, pictures, train ? &products : report, &rate));
     if (train) {
-        VIT_TRY(bench_train(&settings, &model, rate, &steps));
-        bench_add(&steps, "the model's products", rate * 1e-9, "GFLOP/s", NAN);
-    }
-    const bench_report *report = train ? &steps : &products;
-    if (common->json) {
-        VIT_TRY(print_json(what, &machine, settings.threads, report));
-    } else {
-        print_table(what, flags->model, &machine, settings.threads, report);
+        VIT_TRY(bench_train(settings, &model, rate, report));
+        bench_add(report, "the model's products", rate * 1e-9, "GFLOP/s", NAN);
     }
 cleanup:
     vit_model_free(&model);
     return status;
 }
 
+/* data: the folder that the loader reads, else NULL. */
+static vit_status run(const char *what, const char *data, const bench_flags *flags,
+                      const cli_common *common) {
+    vit_status status = VIT_OK;
+    bench_report report = {.count = 0};
+    bench_settings settings = {.threads = omp_get_max_threads(),
+                               .batch_size = flags->batch_size,
+                               .repeats = flags->repeats,
+                               .fast_decode = flags->fast_decode};
+    cli_machine machine = cli_machine_look();
+    if (data) {
+        VIT_TRY(bench_loader(&settings, data, &report));
+    } else {
+        VIT_TRY(vit_config_preset(flags->model, &settings.model));
+        VIT_TRY(
+            bench_model(&settings, strcmp(what, "train") == 0, (size_t)flags->pictures, &report));
+    }
+    if (common->json) {
+        VIT_TRY(print_json(what, &machine, settings.threads, &report));
+    } else {
+        print_table(what, data ? data : flags->model, &machine, settings.threads, &report);
+    }
+cleanup:
+    return status;
+}
+
+/* What can be measured, and how many words that takes. */
+static const struct {
+    const char *name;
+    int words;
+} kinds[] = {{"gemm", 1}, {"train", 1}, {"loader", 2}};
+
+/* The index in kinds, or -1 with the message. */
+static int find_kind(const char *word, int words) {
+    const char *names[] = {kinds[0].name, kinds[1].name, kinds[2].name, NULL};
+    for (int i = 0; names[i]; i++) {
+        if (strcmp(word, names[i]) == 0 && words == kinds[i].words) {
+            return i;
+        }
+        if (strcmp(word, names[i]) == 0) {
+            vit_fail(VIT_ERROR_ARGUMENT, "%s: %d arguments after it (expected %s)", word, words - 1,
+                     kinds[i].words == 1 ? "none" : "one: DATA");
+            return -1;
+        }
+    }
+    const char *nearest = cli_nearest(word, names);
+    vit_fail(VIT_ERROR_ARGUMENT, "%s: nothing to measure (expected gemm, train or loader%s%s)",
+             word, nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
+    return -1;
+}
+
 int cmd_bench(const cli_verb *verb, int argc, char **argv) {
-    static const char *const kinds[] = {"gemm", "train", NULL};
     bench_flags flags;
     cli_common common;
     const vit_option_group groups[] = {
@@ -120,18 +167,16 @@ int cmd_bench(const cli_verb *verb, int argc, char **argv) {
     if (!cli_parse(verb, groups, 2, argc, argv, &words, &code)) {
         return code;
     }
-    if (words != 1) {
-        vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected one: gemm or train)", words);
+    if (words < 1) {
+        vit_fail(VIT_ERROR_ARGUMENT, "no argument (expected gemm, train, or loader DATA)");
         return cli_fail_usage(verb);
     }
-    if (strcmp(argv[0], kinds[0]) != 0 && strcmp(argv[0], kinds[1]) != 0) {
-        const char *nearest = cli_nearest(argv[0], kinds);
-        vit_fail(VIT_ERROR_ARGUMENT, "%s: nothing to measure (expected gemm or train%s%s)", argv[0],
-                 nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
+    int kind = find_kind(argv[0], words);
+    if (kind < 0) {
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&common);
-    vit_status status = run(argv[0], &flags, &common);
+    vit_status status = run(argv[0], words == 2 ? argv[1] : NULL, &flags, &common);
     if (status == VIT_ERROR_ARGUMENT) {
         return cli_fail_usage(verb);
     }

@@ -22,6 +22,7 @@ typedef struct bench_report {
 typedef struct bench_settings {
     vit_config model;
     int threads, batch_size, repeats;
+    bool fast_decode; /* of bench_loader */
 } bench_settings;
 
 /* Past BENCH_MAX_RESULTS nothing is added. */
@@ -41,5 +42,10 @@ vit_status bench_gemm(const bench_settings *settings, const vit_model *model, si
  * ceiling. */
 vit_status bench_train(const bench_settings *settings, const vit_model *model, double gemm_rate,
                        bench_report *report);
+
+/* loader.c: adds how many pictures of data's train split are read, decoded, randomly cropped to 224
+ * x 224, mirrored and normalised in a second and in a second of one processor's time, on one thread
+ * and on all of them; their ceiling is as many times one thread's rate. */
+vit_status bench_loader(const bench_settings *settings, const char *data, bench_report *report);
 
 #endif
