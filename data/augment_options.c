@@ -91,8 +91,9 @@ const vit_option vit_augment_options[] = {
      .type = VIT_OPT_BOOL,
      .offset = FIELD(fast_decode),
      .value = "true",
-     .help = "decode a JPEG at 1/2, 1/4 or 1/8 of its size when the random crop stays at least 1.5 "
-             "times as large as the model's input; 1 to 2 levels of 255 from the exact pixels"},
+     .help =
+         "decode JPEGs at 1/2, 1/4 or 1/8 where the random crop stays 1.5 times the input; 1 to 2 "
+         "levels of 255 from exact"},
 };
 const size_t vit_augment_option_count = sizeof vit_augment_options / sizeof *vit_augment_options;
 
