@@ -137,8 +137,7 @@ cleanup:
 vit_status vit_dataset_has(const vit_dataset_query *query, bool *has) {
     source found;
     vit_status status = find_source(query, &found);
-    *has = status == VIT_OK && found.path && !(found.whole && strcmp(query->split, "val") == 0) &&
-           !(found.whole && !found.is_list && strcmp(query->split, "train") != 0);
+    *has = status == VIT_OK && found.path && (!found.whole || strcmp(query->split, "train") == 0);
     free(found.path);
     return status;
 }

@@ -51,7 +51,8 @@ typedef struct vit_dataset_query {
  * the known classes have no picture. */
 vit_status vit_dataset_find(const vit_dataset_query *query, vit_dataset **out, size_t *missing);
 void vit_dataset_free(vit_dataset *dataset);
-/* *has is false when there is no such split; what is merely the whole set is no val. */
+/* *has is false when there is no such split; what is merely the whole set is train, and no other.
+ */
 vit_status vit_dataset_has(const vit_dataset_query *query, bool *has);
 
 /* The two with a query of these fields alone. */

@@ -19,7 +19,7 @@
 #define MAX_WORDS 64
 #define MAX_OUTPUT ((size_t)1 << 20)
 
-static const char *const verbs[] = {"train", "eval", "classify", "info", "bench"};
+static const char *const verbs[] = {"train", "eval", "classify", "info", "bench", "check"};
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
 /* ---- a folder for each test ---- */
@@ -263,7 +263,8 @@ START_TEST(help_of_a_verb_lists_its_flags) {
                                            {"--split", "--batch-size", "--json", "default val"},
                                            {"--topk", "--batch-size", "--json", "default 5"},
                                            {"--json", "[MODEL]", "--quiet", "--threads"},
-                                           {"--repeats", "--model", "--json", "1 to 100"}};
+                                           {"--repeats", "--model", "--json", "1 to 100"},
+                                           {"--list", "--max-pixels", "--json", "default 20"}};
     for (size_t v = 0; v < VERBS; v++) {
         outcome result = zvit(verbs[v], "--help", NULL);
         check_code(&result, 0);
@@ -581,6 +582,55 @@ START_TEST(eval_measures) {
 }
 END_TEST
 
+START_TEST(check_says_what_is_wrong) {
+    make_data();
+    outcome result = zvit("check", in_folder("data"), NULL);
+    check_code(&result, 0);
+    check_has(result.out, "train      6 pictures in 2 classes");
+    check_has(result.out, "Nothing must be put right.");
+    release(&result);
+    copy_picture("rgb.png", in_folder("data/val/dull/2.png"));
+    copy_picture("bad_truncated.png", in_folder("data/train/dull/4.png"));
+    result = zvit("check", in_folder("data"), "--quiet", NULL);
+    check_code(&result, 1);
+    ck_assert_str_eq(result.err, "");
+    check_has(result.out, "train/dull/4.png: ");
+    check_has(result.out, "val/dull/2.png: the same as ");
+    check_has(result.out, "To be put right: 1 unreadable pictures, 1 pictures that are in two");
+    release(&result);
+    result = zvit("check", in_folder("data"), "--json", NULL);
+    check_code(&result, 1);
+    vit_json *json = parse(result.out);
+    ck_assert_double_eq(number_of(json, "faults"), 2);
+    const vit_json *copies = vit_json_get(json, "copies");
+    ck_assert_uint_eq(vit_json_count(copies), 1);
+    check_has(string_of(vit_json_at(copies, 0), "same_as"), "train/bright/1.png");
+    vit_json_free(json);
+    release(&result);
+    check_usage(zvit("check", NULL), "DATA");
+    check_failure(zvit("check", in_folder("nodata"), NULL), "check", "nodata");
+}
+END_TEST
+
+START_TEST(unreadable_pictures_fail_or_are_skipped) {
+    train_for(&(outcome){0});
+    copy_picture("bad_truncated.png", in_folder("data/val/dull/2.png"));
+    check_failure(zvit("eval", in_folder("run"), in_folder("data"), NULL), "eval", "2.png");
+    outcome result =
+        zvit("eval", in_folder("run"), in_folder("data"), "--on-error", "skip", "--json", NULL);
+    check_code(&result, 0);
+    check_has(result.err, "1 of 3 pictures could not be read and were left out");
+    vit_json *json = parse(result.out);
+    ck_assert_double_eq(number_of(json, "images"), 2);
+    ck_assert_double_eq(number_of(json, "skipped"), 1);
+    vit_json_free(json);
+    release(&result);
+    check_failure(zvit("classify", in_folder("run"), in_folder("data/val/dull/1.png"),
+                       "--max-pixels", "9", NULL),
+                  "classify", "expected at most 9 pixels");
+}
+END_TEST
+
 START_TEST(classify_goes_on_after_a_broken_picture) {
     char good[1024], broken[1024], last[1024];
     outcome result;
@@ -731,6 +781,8 @@ static Suite *suite(void) {
     tcase_add_test(train, a_config_may_name_the_model);
     tcase_add_loop_test(train, signals_save_and_stop, 0, 2);
     tcase_add_test(model, eval_measures);
+    tcase_add_test(model, check_says_what_is_wrong);
+    tcase_add_test(model, unreadable_pictures_fail_or_are_skipped);
     tcase_add_test(model, classify_goes_on_after_a_broken_picture);
     tcase_add_test(model, classify_prints_json_lines);
     tcase_add_test(model, names_cannot_steer_the_terminal);

@@ -20,6 +20,14 @@ static const cli_verb verbs[] = {
      "a folder, which is searched with its subfolders. A picture that cannot be read is reported,\n"
      "the others are still classified, and the exit code is 1.\n",
      cmd_classify},
+    {"check", "DATA", "read every picture and report what is wrong",
+     "Reads every picture of DATA as training would: counts, sizes, formats, what cannot be read\n"
+     "and why, names that say another format, files that are the same (also across train and "
+     "val),\n"
+     "classes with few pictures or none. The exit code is 1 when something must be put right:\n"
+     "unreadable pictures, the same picture in two splits, classes that train does not have or\n"
+     "that have no pictures.\n",
+     cmd_check},
     {"info", "[MODEL]", "describe a model, or this machine",
      "With MODEL: its architecture, size, classes and preprocessing. Without: the processor, the\n"
      "BLAS library and the kernel it chose, and memory.\n",
