@@ -123,8 +123,10 @@ static vit_status train(const vit_train_settings *settings, const unsigned char 
                                      .epoch = on_epoch,
                                      .warning = on_warning,
                                      .should_stop = on_should_stop};
+    vit_train_request request = {
+        .settings = settings, .sources = sources, .data = from, .out = out};
     s->smallest_loss = INFINITY;
-    return vit_train(settings, sources, from, out, &callbacks, result ? result : &ignored);
+    return vit_train(&request, &callbacks, result ? result : &ignored);
 }
 
 static vit_bytes read_file(const char *folder, const char *name) {
@@ -172,7 +174,7 @@ START_TEST(what_a_run_leaves) {
     vit_train_result result;
     temp_path(out, base, "runs/first");
     ck_vit_ok(train(&settings, NULL, data, out, &s, &result));
-    ck_assert_uint_eq(count_entries(out), 5);
+    ck_assert_uint_eq(count_entries(out), 6);
     check_loads(out);
     check_loads(temp_path(path, out, "last.safetensors"));
     check_loads(temp_path(path, out, "best.safetensors"));
@@ -615,7 +617,7 @@ START_TEST(full_disk_later) {
                      VIT_ERROR_IO);
     check_message("last.safetensors");
     ck_assert_int_eq(s.epochs, 1);
-    ck_assert_uint_eq(count_entries(out), 5); /* and no temporary */
+    ck_assert_uint_eq(count_entries(out), 6); /* and no temporary */
     check_loads(out);
     char path[1024];
     vit_safetensors *file;

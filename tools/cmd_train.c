@@ -2,6 +2,7 @@
 #include "tools/progress.h"
 #include "tools/signals.h"
 
+#include "train/run_folder.h"
 #include "train/trainer.h"
 
 #include <limits.h>
@@ -17,6 +18,8 @@ typedef struct train_flags {
     char model[64];
     char out[PATH_MAX];
     char config[PATH_MAX];
+    char resume[PATH_MAX];
+    bool override;
 } train_flags;
 
 static const vit_option train_options[] = {
@@ -42,6 +45,17 @@ static const vit_option train_options[] = {
      .metavar = "FILE",
      .help = "settings from a JSON file, such as the args.json of another run; with --model on the "
              "command line too, its model settings are left out"},
+    {.name = "resume",
+     .type = VIT_OPT_STRING,
+     .offset = offsetof(train_flags, resume),
+     .count = sizeof((train_flags *)0)->resume,
+     .metavar = "RUN",
+     .help = "go on with a run from its last checkpoint, with its settings and, unless given, its "
+             "DATA; in place of --out and --config"},
+    {.name = "override",
+     .type = VIT_OPT_BOOL,
+     .offset = offsetof(train_flags, override),
+     .help = "let flags and data differ from those that a resumed run began with"},
 };
 enum {
     TRAIN_OPTIONS = sizeof train_options / sizeof *train_options,
@@ -59,6 +73,7 @@ typedef struct request {
     vit_option_group groups[GROUPS];
     const vit_option_group *setting_groups; /* VIT_SETTING_GROUPS of them, in groups */
     const char *data;
+    char resumed_data[PATH_MAX]; /* what a resumed run was trained on */
 } request;
 
 static vit_status request_init(request *r) {
@@ -140,6 +155,24 @@ static vit_status apply_config(const request *r, const vit_json *config, const c
     return status;
 }
 
+/* Where a resumed run's settings came from at its beginning, which "config" would hide. */
+static void restore_sources(const request *r, const vit_json *config) {
+    const vit_json *sources = vit_json_get(config, "sources");
+    char key[VIT_OPTION_KEY_MAX];
+    for (size_t g = 0; g < VIT_SETTING_GROUPS; g++) {
+        const vit_option_group *group = &r->setting_groups[g];
+        for (size_t i = 0; i < group->count; i++) {
+            vit_option_key(&group->options[i], key);
+            const char *from = vit_json_string(vit_json_get(sources, key), "");
+            for (unsigned char s = 0; vit_source_names[s] != NULL; s++) {
+                if (strcmp(from, vit_source_names[s]) == 0) {
+                    group->sources[i] = s;
+                }
+            }
+        }
+    }
+}
+
 /* Whether two models have the same shape; the picture's size and the number of classes are not
  * part of it. */
 static bool same_shape(const vit_config *a, const vit_config *b) {
@@ -212,9 +245,27 @@ static char **copy_words(int argc, char **argv) {
 typedef struct choices {
     bool model_given; /* on the command line */
     char model[sizeof((train_flags *)0)->model];
+    bool resumed; /* config is that of the run */
     char config_path[PATH_MAX];
-    vit_json *config; /* NULL without --config */
+    vit_json *config; /* NULL without --config or --resume */
 } choices;
+
+/* The settings of the run that --resume names stand in for --config. */
+static vit_status find_resumed(request *r, choices *found) {
+    if (*r->flags.out != 0 || *r->flags.config != 0) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "--resume %s: does not go with --%s (expected the run's own)",
+                        r->flags.resume, *r->flags.out != 0 ? "out" : "config");
+    }
+    found->resumed = true;
+    memcpy(found->config_path, r->flags.resume, sizeof found->config_path);
+    vit_status status = vit_run_folder_args(r->flags.resume, &found->config);
+    if (status == VIT_OK) {
+        const char *data = vit_json_string(vit_json_get(found->config, "data"), "");
+        snprintf(r->resumed_data, sizeof r->resumed_data, "%s", data);
+    }
+    return status;
+}
 
 static vit_status find_choices(request *r, int argc, char **argv, choices *found) {
     vit_status status = VIT_OK;
@@ -224,10 +275,13 @@ static vit_status find_choices(request *r, int argc, char **argv, choices *found
     found->model_given = r->flag_sources[0] == VIT_FROM_USER;
     memcpy(found->model, r->flags.model, sizeof found->model);
     memcpy(found->config_path, r->flags.config, sizeof found->config_path);
-    if (*found->config_path == 0) {
+    if (*r->flags.resume != 0) {
+        VIT_TRY(find_resumed(r, found));
+    } else if (*found->config_path != 0) {
+        VIT_TRY(vit_json_read(found->config_path, MAX_CONFIG_BYTES, &found->config));
+    } else {
         goto cleanup;
     }
-    VIT_TRY(vit_json_read(found->config_path, MAX_CONFIG_BYTES, &found->config));
     VIT_TRY(check_keys(r, found->config, found->config_path));
     const char *named = vit_json_string(vit_json_get(found->config, "model"), NULL);
     /* "custom" comes with every setting of its own. */
@@ -246,11 +300,17 @@ static vit_status apply_all(request *r, const choices *chosen, int argc, char **
     if (chosen->config != NULL) {
         VIT_TRY(apply_config(r, chosen->config, chosen->config_path, chosen->model_given));
     }
+    if (chosen->resumed) {
+        restore_sources(r, chosen->config);
+    }
     VIT_TRY(vit_options_parse(r->groups, GROUPS, argc, argv, &words));
-    if (words != 1) {
+    if (words != 1 && !(words == 0 && *r->resumed_data != 0)) {
         VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected one: DATA)", words));
     }
-    r->data = argv[0];
+    r->data = words == 1 ? argv[0] : r->resumed_data;
+    if (chosen->resumed) {
+        memcpy(r->flags.out, r->flags.resume, sizeof r->flags.out);
+    }
     VIT_TRY(check_settings(r));
     name_architecture(&r->settings.model);
     if (*r->flags.out == 0) {
@@ -295,6 +355,12 @@ static void show_start(void *context, const vit_model *model, size_t train_image
         cli_thousands((double)train_images, train), cli_thousands((double)val_images, val),
         model->config.num_classes);
     cli_progress_say(&d->progress, "run folder: %s", d->request->flags.out);
+}
+
+static void show_resumed(void *context, int epochs_done, size_t steps_done) {
+    display *d = context;
+    cli_progress_say(&d->progress, "resumed after epoch %d and step %zu of the next", epochs_done,
+                     steps_done);
 }
 
 static void show_progress(void *context, const vit_train_progress *p) {
@@ -360,6 +426,7 @@ static int train(const cli_verb *verb, const request *r) {
     const vit_train_callbacks callbacks = {
         .context = &d,
         .started = show_start,
+        .resumed = show_resumed,
         .progress = show_progress,
         .evaluating = show_evaluation,
         .epoch = show_epoch,
@@ -371,8 +438,15 @@ static int train(const cli_verb *verb, const request *r) {
     cli_apply_threads(&r->common);
     cli_progress_init(&d.progress, r->common.quiet);
     cli_signals_catch();
-    vit_status status =
-        vit_train(&r->settings, r->sources, r->data, r->flags.out, &callbacks, &result);
+    const vit_train_request order = {
+        .settings = &r->settings,
+        .sources = r->sources,
+        .data = r->data,
+        .out = r->flags.out,
+        .resume = *r->flags.resume != 0,
+        .override = r->flags.override,
+    };
+    vit_status status = vit_train(&order, &callbacks, &result);
     cli_progress_clear(&d.progress);
     if (status == VIT_ERROR_STOPPED) {
         cli_fail(verb);

@@ -1,5 +1,7 @@
 #include "train/recipe.h"
 
+#include "vit/number.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -12,6 +14,7 @@ const vit_option vit_recipe_options[] = {
      .count = sizeof((vit_recipe *)0)->recipe,
      .value = "default",
      .metavar = "NAME",
+     .may_change = true, /* a name; what it stands for is compared */
      .help = "set of training values that the other flags override"},
     {.name = "epochs",
      .type = VIT_OPT_INT,
@@ -162,6 +165,22 @@ const vit_option vit_recipe_options[] = {
      .choices = vit_sampler_names,
      .value = "uniform",
      .help = "an epoch shows every picture once, or (balanced) every class equally often"},
+    {.name = "grad-accum-steps",
+     .type = VIT_OPT_INT,
+     .offset = FIELD(grad_accum_steps),
+     .min = 1,
+     .max = 65536,
+     .value = "1",
+     .help = "batches whose gradients make one step"},
+    {.name = "save-every",
+     .type = VIT_OPT_STRING,
+     .offset = FIELD(save_every),
+     .count = sizeof((vit_recipe *)0)->save_every,
+     .metavar = "N[s|m]",
+     .may_change = true,
+     .help =
+         "save also within an epoch, every N steps (s) or minutes (m), so that --resume loses no "
+         "more"},
 };
 const size_t vit_recipe_option_count = sizeof vit_recipe_options / sizeof *vit_recipe_options;
 
@@ -205,9 +224,40 @@ static vit_status check_ranges(const vit_train_settings *settings) {
     return vit_augment_check(&settings->augment, NULL);
 }
 
+vit_status vit_recipe_save_every(const vit_recipe *recipe, uint64_t *steps, double *minutes) {
+    const char *text = recipe->save_every;
+    double value = 0;
+    *steps = 0;
+    *minutes = 0;
+    if (!*text) {
+        return VIT_OK;
+    }
+    const char *unit = vit_number_parse(text, &value);
+    bool in_minutes = strcmp(unit, "m") == 0;
+    bool in_steps = !*unit || strcmp(unit, "s") == 0;
+    if (unit == text || !(in_minutes || in_steps) || !(value > 0 && value <= 1e9) ||
+        (in_steps && value != floor(value))) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "--save-every %s: not a length (expected steps, 500 or 500s, or minutes, "
+                        "10m)",
+                        text);
+    }
+    if (in_minutes) {
+        *minutes = value;
+    } else {
+        *steps = (uint64_t)value;
+    }
+    return VIT_OK;
+}
+
 vit_status vit_train_settings_check(const vit_train_settings *settings) {
     const vit_recipe *r = &settings->recipe;
+    uint64_t save_steps;
+    double save_minutes;
     vit_status status = check_ranges(settings);
+    if (status == VIT_OK) {
+        status = vit_recipe_save_every(r, &save_steps, &save_minutes);
+    }
     if (status != VIT_OK) {
         return status;
     }

@@ -27,6 +27,8 @@ typedef struct vit_recipe {
     int repeated_aug;
     char class_weights[4096]; /* "none", "auto" or a file */
     int sampler;              /* vit_sampler */
+    int grad_accum_steps;
+    char save_every[32]; /* "500" or "500s" steps, "10m" minutes; empty: at the end of an epoch */
 } vit_recipe;
 extern const vit_option vit_recipe_options[];
 extern const size_t vit_recipe_option_count;
@@ -48,6 +50,9 @@ size_t vit_train_setting_groups(vit_train_settings *settings, unsigned char *sou
                                 vit_option_group *groups);
 /* Number of bytes `sources` needs above. */
 size_t vit_train_setting_count(void);
+
+/* --save-every: the unit that is not given is 0. */
+vit_status vit_recipe_save_every(const vit_recipe *recipe, uint64_t *steps, double *minutes);
 
 /* Checks every value's range, and what the table cannot say: the recipe's name, slots, the length
  * of the warm-up. The model is checked by vit_config_check. */

@@ -20,29 +20,32 @@ typedef struct vit_run {
     vit_teacher teacher;                    /* its model and weights */
     size_t init_counts[VIT_TENSOR_ACTIONS]; /* with --init */
     vit_loader *loader;
-    vit_batch *batches[2]; /* step s computes on batches[s % 2] */
+    vit_batch *batches[2]; /* one is computed on while the other is filled */
+    int current;           /* which is computed on */
     vit_slots *slots;
     vit_evaluator *evaluator; /* NULL without val */
     float *grads, *moment1, *moment2;
     float *class_weights; /* (classes), or NULL */
+    float *sum;           /* of the gradients of a step's batches; NULL when it has one */
     vit_run_folder *folder;
-    size_t epoch_steps;
+    size_t epoch_batches, epoch_steps;
+    uint64_t save_steps; /* --save-every, in either unit; 0: none */
+    double save_seconds;
+    double saved; /* when: omp_get_wtime() */
     vit_schedule schedule;
 
-    uint64_t step;           /* done so far */
-    vit_first_error skipped; /* the epoch's first picture that was left out */
-    double train_seconds, eval_seconds;
-    int epochs_done;
-    int best_epoch; /* 0: none yet */
-    double best_top1, best_loss, last_top1;
+    vit_first_error unread; /* the epoch's first picture that was left out */
+    vit_position at;
 } vit_run;
 
 /* Data, model, memory, and last the folder, which is written to only when all else is there: a
  * mistake found earlier leaves nothing behind. run->settings, callbacks and threads are set; also
  * after a failure vit_run_tear_down is called. */
-vit_status vit_run_set_up(vit_run *run, const unsigned char *sources, const char *data,
-                          const char *out);
+vit_status vit_run_set_up(vit_run *run, const vit_train_request *request);
 void vit_run_tear_down(vit_run *run);
+
+/* The blocks that a checkpoint holds. */
+void vit_run_blocks(const vit_run *run, float *blocks[VIT_STATE_BLOCKS]);
 
 /* Through the callback, if there is one. */
 void vit_run_warn(const vit_run *run, const char *format, ...)

@@ -1,3 +1,4 @@
+#include "train/resume.h"
 #include "train/run.h"
 
 #include "train/class_weights.h"
@@ -120,7 +121,9 @@ static vit_status create_loader(vit_run *r) {
     VIT_TRY(vit_loader_create(&config, r->threads, &r->loader));
     VIT_TRY(vit_batch_create(r->loader, &r->batches[0]));
     VIT_TRY(vit_batch_create(r->loader, &r->batches[1]));
-    r->epoch_steps = vit_loader_batches(r->loader);
+    r->epoch_batches = vit_loader_batches(r->loader);
+    size_t accumulated = (size_t)r->settings.recipe.grad_accum_steps;
+    r->epoch_steps = (r->epoch_batches + accumulated - 1) / accumulated;
 cleanup:
     return status;
 }
@@ -185,20 +188,92 @@ static vit_status open_teacher(vit_run *r) {
     return vit_teacher_check(r->teacher_bundle, r->bundle, transfer->distill);
 }
 
-vit_status vit_run_set_up(vit_run *r, const unsigned char *sources, const char *data,
-                          const char *out) {
+static vit_status allocate(vit_run *r) {
     vit_status status = VIT_OK;
-    const vit_train_settings *s = &r->settings;
-    VIT_TRY(open_data(r, data));
-    VIT_TRY(settle(r, sources));
-    const char *const *names = (const char *const *)r->train->class_names;
-    VIT_TRY(vit_model_bundle_new(&s->model, &s->preprocess, names, s->recipe.seed, &r->bundle));
-    VIT_TRY(start_from(r));
-    VIT_TRY(open_teacher(r));
     size_t total = r->bundle->model.params.total;
     VIT_TRY(vit_alloc((void **)&r->grads, total, sizeof(float), "gradient"));
     VIT_TRY(vit_alloc((void **)&r->moment1, total, sizeof(float), "first moments"));
     VIT_TRY(vit_alloc((void **)&r->moment2, total, sizeof(float), "second moments"));
+    if (r->settings.recipe.grad_accum_steps > 1) {
+        VIT_TRY(vit_alloc((void **)&r->sum, total, sizeof(float), "sum of gradients"));
+    }
+cleanup:
+    return status;
+}
+
+void vit_run_blocks(const vit_run *r, float *blocks[VIT_STATE_BLOCKS]) {
+    blocks[VIT_STATE_MODEL] = r->bundle->params;
+    blocks[VIT_STATE_MOMENT1] = r->moment1;
+    blocks[VIT_STATE_MOMENT2] = r->moment2;
+    blocks[VIT_STATE_EMA] = NULL;
+}
+
+/* Epochs may have another length than those that the run began with: it then stands the same share
+ * into its epoch. */
+static void fit_cursor(vit_run *r) {
+    vit_position *at = &r->at;
+    if (at->epoch_steps != r->epoch_steps) {
+        double share = at->epoch_steps > 0 ? (double)at->cursor / (double)at->epoch_steps : 0;
+        at->cursor = (uint64_t)(share * (double)r->epoch_steps);
+        at->epoch_steps = r->epoch_steps;
+    }
+    at->cursor = at->cursor < r->epoch_steps ? at->cursor : 0;
+    at->step = (uint64_t)at->epochs_done * r->epoch_steps + at->cursor;
+}
+
+static vit_status take_up(vit_run *r, const vit_train_request *request, const vit_state *state) {
+    vit_status status = VIT_OK;
+    float *blocks[VIT_STATE_BLOCKS];
+    if (!request->override) {
+        VIT_TRY(vit_resume_check(&r->settings, r->at.pictures, state));
+    }
+    uint64_t pictures = r->at.pictures;
+    r->at = *vit_state_position(state);
+    r->at.pictures = pictures;
+    fit_cursor(r);
+    vit_run_blocks(r, blocks);
+    VIT_TRY(vit_state_read(state, &r->bundle->model.params, blocks));
+cleanup:
+    return status;
+}
+
+static vit_status open_folder(vit_run *r, const vit_train_request *request) {
+    vit_status status = VIT_OK;
+    vit_state *state = NULL;
+    VIT_TRY(vit_run_folder_open(request->out, request->resume, &r->folder, &state));
+    VIT_TRY(state ? take_up(r, request, state) : start_from(r));
+    VIT_TRY(vit_run_folder_begin(r->folder, request->data, &r->settings, request->sources,
+                                 (const char *const *)r->train->class_names, r->train->class_count,
+                                 state));
+cleanup:
+    vit_state_close(state);
+    return status;
+}
+
+static void say_started(const vit_run *r, const vit_train_request *request) {
+    const vit_train_callbacks *c = &r->callbacks;
+    if (c->started) {
+        c->started(c->context, &r->bundle->model, r->train->count, r->val ? r->val->count : 0);
+    }
+    if (request->resume && c->resumed) {
+        c->resumed(c->context, r->at.epochs_done, (size_t)r->at.cursor);
+    }
+}
+
+vit_status vit_run_set_up(vit_run *r, const vit_train_request *request) {
+    vit_status status = VIT_OK;
+    const vit_train_settings *s = &r->settings;
+    double minutes;
+    VIT_TRY(open_data(r, request->data));
+    VIT_TRY(settle(r, request->sources));
+    VIT_TRY(vit_recipe_save_every(&s->recipe, &r->save_steps, &minutes));
+    r->save_seconds = 60 * minutes;
+    r->at.pictures = vit_resume_pictures(r->train, r->val);
+    VIT_TRY(vit_model_bundle_new(&s->model, &s->preprocess,
+                                 (const char *const *)r->train->class_names, s->recipe.seed,
+                                 &r->bundle));
+    VIT_TRY(open_teacher(r));
+    VIT_TRY(allocate(r));
     VIT_TRY(create_loader(r));
     VIT_TRY(vit_class_weights(s->recipe.class_weights, r->train, &r->class_weights));
     VIT_TRY(create_slots(r));
@@ -208,11 +283,9 @@ vit_status vit_run_set_up(vit_run *r, const unsigned char *sources, const char *
                                      &r->evaluator));
     }
     set_schedule(r);
-    VIT_TRY(vit_run_folder_create(out, data, s, sources, names, r->train->class_count, &r->folder));
-    if (r->callbacks.started) {
-        r->callbacks.started(r->callbacks.context, &r->bundle->model, r->train->count,
-                             r->val ? r->val->count : 0);
-    }
+    r->at.epoch_steps = r->epoch_steps;
+    VIT_TRY(open_folder(r, request));
+    say_started(r, request);
 cleanup:
     return status;
 }
@@ -228,6 +301,7 @@ void vit_run_tear_down(vit_run *r) {
     vit_free(r->moment1);
     vit_free(r->moment2);
     vit_free(r->class_weights);
+    vit_free(r->sum);
     vit_model_bundle_free(r->bundle);
     vit_model_bundle_free(r->teacher_bundle);
     vit_dataset_free(r->val);

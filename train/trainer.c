@@ -18,10 +18,6 @@ static vit_status fail_at(const vit_run *r, int epoch, size_t step) {
                     epoch, step, r->epoch_steps, message, last ? last : "none yet");
 }
 
-static vit_status save(vit_run *r, double top1, bool best) {
-    return vit_run_folder_save(r->folder, r->bundle, r->epochs_done, r->step, top1, best);
-}
-
 /* What the last update made is not seen by a loss any more; a model that cannot be loaded must not
  * be saved. */
 static vit_status check_weights(const vit_run *r, int epoch, size_t step) {
@@ -32,17 +28,32 @@ static vit_status check_weights(const vit_run *r, int epoch, size_t step) {
     return fail_at(r, epoch, step);
 }
 
-static vit_status stop(vit_run *r, int epoch, size_t steps_done) {
-    vit_status status = VIT_OK;
-    VIT_TRY(check_weights(r, epoch, steps_done));
-    VIT_TRY(save(r, NAN, false));
-    status = vit_fail(VIT_ERROR_STOPPED, "stopped in epoch %d after step %zu of %zu; saved %s",
-                      epoch, steps_done, r->epoch_steps, vit_run_folder_last(r->folder));
-cleanup:
-    return status;
+static vit_status save(vit_run *r, const vit_epoch_row *row) {
+    float *blocks[VIT_STATE_BLOCKS];
+    vit_run_blocks(r, blocks);
+    r->saved = omp_get_wtime();
+    return vit_run_folder_save(r->folder, r->bundle, (const float *const *)blocks, &r->at, row);
+}
+
+static vit_status save_within(vit_run *r, int epoch) {
+    vit_status status = check_weights(r, epoch, (size_t)r->at.cursor);
+    return status == VIT_OK ? save(r, NULL) : status;
+}
+
+static vit_status stop(vit_run *r, int epoch) {
+    vit_status status = save_within(r, epoch);
+    if (status != VIT_OK) {
+        return status;
+    }
+    return vit_fail(VIT_ERROR_STOPPED, "stopped in epoch %d after step %zu of %zu; saved %s", epoch,
+                    (size_t)r->at.cursor, r->epoch_steps, vit_run_folder_last(r->folder));
 }
 
 /* ---- steps ---- */
+
+static bool is_over(const vit_run *r) {
+    return r->at.epochs_done >= r->settings.recipe.epochs;
+}
 
 /* Reads the pictures of a batch that is not filled during a step. */
 static void fill(vit_run *r, vit_batch *batch) {
@@ -52,19 +63,21 @@ static void fill(vit_run *r, vit_batch *batch) {
     }
 }
 
-/* The very first batch; all others are filled during the step before. */
+/* The very first batch; all others are filled during the one before. */
 static void fill_first(vit_run *r) {
-    vit_loader_start_epoch(r->loader, 0);
-    vit_loader_prepare(r->loader, 0, r->batches[0]);
-    fill(r, r->batches[0]);
+    vit_batch *batch = r->batches[r->current];
+    vit_loader_start_epoch(r->loader, (uint32_t)r->at.epochs_done);
+    vit_loader_prepare(r->loader,
+                       (size_t)r->at.cursor * (size_t)r->settings.recipe.grad_accum_steps, batch);
+    fill(r, batch);
 }
 
-/* Sets up the batch after step s (from 0) of the epoch, across the end of the epoch too, so that
- * its pictures are read while this one is computed; NULL after the run's last step. */
-static vit_batch *prepare_next(vit_run *r, int epoch, size_t s) {
-    vit_batch *next = r->batches[(r->step + 1) % 2];
-    if (s + 1 < r->epoch_steps) {
-        vit_loader_prepare(r->loader, s + 1, next);
+/* Sets up the batch after batch n (from 0) of the epoch, across the end of the epoch too, so that
+ * its pictures are read while this one is computed; NULL after the run's last. */
+static vit_batch *prepare_next(vit_run *r, int epoch, size_t n) {
+    vit_batch *next = r->batches[!r->current];
+    if (n + 1 < r->epoch_batches) {
+        vit_loader_prepare(r->loader, n + 1, next);
         return next;
     }
     if (epoch == r->settings.recipe.epochs) {
@@ -75,11 +88,12 @@ static vit_batch *prepare_next(vit_run *r, int epoch, size_t s) {
     return next;
 }
 
-/* Torch's clip_grad_norm_ and AdamW. */
-static vit_status update(vit_run *r, double lr) {
+/* Torch's clip_grad_norm_ and AdamW, on grads / batches. */
+static vit_status update(vit_run *r, const float *grads, double batches, double lr) {
     const vit_recipe *recipe = &r->settings.recipe;
     const vit_param_table *table = &r->bundle->model.params;
-    double norm = vit_grad_norm(table->total, r->grads);
+    double scale = 1.0 / batches;
+    double norm = vit_grad_norm(table->total, grads) * scale;
     if (!isfinite(norm)) {
         return vit_fail(VIT_ERROR_NUMERIC, "the gradient is not finite");
     }
@@ -89,125 +103,196 @@ static vit_status update(vit_run *r, double lr) {
         .beta2 = recipe->opt_betas[1],
         .eps = recipe->opt_eps,
         .weight_decay = recipe->weight_decay,
-        .step = (int64_t)r->step + 1,
+        .step = (int64_t)(r->at.step - r->at.bad) + 1,
     };
-    double scale = recipe->clip_grad > 0 ? fmin(1.0, recipe->clip_grad / (norm + 1e-6)) : 1.0;
-    vit_adamw_step(&adamw, table, scale, r->grads, r->bundle->params, r->moment1, r->moment2);
+    if (recipe->clip_grad > 0) {
+        scale *= fmin(1.0, recipe->clip_grad / (norm + 1e-6));
+    }
+    vit_adamw_step(&adamw, table, scale, grads, r->bundle->params, r->moment1, r->moment2);
     return VIT_OK;
 }
 
 /* Takes what could not be read out of the batch. */
-static void leave_out(vit_run *r, vit_batch *batch, vit_epoch_row *row) {
+static void leave_out(vit_run *r, vit_batch *batch) {
     size_t count = vit_loader_drop_failed(r->loader, batch);
-    if (count > 0 && row->skipped == 0) {
-        r->skipped = batch->skipped;
+    if (count > 0 && r->unread.status == VIT_OK) {
+        r->unread = batch->skipped;
     }
-    row->skipped += count;
+    r->at.epoch_unread += count;
 }
 
-/* One step; its result is added to the epoch's. images: pictures of the epoch so far. */
-static vit_status train_step(vit_run *r, int epoch, size_t s, vit_epoch_row *row, size_t *images) {
-    vit_status status = VIT_OK;
-    vit_batch *batch = r->batches[r->step % 2];
-    vit_step_result result;
-    VIT_TRY(vit_first_error_raise(&batch->error));
-    leave_out(r, batch, row);
-    vit_batch *next = prepare_next(r, epoch, s);
-    if (batch->count == 0) { /* nothing to learn from; the schedule goes on */
-        if (next) {
-            fill(r, next);
-        }
-        r->step++;
-        goto cleanup;
+/* The gradient of the batch at work, number n of the epoch; the next one is filled meanwhile.
+ * *images: how many pictures it was of, which may be none. */
+static vit_status compute(vit_run *r, int epoch, size_t n, vit_step_result *result,
+                          size_t *images) {
+    vit_batch *batch = r->batches[r->current];
+    vit_status status = vit_first_error_raise(&batch->error);
+    if (status != VIT_OK) {
+        return status;
     }
-    status = vit_slots_step(r->slots, r->bundle->params, batch, r->loader, next, r->grads, &result);
+    leave_out(r, batch);
+    vit_batch *next = prepare_next(r, epoch, n);
+    *images = batch->count;
+    if (batch->count > 0) {
+        status =
+            vit_slots_step(r->slots, r->bundle->params, batch, r->loader, next, r->grads, result);
+    } else if (next) {
+        fill(r, next);
+    }
     if (status == VIT_ERROR_NUMERIC) {
-        const char *path = r->train->samples[batch->indices[result.first_bad]].path;
+        const char *path = r->train->samples[batch->indices[result->first_bad]].path;
         vit_fail(status, "the loss is %s, first at %s",
-                 isnan(result.loss) ? "not a number" : "infinite", path);
-        VIT_TRY(fail_at(r, epoch, s + 1));
+                 isnan(result->loss) ? "not a number" : "infinite", path);
     }
-    VIT_TRY(status);
-    row->lr = vit_schedule_lr(&r->schedule, (double)r->step);
-    status = update(r, row->lr);
-    if (status == VIT_ERROR_NUMERIC) {
-        VIT_TRY(fail_at(r, epoch, s + 1));
+    r->current = !r->current;
+    return status;
+}
+
+/* sum = sum + weight * grads, or without the former for the first batch of a step. */
+static void add_gradient(vit_run *r, bool first, float weight) {
+    size_t total = r->bundle->model.params.total;
+#pragma omp parallel for schedule(static) num_threads(r->threads)
+    for (size_t i = 0; i < total; i++) {
+        r->sum[i] = (first ? 0 : r->sum[i]) + weight * r->grads[i];
     }
-    VIT_TRY(status);
-    r->step++;
-    *images += batch->count;
-    row->train_loss += (result.loss - row->train_loss) * ((double)batch->count / (double)*images);
-    row->data_wait += result.wait_seconds;
+}
+
+/* What a step's batches were. */
+typedef struct tally {
+    double loss;    /* mean over the pictures */
+    double batches; /* whole ones; a batch with pictures left out counts as a part of one */
+    size_t images;
+} tally;
+
+/* The gradients of the batches of the step at the cursor: their mean over all pictures is grads, or
+ * sum, by the number of batches. */
+static vit_status compute_step(vit_run *r, int epoch, tally *t) {
+    vit_status status = VIT_OK;
+    size_t most = (size_t)r->settings.recipe.grad_accum_steps;
+    size_t first = (size_t)r->at.cursor * most, left = r->epoch_batches - first;
+    size_t count = left < most ? left : most;
+    for (size_t i = 0; i < count; i++) {
+        vit_step_result result;
+        size_t images;
+        VIT_TRY(compute(r, epoch, first + i, &result, &images));
+        if (images == 0) {
+            continue;
+        }
+        double part = r->sum ? (double)images / r->settings.recipe.batch_size : 1;
+        if (r->sum) {
+            add_gradient(r, t->images == 0, (float)part);
+        }
+        t->images += images;
+        t->batches += part;
+        t->loss += (result.loss - t->loss) * ((double)images / (double)t->images);
+        r->at.epoch_wait += result.wait_seconds;
+    }
 cleanup:
     return status;
+}
+
+/* One step at the cursor. Its result is added to the epoch's. Without a picture there is nothing to
+ * learn from; the schedule goes on. */
+static vit_status train_step(vit_run *r, int epoch, double *lr) {
+    vit_status status = VIT_OK;
+    vit_position *at = &r->at;
+    tally t = {0};
+    VIT_TRY(compute_step(r, epoch, &t));
+    *lr = vit_schedule_lr(&r->schedule, (double)at->step);
+    if (t.images > 0) {
+        VIT_TRY(update(r, r->sum ? r->sum : r->grads, t.batches, *lr));
+        at->epoch_images += t.images;
+        at->epoch_loss += (t.loss - at->epoch_loss) * ((double)t.images / (double)at->epoch_images);
+    }
+    at->step++;
+    at->cursor++;
+cleanup:
+    return status == VIT_ERROR_NUMERIC ? fail_at(r, epoch, (size_t)at->cursor + 1) : status;
 }
 
 /* Until one evaluation was timed, a picture is taken to cost a third of what it costs in training:
  * the forward pass alone. */
 static double seconds_left(const vit_run *r) {
     const vit_recipe *recipe = &r->settings.recipe;
-    double step = r->train_seconds / (double)r->step;
-    double steps_left = (double)r->epoch_steps * recipe->epochs - (double)r->step;
+    double step = r->at.train_seconds / (double)r->at.step;
+    double steps_left = (double)r->epoch_steps * recipe->epochs - (double)r->at.step;
     double eval = 0;
     if (r->val) {
-        eval = r->epochs_done > 0 ? r->eval_seconds / r->epochs_done
-                                  : step / recipe->batch_size / 3 * (double)r->val->count;
+        eval = r->at.epochs_done > 0 ? r->at.eval_seconds / r->at.epochs_done
+                                     : step / recipe->batch_size / recipe->grad_accum_steps / 3 *
+                                           (double)r->val->count;
     }
-    return steps_left * step + (recipe->epochs - r->epochs_done) * eval;
+    return steps_left * step + (recipe->epochs - r->at.epochs_done) * eval;
 }
 
-static void report(const vit_run *r, int epoch, size_t s, double epoch_seconds, size_t images,
-                   const vit_epoch_row *row) {
-    if (!r->callbacks.progress || images == 0) {
+static void report(const vit_run *r, int epoch, double lr) {
+    if (!r->callbacks.progress || r->at.epoch_images == 0) {
         return;
     }
     vit_train_progress progress = {
         .epoch = epoch,
         .epochs = r->settings.recipe.epochs,
-        .step = s + 1,
+        .step = (size_t)r->at.cursor,
         .steps = r->epoch_steps,
-        .loss = row->train_loss,
-        .lr = row->lr,
-        .images_per_second = epoch_seconds > 0 ? (double)images / epoch_seconds : 0,
+        .loss = r->at.epoch_loss,
+        .lr = lr,
+        .images_per_second = (double)r->at.epoch_images / fmax(r->at.epoch_seconds, 1e-9),
         .eta_seconds = seconds_left(r),
     };
     r->callbacks.progress(r->callbacks.context, &progress);
 }
 
+/* Between two steps of an epoch: --save-every. */
+static bool save_is_due(const vit_run *r) {
+    return (r->save_steps > 0 && r->at.step % r->save_steps == 0) ||
+           (r->save_seconds > 0 && omp_get_wtime() - r->saved >= r->save_seconds);
+}
+
 /* What was left out must be known. */
-static vit_status report_skipped(const vit_run *r, int epoch, size_t images,
-                                 const vit_epoch_row *row) {
-    if (row->skipped > 0 && images == 0) {
-        vit_first_error_raise(&r->skipped);
-        return vit_fail_context(r->skipped.status, "epoch %d: no picture could be read; the first",
+static vit_status report_unread(const vit_run *r, int epoch, vit_epoch_row *row) {
+    row->skipped = (size_t)r->at.epoch_unread;
+    bool known = r->unread.status != VIT_OK; /* else it was before the run was resumed */
+    if (row->skipped > 0 && r->at.epoch_images == 0) {
+        if (!known) {
+            return vit_fail(VIT_ERROR_FORMAT, "epoch %d: no picture could be read", epoch);
+        }
+        vit_first_error_raise(&r->unread);
+        return vit_fail_context(r->unread.status, "epoch %d: no picture could be read; the first",
                                 epoch);
     }
     if (row->skipped > 0) {
-        vit_run_warn(r, "epoch %d: %zu pictures could not be read and were left out; the first: %s",
-                     epoch, row->skipped, r->skipped.message);
+        vit_run_warn(r, "epoch %d: %zu pictures could not be read and were left out%s%s", epoch,
+                     row->skipped, known ? "; the first: " : "", known ? r->unread.message : "");
     }
     return VIT_OK;
 }
 
-/* The steps of an epoch. Fills lr, train_loss, images_per_second and data_wait of the row. */
+/* The steps of an epoch from the cursor on. Fills lr, train_loss, images_per_second and data_wait
+ * of the row. */
 static vit_status train_epoch(vit_run *r, int epoch, vit_epoch_row *row) {
-    double start = omp_get_wtime(), before = r->train_seconds, seconds = 0;
-    size_t images = 0;
-    for (size_t s = 0; s < r->epoch_steps; s++) {
+    vit_status status = VIT_OK;
+    while (r->at.cursor < r->epoch_steps) {
         if (r->callbacks.should_stop && r->callbacks.should_stop(r->callbacks.context)) {
-            return stop(r, epoch, s);
+            return stop(r, epoch);
         }
-        vit_status status = train_step(r, epoch, s, row, &images);
-        if (status != VIT_OK) {
-            return status;
+        double start = omp_get_wtime();
+        VIT_TRY(train_step(r, epoch, &row->lr));
+        double seconds = omp_get_wtime() - start;
+        r->at.epoch_seconds += seconds;
+        r->at.train_seconds += seconds;
+        report(r, epoch, row->lr);
+        if (r->at.cursor < r->epoch_steps && save_is_due(r)) {
+            VIT_TRY(save_within(r, epoch));
         }
-        seconds = omp_get_wtime() - start;
-        r->train_seconds = before + seconds;
-        report(r, epoch, s, seconds, images, row);
     }
-    row->images_per_second = seconds > 0 ? (double)images / seconds : 0;
-    row->data_wait = seconds > 0 ? row->data_wait / seconds : 0;
-    return report_skipped(r, epoch, images, row);
+    double seconds = r->at.epoch_seconds;
+    row->train_loss = r->at.epoch_loss;
+    row->images_per_second = seconds > 0 ? (double)r->at.epoch_images / seconds : 0;
+    row->data_wait = seconds > 0 ? r->at.epoch_wait / seconds : 0;
+    row->seconds = seconds;
+    VIT_TRY(report_unread(r, epoch, row));
+cleanup:
+    return status;
 }
 
 /* ---- epochs ---- */
@@ -223,7 +308,8 @@ static vit_status measure(vit_run *r, vit_epoch_row *row) {
     if (status != VIT_OK) {
         return status;
     }
-    r->eval_seconds += result.seconds;
+    r->at.eval_seconds += result.seconds;
+    row->seconds += result.seconds;
     if (result.skipped > 0) {
         vit_run_warn(r,
                      "epoch %d: %zu of %zu val pictures could not be read and were left out; the "
@@ -239,33 +325,35 @@ static vit_status measure(vit_run *r, vit_epoch_row *row) {
 
 /* More right, then lower loss, then the earlier. Without val, the last. */
 static bool is_best(const vit_run *r, const vit_epoch_row *row) {
-    return !r->val || r->best_epoch == 0 || row->top1 > r->best_top1 ||
-           (row->top1 == r->best_top1 && row->val_loss < r->best_loss);
+    return !r->val || r->at.best_epoch == 0 || row->top1 > r->at.best_top1 ||
+           (row->top1 == r->at.best_top1 && row->val_loss < r->at.best_loss);
 }
 
 static vit_status finish_epoch(vit_run *r, vit_epoch_row *row) {
-    r->epochs_done = row->epoch;
-    row->step = r->step;
+    vit_position *at = &r->at;
+    row->step = at->step;
     row->best = is_best(r, row);
-    r->last_top1 = row->top1;
+    at->epochs_done = row->epoch;
+    at->cursor = 0;
+    at->epoch_images = at->epoch_unread = 0;
+    at->epoch_loss = at->epoch_wait = at->epoch_seconds = 0;
+    r->unread = (vit_first_error){0};
+    at->last_top1 = row->top1;
     if (row->best) {
-        r->best_epoch = row->epoch;
-        r->best_top1 = row->top1;
-        r->best_loss = row->val_loss;
+        at->best_epoch = row->epoch;
+        at->best_top1 = row->top1;
+        at->best_loss = row->val_loss;
     }
-    return save(r, row->top1, row->best);
+    return save(r, row);
 }
 
-static vit_status run_epoch(vit_run *r, int epoch) {
+static vit_status run_epoch(vit_run *r) {
     vit_status status = VIT_OK;
-    vit_epoch_row row = {.epoch = epoch};
-    double start = omp_get_wtime();
-    VIT_TRY(train_epoch(r, epoch, &row));
-    VIT_TRY(check_weights(r, epoch, r->epoch_steps));
+    vit_epoch_row row = {.epoch = r->at.epochs_done + 1};
+    VIT_TRY(train_epoch(r, row.epoch, &row));
+    VIT_TRY(check_weights(r, row.epoch, r->epoch_steps));
     VIT_TRY(measure(r, &row));
     VIT_TRY(finish_epoch(r, &row));
-    row.seconds = omp_get_wtime() - start;
-    VIT_TRY(vit_run_folder_log(r->folder, &row));
     if (r->callbacks.epoch) {
         r->callbacks.epoch(r->callbacks.context, &row);
     }
@@ -273,31 +361,31 @@ cleanup:
     return status;
 }
 
-vit_status vit_train(const vit_train_settings *settings, const unsigned char *sources,
-                     const char *data, const char *out, const vit_train_callbacks *callbacks,
+vit_status vit_train(const vit_train_request *request, const vit_train_callbacks *callbacks,
                      vit_train_result *result) {
     double start = omp_get_wtime();
     vit_status status = VIT_OK;
     vit_run r = {
-        .settings = *settings,
+        .settings = *request->settings,
         .threads = omp_get_max_threads(),
-        .best_top1 = NAN,
-        .best_loss = NAN,
-        .last_top1 = NAN,
+        .at = vit_position_start(),
+        .saved = start,
     };
     if (callbacks) {
         r.callbacks = *callbacks;
     }
-    VIT_TRY(vit_run_set_up(&r, sources, data, out));
-    fill_first(&r);
-    for (int epoch = 1; epoch <= r.settings.recipe.epochs; epoch++) {
-        VIT_TRY(run_epoch(&r, epoch));
+    VIT_TRY(vit_run_set_up(&r, request));
+    if (!is_over(&r)) {
+        fill_first(&r);
+    }
+    while (!is_over(&r)) {
+        VIT_TRY(run_epoch(&r));
     }
 cleanup:
     *result = (vit_train_result){
-        .best_epoch = r.best_epoch,
-        .best_top1 = r.best_top1,
-        .last_top1 = r.last_top1,
+        .best_epoch = r.at.best_epoch,
+        .best_top1 = r.at.best_top1,
+        .last_top1 = r.at.last_top1,
         .seconds = omp_get_wtime() - start,
     };
     memcpy(result->init, r.init_counts, sizeof result->init);

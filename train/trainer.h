@@ -31,6 +31,8 @@ typedef struct vit_epoch_row {
 typedef struct vit_train_callbacks {
     void *context;
     void (*started)(void *context, const vit_model *model, size_t train_images, size_t val_images);
+    /* A resumed run goes on after these, which may be all. */
+    void (*resumed)(void *context, int epochs_done, size_t steps_done);
     void (*progress)(void *context, const vit_train_progress *progress);
     void (*evaluating)(void *context, size_t done, size_t total);
     void (*epoch)(void *context, const vit_epoch_row *row);
@@ -48,14 +50,23 @@ typedef struct vit_train_result {
     size_t init[VIT_TENSOR_ACTIONS]; /* with --init: how many tensors */
 } vit_train_result;
 
-/* Trains on DATA (train and, when present, val) into the folder out. settings->model.num_classes is
- * taken from the data. sources: as vit_train_setting_groups, for args.json, or NULL. A stop asked
+typedef struct vit_train_request {
+    const vit_train_settings *settings; /* model.num_classes is taken from the data */
+    const unsigned char *sources;       /* as vit_train_setting_groups, for args.json, or NULL */
+    const char *data, *out;
+    /* Go on in the folder out from its last checkpoint, bit for bit, or from the start when there
+     * is none yet. Settings or data other than the run began with are refused, but for those that
+     * do not decide what the steps compute. */
+    bool resume;
+    bool override; /* not refused, as long as the model's weights have the same shapes */
+} vit_train_request;
+
+/* Trains on DATA (train and, when present, val) into the folder out. A stop asked
  * for saves and returns VIT_ERROR_STOPPED. A loss or gradient that is not finite ends the run with
  * VIT_ERROR_NUMERIC naming the step and the last good checkpoint. With settings->data.on_error =
  * skip, a picture that cannot be read is left out of its batch, whose mean is over the others; each
  * epoch that had one warns, and one in which none could be read is an error. */
-vit_status vit_train(const vit_train_settings *settings, const unsigned char *sources,
-                     const char *data, const char *out, const vit_train_callbacks *callbacks,
+vit_status vit_train(const vit_train_request *request, const vit_train_callbacks *callbacks,
                      vit_train_result *result);
 
 #endif

@@ -30,6 +30,8 @@ typedef struct vit_option {
     const char *value;          /* default as text, "0.08 1"; NULL: empty or zero */
     const char *metavar;        /* "N", "FILE": for help; NULL: from the type */
     const char *help;           /* one line, lower case, with units */
+    bool may_change;            /* a resumed run may have another value: it does not decide what the
+                                   steps compute */
 } vit_option;
 
 /* Where a value came from, for args.json. */
