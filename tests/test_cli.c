@@ -19,7 +19,8 @@
 #define MAX_WORDS 64
 #define MAX_OUTPUT ((size_t)1 << 20)
 
-static const char *const verbs[] = {"train", "eval", "classify", "info", "bench", "check"};
+static const char *const verbs[] = {"train", "eval",  "classify", "export",
+                                    "info",  "bench", "check"};
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
 /* ---- a folder for each test ---- */
@@ -259,12 +260,14 @@ START_TEST(help_lists_every_verb) {
 END_TEST
 
 START_TEST(help_of_a_verb_lists_its_flags) {
-    static const char *const flags[][4] = {{"--model", "--out", "--config", "zeros_tiny_patch16"},
-                                           {"--split", "--batch-size", "--json", "default val"},
-                                           {"--topk", "--batch-size", "--json", "default 5"},
-                                           {"--json", "[MODEL]", "--quiet", "--threads"},
-                                           {"--repeats", "--model", "--json", "1 to 100"},
-                                           {"--list", "--max-pixels", "--json", "default 20"}};
+    static const char *const flags[][4] = {
+        {"--model", "--out", "--config", "zeros_tiny_patch16"},
+        {"--split", "--batch-size", "--json", "default val"},
+        {"--topk", "--batch-size", "--json", "default 5"},
+        {"--format", "--out", "--sample", "one of timm, safetensors"},
+        {"--json", "[MODEL]", "--quiet", "--threads"},
+        {"--repeats", "--model", "--json", "1 to 100"},
+        {"--list", "--max-pixels", "--json", "default 20"}};
     for (size_t v = 0; v < VERBS; v++) {
         outcome result = zvit(verbs[v], "--help", NULL);
         check_code(&result, 0);
@@ -321,7 +324,7 @@ START_TEST(wrong_usage_exits_with_2) {
     check_usage(zvit("bench", "loader", NULL), "DATA");
     check_usage(zvit("train", "--model", "nosuch", "x", NULL), "zeros_mini_patch8_64");
     check_usage(zvit("train", "--num-heads", "7", "x", NULL), "num-heads: 7");
-    check_usage(zvit("train", "--json", "x", NULL), "--json");
+    check_usage(zvit("eval", "--csv", "m", "d", NULL), "--csv");
 }
 END_TEST
 
@@ -431,6 +434,57 @@ static void check_same_files(const char *one, const char *other) {
     vit_bytes_free(&a);
     vit_bytes_free(&b);
 }
+
+START_TEST(a_run_starts_from_another) {
+    outcome result;
+    train_for(&result);
+    result = zvit("train", in_folder("data"), "--out", in_folder("run2"), "--epochs", "1",
+                  TINY_MODEL, "--init", in_folder("run"), "--attn", "softmax", "--json", NULL);
+    check_code(&result, 0);
+    check_has(result.err, "init: fused");
+    check_has(result.err, "init: left_out   blocks.0.attn.prior_mu");
+    vit_json *root = parse(result.out);
+    const vit_json *init = vit_json_get(root, "init");
+    ck_assert_double_eq(number_of(init, "fused"), 2);
+    ck_assert_double_eq(number_of(init, "fresh"), 0);
+    ck_assert_double_eq(number_of(init, "left_out"), 6);
+    ck_assert_double_eq(number_of(root, "best_epoch"), 1);
+    vit_json_free(root);
+    release(&result);
+    result = zvit("train", in_folder("data"), "--out", in_folder("run3"), "--epochs", "1",
+                  TINY_MODEL, "--distill", in_folder("run2"), NULL);
+    check_code(&result, 0);
+    release(&result);
+    check_failure(zvit("train", in_folder("data"), "--out", in_folder("run4"), TINY_MODEL,
+                       "--distill", in_folder("run"), "--mean", "0", "0", "0", NULL),
+                  "train", "expected the same here");
+    check_failure(zvit("train", in_folder("data"), "--out", in_folder("run4"), TINY_MODEL, "--init",
+                       in_folder("run/best.safetensors"), "--embed-dim", "32", NULL),
+                  "train", "embed-dim 16 (expected 32");
+    ck_assert(!exists(in_folder("run4")));
+}
+END_TEST
+
+START_TEST(export_writes_what_others_load) {
+    outcome result;
+    train_for(&result);
+    result = zvit("export", in_folder("run"), "--format", "safetensors", "--out", in_folder("out"),
+                  "--sample", "2", "--json", NULL);
+    check_code(&result, 0);
+    ck_assert_str_eq(result.err, "");
+    vit_json *root = parse(result.out);
+    ck_assert(exists(string_of(root, "weights")));
+    ck_assert(exists(string_of(root, "config")));
+    ck_assert_str_eq(string_of(root, "sample"), in_folder("out/sample.safetensors"));
+    vit_json_free(root);
+    release(&result);
+    check_failure(zvit("export", in_folder("run"), "--out", in_folder("refused"), NULL), "export",
+                  "zeros attention (expected softmax");
+    ck_assert(!exists(in_folder("refused")));
+    check_usage(zvit("export", in_folder("run"), NULL), "--out is missing");
+    check_usage(zvit("export", "--out", "x", NULL), "0 arguments (expected one: MODEL)");
+}
+END_TEST
 
 START_TEST(config_repeats_a_run) {
     outcome result;
@@ -775,6 +829,8 @@ static Suite *suite(void) {
     tcase_add_test(machine, a_full_disk_is_an_error);
     tcase_add_test(train, train_leaves_a_run);
     tcase_add_test(train, quiet_says_nothing);
+    tcase_add_test(train, a_run_starts_from_another);
+    tcase_add_test(model, export_writes_what_others_load);
     tcase_add_test(train, config_repeats_a_run);
     tcase_add_test(train, the_command_line_wins);
     tcase_add_test(train, config_is_checked);

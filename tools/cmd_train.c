@@ -84,7 +84,7 @@ static vit_status request_init(request *r) {
     r->groups[0] =
         (vit_option_group){"Run", train_options, TRAIN_OPTIONS, &r->flags, r->flag_sources};
     vit_train_setting_groups(&r->settings, r->sources, &r->groups[1]);
-    r->groups[GROUPS - 1] = cli_common_group(&r->common, false);
+    r->groups[GROUPS - 1] = cli_common_group(&r->common, true);
     r->setting_groups = &r->groups[1];
     return VIT_OK;
 }
@@ -407,6 +407,24 @@ static bool should_stop(void *context) {
     return cli_signals_caught() != 0;
 }
 
+static vit_status print_json(const request *r, const vit_train_result *result) {
+    vit_json *root = vit_json_object();
+    vit_json_add_string(root, "run", r->flags.out);
+    vit_json_add_string(root, "architecture", r->settings.model.architecture);
+    vit_json_add_number(root, "best_top1", result->best_top1); /* null without val */
+    vit_json_add_number(root, "best_epoch", result->best_epoch);
+    vit_json_add_number(root, "last_top1", result->last_top1);
+    vit_json_add_number(root, "seconds", result->seconds);
+    if (*r->settings.transfer.init != 0) {
+        vit_json *init = vit_json_object();
+        for (int i = 0; i < VIT_TENSOR_ACTIONS; i++) {
+            vit_json_add_number(init, vit_init_action_names[i], (double)result->init[i]);
+        }
+        vit_json_add(root, "init", init);
+    }
+    return cli_print_json(root, true);
+}
+
 static void print_result(const request *r, const vit_train_result *result) {
     char duration[32];
     if (!isnan(result->best_top1)) {
@@ -454,6 +472,9 @@ static int train(const cli_verb *verb, const request *r) {
     }
     if (status != VIT_OK) {
         return cli_fail(verb);
+    }
+    if (r->common.json) {
+        return print_json(r, &result) == VIT_OK ? cli_finish(verb, CLI_DONE) : cli_fail(verb);
     }
     print_result(r, &result);
     return cli_finish(verb, CLI_DONE);

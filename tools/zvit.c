@@ -28,6 +28,12 @@ static const cli_verb verbs[] = {
      "unreadable pictures, the same picture in two splits, classes that train does not have or\n"
      "that have no pictures.\n",
      cmd_check},
+    {"export", "MODEL --out DIR|FILE", "write a model for other programs",
+     "Writes the weights as a plain state dict (safetensors, timm's names, attn.qkv in one) and "
+     "the\n"
+     "config as JSON. With --format timm the folder is one that timm loads:\n"
+     "timm.create_model('local-dir:DIR', pretrained=True).\n",
+     cmd_export},
     {"info", "[MODEL]", "describe a model, or this machine",
      "With MODEL: its architecture, size, classes and preprocessing. Without: the processor, the\n"
      "BLAS library and the kernel it chose, and memory.\n",

@@ -18,7 +18,7 @@ typedef enum vit_rng_purpose {
     VIT_RNG_MIX = 7,       /* mixup and cutmix; sample = batch number */
     VIT_RNG_DROP_PATH = 8, /* stochastic depth */
     VIT_RNG_SPLIT = 9,     /* hold-out split */
-    VIT_RNG_TEST = 10,     /* tests */
+    VIT_RNG_TEST = 10,     /* tests, sample pictures */
     VIT_RNG_FILTER = 11    /* interpolation of the random crop */
 } vit_rng_purpose;
 

@@ -1,0 +1,240 @@
+#include "vit/export.h"
+
+#include "vit/arena.h"
+#include "vit/file.h"
+#include "vit/rng.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+const char *const vit_export_format_names[] = {"timm", "safetensors", NULL};
+
+/* ---- where to ---- */
+
+#define SUFFIX ".safetensors"
+
+static vit_status place_beside(const char *out, size_t stem, vit_export_paths *paths) {
+    int length = (int)stem;
+    if (snprintf(paths->weights, sizeof paths->weights, "%s", out) >= (int)sizeof paths->weights ||
+        snprintf(paths->config, sizeof paths->config, "%.*s.json", length, out) >=
+            (int)sizeof paths->config ||
+        snprintf(paths->sample, sizeof paths->sample, "%.*s.sample" SUFFIX, length, out) >=
+            (int)sizeof paths->sample) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "--out %.100s...: the path is too long", out);
+    }
+    return VIT_OK;
+}
+
+vit_status vit_export_place(const char *out, vit_export_paths *paths) {
+    vit_status status = VIT_OK;
+    size_t length = strlen(out), suffix = strlen(SUFFIX);
+    struct stat info;
+    if (length == 0) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "--out: no name (expected a folder or FILE.safetensors)");
+    }
+    bool is_folder = stat(out, &info) == 0 && S_ISDIR(info.st_mode);
+    if (!is_folder && length > suffix && strcmp(out + length - suffix, SUFFIX) == 0 &&
+        out[length - suffix - 1] != '/') {
+        return place_beside(out, length - suffix, paths);
+    }
+    VIT_TRY(vit_path_join(paths->weights, sizeof paths->weights, out, "model" SUFFIX));
+    VIT_TRY(vit_path_join(paths->config, sizeof paths->config, out, "config.json"));
+    VIT_TRY(vit_path_join(paths->sample, sizeof paths->sample, out, "sample" SUFFIX));
+    VIT_TRY(vit_folder_make(out));
+cleanup:
+    return status;
+}
+
+/* ---- config ---- */
+
+vit_status vit_export_check(const vit_model_bundle *bundle, vit_export_format format) {
+    const vit_config *config = &bundle->model.config;
+    if (format != VIT_EXPORT_TIMM) {
+        return VIT_OK;
+    }
+    if (config->attn != VIT_ATTENTION_SOFTMAX) {
+        return vit_fail(VIT_ERROR_UNSUPPORTED,
+                        "--format timm: the model has %s attention (expected softmax, timm has no "
+                        "other; --format safetensors takes every model)",
+                        vit_attention_names[config->attn]);
+    }
+    if (config->rope != VIT_ROPE_NONE) {
+        return vit_fail(VIT_ERROR_UNSUPPORTED,
+                        "--format timm: the model has --rope %s (expected one trained with --rope "
+                        "none: timm's VisionTransformer turns nothing; --format safetensors takes "
+                        "every model)",
+                        vit_rope_names[config->rope]);
+    }
+    return VIT_OK;
+}
+
+/* timm builds what model_args say on top of any of its plain ViTs; it knows our names of DeiT's
+ * shapes. */
+static const char *timm_architecture(const vit_config *config) {
+    static const char *const known[] = {"vit_tiny_patch16_224", "vit_small_patch16_224",
+                                        "vit_base_patch16_224"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(config->architecture, known[i]) == 0) {
+            return known[i];
+        }
+    }
+    return known[0];
+}
+
+static vit_json *pair(int a, int b) {
+    vit_json *array = vit_json_array();
+    vit_json_add_number(array, NULL, a);
+    vit_json_add_number(array, NULL, b);
+    return array;
+}
+
+/* The arguments of timm's VisionTransformer. */
+static vit_json *timm_arguments(const vit_config *config) {
+    vit_json *args = vit_json_object();
+    vit_json_add(args, "img_size", pair(config->img_size[0], config->img_size[1]));
+    vit_json_add_number(args, "patch_size", config->patch_size);
+    vit_json_add_number(args, "embed_dim", config->embed_dim);
+    vit_json_add_number(args, "depth", config->depth);
+    vit_json_add_number(args, "num_heads", config->num_heads);
+    vit_json_add_number(args, "mlp_ratio", config->mlp_ratio);
+    vit_json_add_bool(args, "class_token", vit_config_prefix(config) > 0);
+    vit_json_add_string(args, "global_pool", vit_pool_names[config->global_pool]);
+    return args;
+}
+
+/* timm refuses keys of pretrained_cfg that it does not know. */
+static vit_json *timm_pretrained(const vit_model_bundle *bundle) {
+    const vit_config *config = &bundle->model.config;
+    vit_preprocess preprocess = bundle->preprocess;
+    vit_json *cfg = vit_json_object(), *size = vit_json_array(), *labels = vit_json_array();
+    vit_option_group group = {.options = vit_preprocess_options,
+                              .count = vit_preprocess_option_count,
+                              .target = &preprocess};
+    vit_json_add_number(size, NULL, 3);
+    vit_json_add_number(size, NULL, config->img_size[0]);
+    vit_json_add_number(size, NULL, config->img_size[1]);
+    vit_json_add(cfg, "input_size", size);
+    vit_json_add_bool(cfg, "fixed_input_size", true);
+    if (vit_options_to_json(&group, cfg) != VIT_OK) {
+        vit_json_add(cfg, "", NULL); /* memory ran out: remembered */
+    }
+    vit_json_add_string(cfg, "crop_mode", "center");
+    vit_json_add_number(cfg, "num_classes", config->num_classes);
+    for (int i = 0; i < config->num_classes; i++) {
+        vit_json_add_string(labels, NULL, bundle->class_names[i]);
+    }
+    vit_json_add(cfg, "label_names", labels);
+    vit_json_add_string(cfg, "first_conv", "patch_embed.proj");
+    vit_json_add_string(cfg, "classifier", "head");
+    return cfg;
+}
+
+static vit_json *timm_config(const vit_model_bundle *bundle) {
+    const vit_config *config = &bundle->model.config;
+    vit_json *top = vit_json_object();
+    vit_json_add_string(top, "architecture", timm_architecture(config));
+    vit_json_add_number(top, "num_classes", config->num_classes);
+    vit_json_add_number(top, "num_features", config->embed_dim);
+    vit_json_add_string(top, "global_pool", vit_pool_names[config->global_pool]);
+    vit_json_add(top, "model_args", timm_arguments(config));
+    vit_json_add(top, "pretrained_cfg", timm_pretrained(bundle));
+    return top;
+}
+
+/* ---- writing ---- */
+
+static vit_status write_config(const vit_model_bundle *bundle, vit_export_format format,
+                               const char *path) {
+    char *text = NULL;
+    vit_json *config =
+        format == VIT_EXPORT_TIMM ? timm_config(bundle) : vit_model_config_json(bundle);
+    vit_status status = vit_json_print(config, true, &text);
+    if (status == VIT_OK) {
+        status = vit_file_replace(path, text, strlen(text));
+    }
+    free(text);
+    vit_json_free(config);
+    return status;
+}
+
+static vit_status write_weights(const vit_model_bundle *bundle, const char *path) {
+    const vit_param_table *table = &bundle->model.params;
+    const vit_metadata format = {"format", "pt"};
+    vit_tensor *tensors = calloc(table->count, sizeof *tensors);
+    if (!tensors) {
+        return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu tensors)", path, table->count);
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        const vit_param *param = &table->items[i];
+        tensors[i] = (vit_tensor){.name = param->name,
+                                  .dtype = VIT_F32,
+                                  .ndim = param->ndim,
+                                  .count = param->size,
+                                  .data = bundle->params + param->offset};
+        memcpy(tensors[i].shape, param->shape, (size_t)param->ndim * sizeof *param->shape);
+    }
+    vit_status status = vit_safetensors_save(path, tensors, table->count, &format, 1);
+    free(tensors);
+    return status;
+}
+
+vit_status vit_export(const vit_model_bundle *bundle, vit_export_format format,
+                      const vit_export_paths *paths) {
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_export_check(bundle, format));
+    VIT_TRY(write_weights(bundle, paths->weights));
+    VIT_TRY(write_config(bundle, format, paths->config));
+cleanup:
+    return status;
+}
+
+/* ---- a sample ---- */
+
+vit_status vit_export_sample(const vit_model_bundle *bundle, size_t count, uint64_t seed,
+                             const char *path) {
+    vit_status status = VIT_OK;
+    const vit_patch_shape *patch = &bundle->model.patch;
+    size_t pixels = patch->channels * patch->height * patch->width;
+    size_t K = bundle->model.head_shape.classes;
+    float *images = NULL, *logits = NULL;
+    vit_workspace *workspace = NULL;
+    size_t floats[2];
+    if (__builtin_mul_overflow(count, pixels, &floats[0]) ||
+        __builtin_mul_overflow(count, K, &floats[1])) {
+        return vit_fail(VIT_ERROR_MEMORY, "%s: %zu pictures do not fit in memory", path, count);
+    }
+    VIT_TRY(vit_alloc((void **)&images, floats[0], sizeof *images, "sample pictures"));
+    VIT_TRY(vit_alloc((void **)&logits, floats[1], sizeof *logits, "sample logits"));
+    VIT_TRY(vit_workspace_create(&bundle->model, 1, false, &workspace));
+    vit_rng rng = vit_rng_make(seed, 0, 0, VIT_RNG_TEST);
+    for (size_t i = 0; i < floats[0]; i++) {
+        images[i] = (float)vit_rng_normal(&rng);
+    }
+    for (size_t i = 0; i < count; i++) {
+        vit_model_forward(&bundle->model, bundle->params, workspace, 1, images + i * pixels, NULL,
+                          logits + i * K);
+    }
+    const vit_tensor tensors[] = {
+        {.name = "images",
+         .dtype = VIT_F32,
+         .ndim = 4,
+         .shape = {count, patch->channels, patch->height, patch->width},
+         .count = floats[0],
+         .data = images},
+        {.name = "logits",
+         .dtype = VIT_F32,
+         .ndim = 2,
+         .shape = {count, K},
+         .count = floats[1],
+         .data = logits},
+    };
+    VIT_TRY(vit_safetensors_save(path, tensors, 2, NULL, 0));
+cleanup:
+    vit_free(images);
+    vit_free(logits);
+    vit_workspace_free(workspace);
+    return status;
+}
