@@ -20,7 +20,7 @@
 #define MAX_OUTPUT ((size_t)1 << 20)
 
 static const char *const verbs[] = {"train", "eval",  "classify", "export",
-                                    "info",  "bench", "check"};
+                                    "info",  "bench", "check",    "preview"};
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
 /* ---- a folder for each test ---- */
@@ -267,7 +267,8 @@ START_TEST(help_of_a_verb_lists_its_flags) {
         {"--format", "--out", "--sample", "one of timm, safetensors"},
         {"--json", "[MODEL]", "--quiet", "--threads"},
         {"--repeats", "--model", "--json", "1 to 100"},
-        {"--list", "--max-pixels", "--json", "default 20"}};
+        {"--list", "--max-pixels", "--json", "default 20"},
+        {"--out", "--versions", "--aa", "--crop-pct"}};
     for (size_t v = 0; v < VERBS; v++) {
         outcome result = zvit(verbs[v], "--help", NULL);
         check_code(&result, 0);
@@ -666,6 +667,36 @@ START_TEST(check_says_what_is_wrong) {
 }
 END_TEST
 
+/* Without augmentation every version is the same, and what eval would show. */
+START_TEST(preview_draws_a_sheet) {
+    make_data();
+    const vit_decode_options options = vit_decode_defaults();
+    vit_bytes bytes = {0};
+    vit_image image = {0};
+    outcome result = zvit("preview", in_folder("data"), "--out", in_folder("sheet.png"), "--no-aug",
+                          "--img-size", "100", "--pictures", "4", "--versions", "2", NULL);
+    check_code(&result, 0);
+    ck_assert_str_eq(result.err, "");
+    check_has(result.out, "4 pictures, each with 2 versions");
+    release(&result);
+    ck_vit_ok(vit_image_load(in_folder("sheet.png"), &options, &bytes, &image));
+    ck_assert_uint_eq(image.width, 3 * 106 + 6);
+    ck_assert_uint_eq(image.height, 4 * 116 + 6);
+    for (size_t y = 0; y < image.height; y++) {
+        const uint8_t *row = image.pixels + 3 * y * image.width;
+        ck_assert_mem_eq(row + 3 * (106 + 6), row + 3 * (2 * 106 + 6), 3 * 100);
+    }
+    vit_bytes_free(&bytes);
+    vit_image_free(&image);
+    check_usage(zvit("preview", in_folder("data"), NULL), "--out");
+    check_usage(zvit("preview", "--out", "x.png", NULL), "DATA");
+    check_usage(zvit("preview", "d", "--out", "x.png", "--aa", "nosuch", NULL), "nosuch");
+    check_failure(zvit("preview", in_folder("nodata"), "--out", in_folder("y.png"), NULL),
+                  "preview", "nodata");
+    ck_assert(!exists(in_folder("y.png")));
+}
+END_TEST
+
 START_TEST(unreadable_pictures_fail_or_are_skipped) {
     train_for(&(outcome){0});
     copy_picture("bad_truncated.png", in_folder("data/val/dull/2.png"));
@@ -838,6 +869,7 @@ static Suite *suite(void) {
     tcase_add_loop_test(train, signals_save_and_stop, 0, 2);
     tcase_add_test(model, eval_measures);
     tcase_add_test(model, check_says_what_is_wrong);
+    tcase_add_test(model, preview_draws_a_sheet);
     tcase_add_test(model, unreadable_pictures_fail_or_are_skipped);
     tcase_add_test(model, classify_goes_on_after_a_broken_picture);
     tcase_add_test(model, classify_prints_json_lines);

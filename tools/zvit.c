@@ -28,6 +28,11 @@ static const cli_verb verbs[] = {
      "unreadable pictures, the same picture in two splits, classes that train does not have or\n"
      "that have no pictures.\n",
      cmd_check},
+    {"preview", "DATA --out PNG", "draw a sheet of pictures as training sees them",
+     "Draws some pictures of DATA, each with its class, as it is and as the network would get it\n"
+     "in the first epochs of a training with the same flags (before mixup and CutMix, which blend\n"
+     "pictures of a batch).\n",
+     cmd_preview},
     {"export", "MODEL --out DIR|FILE", "write a model for other programs",
      "Writes the weights as a plain state dict (safetensors, timm's names, attn.qkv in one) and "
      "the\n"
