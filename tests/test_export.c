@@ -124,6 +124,42 @@ START_TEST(timm_gets_its_names_and_its_config) {
 }
 END_TEST
 
+/* What timm saved, taken by --init and exported, is what timm saved: names, shapes, every bit. */
+START_TEST(timms_own_file_comes_back) {
+    char path[1024];
+    vit_config config;
+    vit_model_bundle *bundle;
+    const char *const classes[] = {"a", "b", "c", "d", "e", "f", "g"};
+    const vit_preprocess preprocess = {.crop_pct = 1, .std = {1, 1, 1}};
+    ck_vit_ok(vit_config_preset("vit_tiny_patch16_224", &config));
+    config.img_size[0] = config.img_size[1] = 64;
+    config.depth = 2;
+    config.num_classes = 7;
+    config.global_pool = VIT_POOL_TOKEN;
+    config.rope = VIT_ROPE_NONE;
+    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, classes, 1, &bundle));
+    golden_path("timm_deit_tiny_img64_depth2.safetensors", path);
+    ck_vit_ok(vit_init_from(path, bundle, NULL, NULL));
+    vit_export_paths paths;
+    ck_vit_ok(vit_export_place(temp_path(path, folder, "back.safetensors"), &paths));
+    ck_vit_ok(vit_export(bundle, VIT_EXPORT_TIMM, &paths));
+    vit_safetensors *timm = golden_open("timm_deit_tiny_img64_depth2.safetensors"), *ours;
+    ck_vit_ok(vit_safetensors_open(paths.weights, &ours));
+    ck_assert_uint_eq(vit_safetensors_count(ours), vit_safetensors_count(timm));
+    for (size_t i = 0; i < vit_safetensors_count(timm); i++) {
+        const vit_tensor *a = vit_safetensors_at(timm, i);
+        const vit_tensor *b = vit_safetensors_find(ours, a->name);
+        ck_assert_msg(b != NULL, "%s is missing", a->name);
+        ck_assert_int_eq(a->ndim, b->ndim);
+        ck_assert_mem_eq(a->shape, b->shape, (size_t)a->ndim * sizeof *a->shape);
+        ck_assert_mem_eq(a->data, b->data, a->count * sizeof(float));
+    }
+    vit_safetensors_close(timm);
+    vit_safetensors_close(ours);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
 START_TEST(any_model_as_safetensors) {
     char out[1024];
     vit_export_paths paths;
@@ -227,6 +263,7 @@ static Suite *suite(void) {
     TCase *t = tcase_create("export");
     tcase_add_unchecked_fixture(t, make_folder, remove_folder);
     tcase_add_loop_test(t, timm_gets_its_names_and_its_config, 0, 2);
+    tcase_add_test(t, timms_own_file_comes_back);
     tcase_add_loop_test(t, any_model_as_safetensors, 0, 4);
     tcase_add_loop_test(t, what_timm_has_not_is_refused, 0, 3);
     tcase_add_test(t, places);
