@@ -347,6 +347,16 @@ START_TEST(the_share_is_the_same_everywhere) {
 }
 END_TEST
 
+/* Pinned: another choice would mix what was held out into the training of old runs. */
+START_TEST(the_share_never_changes) {
+    fill("train/a", 12);
+    vit_dataset_query q = query("val", 0.25);
+    vit_dataset *d = find(&q);
+    check_samples(d, "train/a/0.png=a train/a/1.png=a train/a/3.png=a");
+    vit_dataset_free(d);
+}
+END_TEST
+
 START_TEST(wrong_shares_are_refused) {
     fill("train/a", 2);
     vit_dataset_query q = query("train", 1);
@@ -433,6 +443,7 @@ static Suite *suite(void) {
     tcase_add_test(c, a_share_of_each_class_is_held_out);
     tcase_add_test(c, a_share_of_train_and_of_lists_is_held_out);
     tcase_add_test(c, the_share_is_the_same_everywhere);
+    tcase_add_test(c, the_share_never_changes);
     tcase_add_test(c, wrong_shares_are_refused);
     tcase_add_test(c, classes_in_every_order);
     tcase_add_test(c, empty_classes_may_be_kept);
