@@ -1,4 +1,5 @@
-/* AdamW and clipping against torch, and that threads do not show. */
+/* AdamW and clipping against torch, every optimiser against its definition in double, and that
+ * threads do not show. */
 #include "support/support.h"
 
 #include "train/optimizer.h"
@@ -51,14 +52,15 @@ START_TEST(as_torch) {
         load(file, "b.grad", step, B, grads + W);
         float norm = (float)vit_grad_norm(N, grads);
         compare(file, "grad_norm", step, 1, &norm, 1e-6);
-        vit_adamw options = {.lr = 0.01,
-                             .beta1 = 0.9,
-                             .beta2 = 0.999,
-                             .eps = 1e-8,
-                             .weight_decay = 0.05,
-                             .step = step + 1};
+        vit_optimizer options = {.lr = 0.01,
+                                 .beta1 = 0.9,
+                                 .beta2 = 0.999,
+                                 .eps = 1e-8,
+                                 .weight_decay = 0.05,
+                                 .step = step + 1};
         double scale = fmin(1.0, 5.0 / ((double)norm + 1e-6));
-        vit_adamw_step(&options, &table, scale, grads, params, moment1, moment2);
+        vit_optimizer_blocks blocks = {.params = params, .moment1 = moment1, .moment2 = moment2};
+        vit_optimizer_step(&options, &table, scale, grads, &blocks);
         compare(file, "w", step + 1, W, params, 3e-7);
         compare(file, "b", step + 1, B, params + W, 3e-7);
     }
@@ -82,9 +84,12 @@ static float *updated(int threads, const vit_param_table *table) {
     float *params = random_new(1, n, 1), *grads = random_new(2, n, 0.1);
     float *moments = calloc(2 * n, sizeof *moments);
     ck_assert_ptr_nonnull(moments);
-    vit_adamw options = {.lr = 0.1, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.5};
+    vit_optimizer options = {
+        .lr = 0.1, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.5};
     for (options.step = 1; options.step <= 3; options.step++) {
-        vit_adamw_step(&options, table, 0.7, grads, params, moments, moments + n);
+        vit_optimizer_blocks blocks = {
+            .params = params, .moment1 = moments, .moment2 = moments + n};
+        vit_optimizer_step(&options, table, 0.7, grads, &blocks);
     }
     free(grads);
     free(moments);
@@ -136,6 +141,154 @@ START_TEST(every_element_by_its_flags) {
 }
 END_TEST
 
+/* ---- every optimiser ---- */
+
+enum { TIMES = 5 };
+#define EMA_DECAY 0.7
+#define SCALE 0.7 /* of the gradients */
+
+static const float lr_scales[] = {1, 0.5f, 1, 1, 0.25f}; /* of the odd table */
+
+static vit_optimizer options_of(int kind, int64_t step) {
+    return (vit_optimizer){.kind = kind,
+                           .lr = 0.05,
+                           .beta1 = 0.9,
+                           .beta2 = 0.97,
+                           .eps = 1e-6,
+                           .weight_decay = 0.3,
+                           .momentum = 0.8,
+                           .step = step,
+                           .ema_decay = EMA_DECAY,
+                           .lr_scale = lr_scales};
+}
+
+static float *gradient(const vit_param_table *table, int step) {
+    return random_new(100 + (uint64_t)step, table->total, 0.1);
+}
+
+typedef struct trained {
+    float *params, *moment1, *moment2, *ema;
+} trained;
+
+static trained train(int kind, int threads, const vit_param_table *table) {
+    size_t n = table->total;
+    float trust[8];
+    trained t = {random_new(1, n, 1), calloc(n, sizeof(float)), calloc(n, sizeof(float)),
+                 random_new(1, n, 1)};
+    ck_assert(t.moment1 && t.moment2);
+    omp_set_num_threads(threads);
+    vit_optimizer_blocks blocks = {t.params, t.moment1,
+                                   vit_optimizer_has_moment2(kind) ? t.moment2 : NULL, t.ema,
+                                   kind == VIT_LAMB ? trust : NULL};
+    for (int step = 1; step <= TIMES; step++) {
+        vit_optimizer options = options_of(kind, step);
+        float *grads = gradient(table, step);
+        vit_optimizer_step(&options, table, SCALE, grads, &blocks);
+        free(grads);
+    }
+    return t;
+}
+
+static void trained_free(trained *t) {
+    free(t->params);
+    free(t->moment1);
+    free(t->moment2);
+    free(t->ema);
+}
+
+/* One parameter's step from the papers, one element after the other. */
+static void reference_step(int kind, double lr, double wd, int t, size_t n, const float *grads,
+                           double *p, double *m, double *v) {
+    double p_square = 0, u_square = 0;
+    double *u = calloc(n, sizeof *u);
+    ck_assert_ptr_nonnull(u);
+    for (size_t i = 0; i < n; i++) {
+        double g = SCALE * (double)grads[i];
+        if (kind == VIT_SGD) {
+            g += wd * p[i];
+            m[i] = 0.8 * m[i] + g;
+            u[i] = g + 0.8 * m[i];
+        } else if (kind == VIT_LION) {
+            double direction = 0.9 * m[i] + (1 - 0.9) * g;
+            u[i] = (direction > 0 ? 1 : direction < 0 ? -1 : 0) + wd * p[i];
+            m[i] = 0.97 * m[i] + (1 - 0.97) * g;
+        } else {
+            m[i] = 0.9 * m[i] + (1 - 0.9) * g;
+            v[i] = 0.97 * v[i] + (1 - 0.97) * g * g;
+            u[i] = m[i] / (1 - pow(0.9, t)) / (sqrt(v[i] / (1 - pow(0.97, t))) + 1e-6) + wd * p[i];
+        }
+        p_square += p[i] * p[i];
+        u_square += u[i] * u[i];
+    }
+    bool adapts = kind == VIT_LAMB && wd > 0 && p_square > 0 && u_square > 0;
+    double ratio = adapts ? sqrt(p_square / u_square) : 1;
+    for (size_t i = 0; i < n; i++) {
+        p[i] -= lr * ratio * u[i];
+    }
+    free(u);
+}
+
+START_TEST(every_optimizer_by_definition) {
+    vit_param_table table = {0};
+    odd_table(&table);
+    trained t = train(_i, 3, &table);
+    for (size_t p = 0; p < table.count; p++) {
+        const vit_param *param = &table.items[p];
+        size_t n = param->size;
+        float *before = random_new(1, table.total, 1);
+        double *expected = to_double(before + param->offset, n);
+        double *ema = to_double(before + param->offset, n);
+        double *m = calloc(n + 1, sizeof *m), *v = calloc(n + 1, sizeof *v);
+        bool frozen = param->flags & VIT_PARAM_FROZEN;
+        for (int step = 1; step <= TIMES && !frozen; step++) {
+            float *grads = gradient(&table, step);
+            reference_step(_i, 0.05 * (double)lr_scales[p],
+                           param->flags & VIT_PARAM_DECAY ? 0.3 : 0, step, n, grads + param->offset,
+                           expected, m, v);
+            for (size_t i = 0; i < n; i++) {
+                ema[i] = EMA_DECAY * ema[i] + (1 - EMA_DECAY) * expected[i];
+            }
+            free(grads);
+        }
+        check_close(param->name, n, t.params + param->offset, expected, frozen ? 0 : 3e-6);
+        check_close("average", n, t.ema + param->offset, ema, frozen ? 0 : 3e-6);
+        free(before);
+        free(expected);
+        free(ema);
+        free(m);
+        free(v);
+    }
+    trained_free(&t);
+    vit_params_free(&table);
+}
+END_TEST
+
+START_TEST(threads_do_not_show_in_any) {
+    vit_param_table table = {0};
+    odd_table(&table);
+    trained one = train(_i, 1, &table);
+    for (int threads = 2; threads <= 5; threads++) {
+        trained many = train(_i, threads, &table);
+        check_same_bits("parameters", table.total, many.params, one.params);
+        check_same_bits("moments", table.total, many.moment1, one.moment1);
+        check_same_bits("average", table.total, many.ema, one.ema);
+        trained_free(&many);
+    }
+    trained_free(&one);
+    vit_params_free(&table);
+}
+END_TEST
+
+/* timm's ModelEmaV3 with gamma 1 and power 2/3. */
+START_TEST(decay_of_the_average) {
+    ck_assert_double_eq(vit_ema_decay(0.999, false, 1), 0.999);
+    ck_assert_double_eq(vit_ema_decay(0.999, true, 1), 0);
+    ck_assert_double_eq_tol(vit_ema_decay(0.999, true, 8), 0.75, 1e-15);
+    ck_assert_double_eq_tol(vit_ema_decay(0.999, true, 1000), 0.99, 1e-15);
+    ck_assert_double_eq(vit_ema_decay(0.999, true, 1000000), 0.999);
+}
+END_TEST
+
 START_TEST(norm) {
     const size_t sizes[] = {0, 1, 7, 255, 256, 257, 100003};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
@@ -171,6 +324,9 @@ static Suite *suite(void) {
     tcase_add_test(tc, as_torch);
     tcase_add_test(tc, threads_do_not_show);
     tcase_add_test(tc, every_element_by_its_flags);
+    tcase_add_loop_test(tc, every_optimizer_by_definition, VIT_ADAMW, VIT_LAMB + 1);
+    tcase_add_loop_test(tc, threads_do_not_show_in_any, VIT_ADAMW, VIT_LAMB + 1);
+    tcase_add_test(tc, decay_of_the_average);
     tcase_add_test(tc, norm);
     suite_add_tcase(s, tc);
     return s;

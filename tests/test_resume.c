@@ -57,6 +57,9 @@ static vit_train_settings settings_of_run(void) {
     settings.recipe.mixup = 0.8;
     settings.recipe.cutmix = 1;
     settings.recipe.repeated_aug = 2;
+    settings.recipe.model_ema = true;
+    settings.recipe.model_ema_decay = 0.9;
+    settings.recipe.layer_decay = 0.8;
     strcpy(settings.recipe.save_every, "2s");
     return settings;
 }

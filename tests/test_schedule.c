@@ -34,6 +34,24 @@ START_TEST(as_timm) {
 }
 END_TEST
 
+START_TEST(linear_and_constant) {
+    vit_schedule schedule = {.lr = 1,
+                             .warmup_lr = 0.1,
+                             .min_lr = 0.01,
+                             .warmup_steps = 10,
+                             .total_steps = 100,
+                             .kind = VIT_SCHED_LINEAR};
+    ck_assert_double_eq_tol(vit_schedule_lr(&schedule, 5), 0.55, 1e-15);
+    ck_assert_double_eq_tol(vit_schedule_lr(&schedule, 50), 0.505, 1e-15);
+    ck_assert_double_eq_tol(vit_schedule_lr(&schedule, 75), 0.01 + 0.99 / 4, 1e-15);
+    ck_assert_double_eq(vit_schedule_lr(&schedule, 100), 0.01);
+    schedule.kind = VIT_SCHED_CONSTANT;
+    ck_assert_double_eq_tol(vit_schedule_lr(&schedule, 5), 0.55, 1e-15);
+    ck_assert_double_eq(vit_schedule_lr(&schedule, 10), 1);
+    ck_assert_double_eq(vit_schedule_lr(&schedule, 1e9), 1);
+}
+END_TEST
+
 START_TEST(joints) {
     vit_schedule schedule = {
         .lr = 1, .warmup_lr = 0.1, .min_lr = 0.01, .warmup_steps = 10, .total_steps = 100};
@@ -59,6 +77,7 @@ static Suite *suite(void) {
     Suite *s = suite_create("schedule");
     TCase *tc = tcase_create("schedule");
     tcase_add_test(tc, as_timm);
+    tcase_add_test(tc, linear_and_constant);
     tcase_add_test(tc, joints);
     tcase_add_test(tc, no_warm_up);
     suite_add_tcase(s, tc);

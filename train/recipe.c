@@ -2,6 +2,7 @@
 
 #include "vit/number.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -23,6 +24,32 @@ const vit_option vit_recipe_options[] = {
      .max = 100000,
      .value = "100",
      .help = "passes over the training pictures"},
+    {.name = "steps",
+     .type = VIT_OPT_INT,
+     .offset = FIELD(steps),
+     .min = 0,
+     .max = INT_MAX,
+     .value = "0",
+     .help = "length of the training in steps, in place of --epochs (0: by epochs)"},
+    {.name = "time-limit",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(time_limit),
+     .min = 0,
+     .max = 1e9,
+     .value = "0",
+     .metavar = "MINUTES",
+     .may_change = true,
+     .help =
+         "minutes of work after which the epoch is cut short and measured, and the run ends (0: "
+         "none)"},
+    {.name = "early-stop",
+     .type = VIT_OPT_INT,
+     .offset = FIELD(early_stop),
+     .min = 0,
+     .max = INT_MAX,
+     .value = "0",
+     .may_change = true,
+     .help = "end after so many epochs without a better one (0: never)"},
     {.name = "batch-size",
      .letter = 'b',
      .type = VIT_OPT_INT,
@@ -73,6 +100,25 @@ const vit_option vit_recipe_options[] = {
      .max = 100000,
      .value = "5",
      .help = "epochs of linear warm-up; unless given, at most a fifth of the epochs"},
+    {.name = "sched",
+     .type = VIT_OPT_ENUM,
+     .offset = FIELD(sched),
+     .choices = vit_schedule_names,
+     .value = "cosine",
+     .help = "course of the learning rate after the warm-up"},
+    {.name = "opt",
+     .type = VIT_OPT_ENUM,
+     .offset = FIELD(opt),
+     .choices = vit_optimizer_names,
+     .value = "adamw",
+     .help = "optimizer; sgd has Nesterov momentum"},
+    {.name = "momentum",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(momentum),
+     .min = 0,
+     .max = 0.999999,
+     .value = "0.9",
+     .help = "momentum of sgd"},
     {.name = "opt-betas",
      .type = VIT_OPT_DOUBLE,
      .offset = FIELD(opt_betas),
@@ -80,14 +126,14 @@ const vit_option vit_recipe_options[] = {
      .min = 0,
      .max = 0.999999,
      .value = "0.9 0.999",
-     .help = "AdamW's decay rates of the two moments"},
+     .help = "decay rates of the two moments; lion is mostly used with 0.9 0.99"},
     {.name = "opt-eps",
      .type = VIT_OPT_DOUBLE,
      .offset = FIELD(opt_eps),
      .min = 1e-30,
      .max = 1,
      .value = "1e-8",
-     .help = "AdamW's epsilon"},
+     .help = "epsilon of adamw and lamb"},
     {.name = "weight-decay",
      .type = VIT_OPT_DOUBLE,
      .offset = FIELD(weight_decay),
@@ -95,6 +141,43 @@ const vit_option vit_recipe_options[] = {
      .max = INFINITY,
      .value = "0.05",
      .help = "decoupled weight decay of the matrices"},
+    {.name = "layer-decay",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(layer_decay),
+     .min = 1e-6,
+     .max = 1,
+     .value = "1",
+     .help = "factor of the learning rate from a block to the one before it"},
+    {.name = "freeze",
+     .type = VIT_OPT_STRING,
+     .offset = FIELD(freeze),
+     .count = sizeof((vit_recipe *)0)->freeze,
+     .metavar = "PATTERNS",
+     .help = "parameters that are not trained: names with * and ?, between commas"},
+    {.name = "model-ema",
+     .type = VIT_OPT_BOOL,
+     .offset = FIELD(model_ema),
+     .help = "keep a moving average of the weights, which is what is measured and saved"},
+    {.name = "model-ema-decay",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(model_ema_decay),
+     .min = 0,
+     .max = 1,
+     .value = "0.9998",
+     .help = "share of the average that a step keeps"},
+    {.name = "model-ema-warmup",
+     .type = VIT_OPT_BOOL,
+     .offset = FIELD(model_ema_warmup),
+     .help = "let that share rise from 0 in the first steps"},
+    {.name = "on-nan",
+     .type = VIT_OPT_STRING,
+     .offset = FIELD(on_nan),
+     .count = sizeof((vit_recipe *)0)->on_nan,
+     .value = "fail",
+     .metavar = "fail|skip:N",
+     .may_change = true,
+     .help = "a loss or gradient that is not finite ends the run, or its step is left out, N times "
+             "at most"},
     {.name = "clip-grad",
      .type = VIT_OPT_DOUBLE,
      .offset = FIELD(clip_grad),
@@ -250,13 +333,35 @@ vit_status vit_recipe_save_every(const vit_recipe *recipe, uint64_t *steps, doub
     return VIT_OK;
 }
 
+vit_status vit_recipe_on_nan(const vit_recipe *recipe, uint64_t *most) {
+    const char *text = recipe->on_nan;
+    double value = 0;
+    *most = 0;
+    if (strcmp(text, "fail") == 0) {
+        return VIT_OK;
+    }
+    bool skips = strncmp(text, "skip:", 5) == 0 || strncmp(text, "skip ", 5) == 0;
+    const char *end = skips ? vit_number_parse(text + 5, &value) : text;
+    if (!skips || end == text + 5 || *end || !(value >= 1 && value <= 1e9) ||
+        value != floor(value)) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "--on-nan %s: neither (expected fail, or skip:N for at most N steps)",
+                        text);
+    }
+    *most = (uint64_t)value;
+    return VIT_OK;
+}
+
 vit_status vit_train_settings_check(const vit_train_settings *settings) {
     const vit_recipe *r = &settings->recipe;
-    uint64_t save_steps;
+    uint64_t save_steps, bad_steps;
     double save_minutes;
     vit_status status = check_ranges(settings);
     if (status == VIT_OK) {
         status = vit_recipe_save_every(r, &save_steps, &save_minutes);
+    }
+    if (status == VIT_OK) {
+        status = vit_recipe_on_nan(r, &bad_steps);
     }
     if (status != VIT_OK) {
         return status;

@@ -5,21 +5,34 @@
 
 #include "data/data_options.h"
 #include "data/loader.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
 #include "train/transfer.h"
 #include "vit/config.h"
 
 typedef struct vit_recipe {
     char recipe[32]; /* name of the set of values that flags override */
     int epochs;
+    int steps;         /* in place of epochs; 0: none */
+    double time_limit; /* minutes; 0: none */
+    int early_stop;    /* epochs without a better one; 0: never */
     int batch_size;
     int slots; /* 0 = by the batch */
     uint64_t seed;
     double lr;
     double warmup_lr, min_lr;
     double warmup_epochs;
+    int sched; /* vit_schedule_kind */
+    int opt;   /* vit_optimizer_kind */
     double opt_betas[2];
+    double momentum;
     double opt_eps;
     double weight_decay;
+    double layer_decay;
+    char freeze[1024];
+    bool model_ema, model_ema_warmup;
+    double model_ema_decay;
+    char on_nan[32];  /* "fail" or "skip N" */
     double clip_grad; /* norm; 0 = none */
     double smoothing;
     double drop_path;
@@ -53,6 +66,9 @@ size_t vit_train_setting_count(void);
 
 /* --save-every: the unit that is not given is 0. */
 vit_status vit_recipe_save_every(const vit_recipe *recipe, uint64_t *steps, double *minutes);
+
+/* --on-nan: how many steps may be left out. */
+vit_status vit_recipe_on_nan(const vit_recipe *recipe, uint64_t *most);
 
 /* Checks every value's range, and what the table cannot say: the recipe's name, slots, the length
  * of the warm-up. The model is checked by vit_config_check. */

@@ -25,10 +25,17 @@ typedef struct vit_run {
     vit_slots *slots;
     vit_evaluator *evaluator; /* NULL without val */
     float *grads, *moment1, *moment2;
-    float *class_weights; /* (classes), or NULL */
-    float *sum;           /* of the gradients of a step's batches; NULL when it has one */
+    float *class_weights;         /* (classes), or NULL */
+    float *sum;                   /* of the gradients of a step's batches; NULL when it has one */
+    float *ema;                   /* NULL without --model-ema */
+    float *trust;                 /* (parameters) scratch of LAMB, else NULL */
+    float *lr_scale;              /* (parameters) with --layer-decay, or NULL */
+    vit_optimizer_blocks changed; /* of the above, by an update; not owned */
     vit_run_folder *folder;
     size_t epoch_batches, epoch_steps;
+    uint64_t total_steps;
+    uint64_t bad_steps;  /* --on-nan: that may be left out */
+    bool out_of_time;    /* --time-limit */
     uint64_t save_steps; /* --save-every, in either unit; 0: none */
     double save_seconds;
     double saved; /* when: omp_get_wtime() */

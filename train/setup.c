@@ -2,6 +2,7 @@
 #include "train/run.h"
 
 #include "train/class_weights.h"
+#include "train/param_groups.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -21,6 +22,8 @@ void vit_run_warn(const vit_run *r, const char *format, ...) {
 }
 
 /* ---- before the first step ---- */
+
+enum { MAX_EPOCHS = 100000 };
 
 static vit_status open_data(vit_run *r, const char *data) {
     vit_status status = VIT_OK;
@@ -74,6 +77,19 @@ static bool is_given(const unsigned char *sources, size_t offset) {
     return false;
 }
 
+/* The epochs that --steps makes, the last of which may be short. */
+static vit_status count_epochs(vit_recipe *recipe, size_t pictures) {
+    int batches = (int)pictures / recipe->batch_size;
+    int steps = (batches + recipe->grad_accum_steps - 1) / recipe->grad_accum_steps;
+    int epochs = (recipe->steps - 1) / steps + 1;
+    if (epochs > MAX_EPOCHS) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "--steps %d: %d epochs (expected at most %d)",
+                        recipe->steps, epochs, MAX_EPOCHS);
+    }
+    recipe->epochs = epochs;
+    return VIT_OK;
+}
+
 /* What the data decides: classes, a batch that fits, a warm-up that fits. */
 static vit_status settle(vit_run *r, const unsigned char *sources) {
     vit_recipe *recipe = &r->settings.recipe;
@@ -90,6 +106,9 @@ static vit_status settle(vit_run *r, const unsigned char *sources) {
                      "--batch-size %d: there are only %zu pictures; the batch is reduced to these",
                      recipe->batch_size, r->train->count);
         recipe->batch_size = (int)r->train->count;
+    }
+    if (recipe->steps > 0) {
+        VIT_TRY(count_epochs(recipe, r->train->count));
     }
     if (recipe->warmup_epochs > recipe->epochs / 5.0 &&
         !is_given(sources, offsetof(vit_recipe, warmup_epochs))) {
@@ -149,12 +168,15 @@ static vit_status create_slots(vit_run *r) {
 static void set_schedule(vit_run *r) {
     const vit_recipe *recipe = &r->settings.recipe;
     double steps = (double)r->epoch_steps;
+    r->total_steps =
+        recipe->steps > 0 ? (uint64_t)recipe->steps : (uint64_t)recipe->epochs * r->epoch_steps;
     r->schedule = (vit_schedule){
         .lr = recipe->lr,
         .warmup_lr = recipe->warmup_lr,
         .min_lr = recipe->min_lr,
         .warmup_steps = recipe->warmup_epochs * steps,
-        .total_steps = recipe->epochs * steps,
+        .total_steps = (double)r->total_steps,
+        .kind = recipe->sched,
     };
 }
 
@@ -190,11 +212,35 @@ static vit_status open_teacher(vit_run *r) {
 
 static vit_status allocate(vit_run *r) {
     vit_status status = VIT_OK;
-    size_t total = r->bundle->model.params.total;
+    const vit_recipe *recipe = &r->settings.recipe;
+    vit_param_table *table = &r->bundle->model.params;
+    size_t total = table->total;
+    if (*recipe->freeze) {
+        VIT_TRY(vit_freeze(table, recipe->freeze));
+    }
     VIT_TRY(vit_alloc((void **)&r->grads, total, sizeof(float), "gradient"));
     VIT_TRY(vit_alloc((void **)&r->moment1, total, sizeof(float), "first moments"));
-    VIT_TRY(vit_alloc((void **)&r->moment2, total, sizeof(float), "second moments"));
-    if (r->settings.recipe.grad_accum_steps > 1) {
+    if (vit_optimizer_has_moment2(recipe->opt)) {
+        VIT_TRY(vit_alloc((void **)&r->moment2, total, sizeof(float), "second moments"));
+    }
+    if (recipe->model_ema) {
+        VIT_TRY(vit_alloc((void **)&r->ema, total, sizeof(float), "average of the weights"));
+    }
+    if (recipe->opt == VIT_LAMB) {
+        VIT_TRY(vit_alloc((void **)&r->trust, table->count, sizeof(float), "trust ratios"));
+    }
+    if (recipe->layer_decay < 1) {
+        VIT_TRY(vit_alloc((void **)&r->lr_scale, table->count, sizeof(float), "learning rates"));
+        vit_layer_scales(table, r->settings.model.depth, recipe->layer_decay, r->lr_scale);
+    }
+    r->changed = (vit_optimizer_blocks){
+        .params = r->bundle->params,
+        .moment1 = r->moment1,
+        .moment2 = r->moment2,
+        .ema = r->ema,
+        .trust = r->trust,
+    };
+    if (recipe->grad_accum_steps > 1) {
         VIT_TRY(vit_alloc((void **)&r->sum, total, sizeof(float), "sum of gradients"));
     }
 cleanup:
@@ -205,7 +251,7 @@ void vit_run_blocks(const vit_run *r, float *blocks[VIT_STATE_BLOCKS]) {
     blocks[VIT_STATE_MODEL] = r->bundle->params;
     blocks[VIT_STATE_MOMENT1] = r->moment1;
     blocks[VIT_STATE_MOMENT2] = r->moment2;
-    blocks[VIT_STATE_EMA] = NULL;
+    blocks[VIT_STATE_EMA] = r->ema;
 }
 
 /* Epochs may have another length than those that the run began with: it then stands the same share
@@ -216,9 +262,8 @@ static void fit_cursor(vit_run *r) {
         double share = at->epoch_steps > 0 ? (double)at->cursor / (double)at->epoch_steps : 0;
         at->cursor = (uint64_t)(share * (double)r->epoch_steps);
         at->epoch_steps = r->epoch_steps;
+        at->step = (uint64_t)at->epochs_done * r->epoch_steps + at->cursor;
     }
-    at->cursor = at->cursor < r->epoch_steps ? at->cursor : 0;
-    at->step = (uint64_t)at->epochs_done * r->epoch_steps + at->cursor;
 }
 
 static vit_status take_up(vit_run *r, const vit_train_request *request, const vit_state *state) {
@@ -242,6 +287,9 @@ static vit_status open_folder(vit_run *r, const vit_train_request *request) {
     vit_state *state = NULL;
     VIT_TRY(vit_run_folder_open(request->out, request->resume, &r->folder, &state));
     VIT_TRY(state ? take_up(r, request, state) : start_from(r));
+    if (r->ema && !state) {
+        memcpy(r->ema, r->bundle->params, r->bundle->model.params.total * sizeof *r->ema);
+    }
     VIT_TRY(vit_run_folder_begin(r->folder, request->data, &r->settings, request->sources,
                                  (const char *const *)r->train->class_names, r->train->class_count,
                                  state));
@@ -268,6 +316,7 @@ vit_status vit_run_set_up(vit_run *r, const vit_train_request *request) {
     VIT_TRY(settle(r, request->sources));
     VIT_TRY(vit_recipe_save_every(&s->recipe, &r->save_steps, &minutes));
     r->save_seconds = 60 * minutes;
+    VIT_TRY(vit_recipe_on_nan(&s->recipe, &r->bad_steps));
     r->at.pictures = vit_resume_pictures(r->train, r->val);
     VIT_TRY(vit_model_bundle_new(&s->model, &s->preprocess,
                                  (const char *const *)r->train->class_names, s->recipe.seed,
@@ -302,6 +351,9 @@ void vit_run_tear_down(vit_run *r) {
     vit_free(r->moment2);
     vit_free(r->class_weights);
     vit_free(r->sum);
+    vit_free(r->ema);
+    vit_free(r->trust);
+    vit_free(r->lr_scale);
     vit_model_bundle_free(r->bundle);
     vit_model_bundle_free(r->teacher_bundle);
     vit_dataset_free(r->val);

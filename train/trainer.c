@@ -52,7 +52,19 @@ static vit_status stop(vit_run *r, int epoch) {
 /* ---- steps ---- */
 
 static bool is_over(const vit_run *r) {
-    return r->at.epochs_done >= r->settings.recipe.epochs;
+    const vit_recipe *recipe = &r->settings.recipe;
+    bool stuck = recipe->early_stop > 0 && r->val &&
+                 r->at.epochs_done - r->at.best_epoch >= recipe->early_stop;
+    return r->at.epochs_done >= recipe->epochs || r->out_of_time || stuck;
+}
+
+/* Of the epoch at work: with --steps the last may be short. */
+static size_t steps_in_epoch(const vit_run *r) {
+    bool last = r->at.epochs_done + 1 == r->settings.recipe.epochs;
+    uint64_t before = (uint64_t)r->at.epochs_done * r->epoch_steps;
+    return last && r->total_steps > before && r->total_steps - before < r->epoch_steps
+               ? (size_t)(r->total_steps - before)
+               : r->epoch_steps;
 }
 
 /* Reads the pictures of a batch that is not filled during a step. */
@@ -76,7 +88,8 @@ static void fill_first(vit_run *r) {
  * its pictures are read while this one is computed; NULL after the run's last. */
 static vit_batch *prepare_next(vit_run *r, int epoch, size_t n) {
     vit_batch *next = r->batches[!r->current];
-    if (n + 1 < r->epoch_batches) {
+    size_t end = steps_in_epoch(r) * (size_t)r->settings.recipe.grad_accum_steps;
+    if (n + 1 < r->epoch_batches && n + 1 < end) {
         vit_loader_prepare(r->loader, n + 1, next);
         return next;
     }
@@ -88,27 +101,38 @@ static vit_batch *prepare_next(vit_run *r, int epoch, size_t n) {
     return next;
 }
 
-/* Torch's clip_grad_norm_ and AdamW, on grads / batches. */
-static vit_status update(vit_run *r, const float *grads, double batches, double lr) {
+/* Torch's clip_grad_norm_ and the optimiser, on grads / batches. Frozen parameters have no part in
+ * the norm. */
+static vit_status update(vit_run *r, float *grads, double batches, double lr) {
     const vit_recipe *recipe = &r->settings.recipe;
     const vit_param_table *table = &r->bundle->model.params;
     double scale = 1.0 / batches;
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->items[i].flags & VIT_PARAM_FROZEN) {
+            memset(grads + table->items[i].offset, 0, table->items[i].size * sizeof *grads);
+        }
+    }
     double norm = vit_grad_norm(table->total, grads) * scale;
     if (!isfinite(norm)) {
         return vit_fail(VIT_ERROR_NUMERIC, "the gradient is not finite");
     }
-    vit_adamw adamw = {
+    int64_t step = (int64_t)(r->at.step - r->at.bad) + 1;
+    vit_optimizer optimizer = {
+        .kind = recipe->opt,
         .lr = lr,
         .beta1 = recipe->opt_betas[0],
         .beta2 = recipe->opt_betas[1],
         .eps = recipe->opt_eps,
         .weight_decay = recipe->weight_decay,
-        .step = (int64_t)(r->at.step - r->at.bad) + 1,
+        .momentum = recipe->momentum,
+        .step = step,
+        .ema_decay = vit_ema_decay(recipe->model_ema_decay, recipe->model_ema_warmup, step),
+        .lr_scale = r->lr_scale,
     };
     if (recipe->clip_grad > 0) {
         scale *= fmin(1.0, recipe->clip_grad / (norm + 1e-6));
     }
-    vit_adamw_step(&adamw, table, scale, grads, r->bundle->params, r->moment1, r->moment2);
+    vit_optimizer_step(&optimizer, table, scale, grads, &r->changed);
     return VIT_OK;
 }
 
@@ -167,15 +191,21 @@ typedef struct tally {
 /* The gradients of the batches of the step at the cursor: their mean over all pictures is grads, or
  * sum, by the number of batches. */
 static vit_status compute_step(vit_run *r, int epoch, tally *t) {
-    vit_status status = VIT_OK;
+    vit_status status;
     size_t most = (size_t)r->settings.recipe.grad_accum_steps;
     size_t first = (size_t)r->at.cursor * most, left = r->epoch_batches - first;
     size_t count = left < most ? left : most;
+    vit_first_error bad = {0};
     for (size_t i = 0; i < count; i++) {
         vit_step_result result;
-        size_t images;
-        VIT_TRY(compute(r, epoch, first + i, &result, &images));
-        if (images == 0) {
+        size_t images = 0;
+        status = compute(r, epoch, first + i, &result, &images);
+        if (status == VIT_ERROR_NUMERIC) { /* the batches after it are passed over in order */
+            vit_first_error_note(&bad, (long)i, status);
+        } else if (status != VIT_OK) {
+            return status;
+        }
+        if (images == 0 || bad.status != VIT_OK) {
             continue;
         }
         double part = r->sum ? (double)images / r->settings.recipe.batch_size : 1;
@@ -187,8 +217,20 @@ static vit_status compute_step(vit_run *r, int epoch, tally *t) {
         t->loss += (result.loss - t->loss) * ((double)images / (double)t->images);
         r->at.epoch_wait += result.wait_seconds;
     }
-cleanup:
-    return status;
+    return vit_first_error_raise(&bad);
+}
+
+/* A step that came to nothing finite: it is left out, or ends the run. */
+static vit_status pass_over(vit_run *r, int epoch) {
+    size_t step = (size_t)r->at.cursor + 1;
+    if (r->at.bad >= r->bad_steps) {
+        return fail_at(r, epoch, step);
+    }
+    r->at.bad++;
+    vit_run_warn(r, "epoch %d, step %zu of %zu: %s; the step is left out (%llu of at most %llu)",
+                 epoch, step, r->epoch_steps, vit_last_error(), (unsigned long long)r->at.bad,
+                 (unsigned long long)r->bad_steps);
+    return VIT_OK;
 }
 
 /* One step at the cursor. Its result is added to the epoch's. Without a picture there is nothing to
@@ -197,17 +239,22 @@ static vit_status train_step(vit_run *r, int epoch, double *lr) {
     vit_status status = VIT_OK;
     vit_position *at = &r->at;
     tally t = {0};
-    VIT_TRY(compute_step(r, epoch, &t));
     *lr = vit_schedule_lr(&r->schedule, (double)at->step);
-    if (t.images > 0) {
-        VIT_TRY(update(r, r->sum ? r->sum : r->grads, t.batches, *lr));
+    status = compute_step(r, epoch, &t);
+    if (status == VIT_OK && t.images > 0) {
+        status = update(r, r->sum ? r->sum : r->grads, t.batches, *lr);
+    }
+    if (status == VIT_ERROR_NUMERIC) {
+        VIT_TRY(pass_over(r, epoch));
+    } else if (status == VIT_OK && t.images > 0) {
         at->epoch_images += t.images;
         at->epoch_loss += (t.loss - at->epoch_loss) * ((double)t.images / (double)at->epoch_images);
     }
+    VIT_TRY(status);
     at->step++;
     at->cursor++;
 cleanup:
-    return status == VIT_ERROR_NUMERIC ? fail_at(r, epoch, (size_t)at->cursor + 1) : status;
+    return status;
 }
 
 /* Until one evaluation was timed, a picture is taken to cost a third of what it costs in training:
@@ -215,7 +262,7 @@ cleanup:
 static double seconds_left(const vit_run *r) {
     const vit_recipe *recipe = &r->settings.recipe;
     double step = r->at.train_seconds / (double)r->at.step;
-    double steps_left = (double)r->epoch_steps * recipe->epochs - (double)r->at.step;
+    double steps_left = fmax(0, (double)r->total_steps - (double)r->at.step);
     double eval = 0;
     if (r->val) {
         eval = r->at.epochs_done > 0 ? r->at.eval_seconds / r->at.epochs_done
@@ -233,7 +280,7 @@ static void report(const vit_run *r, int epoch, double lr) {
         .epoch = epoch,
         .epochs = r->settings.recipe.epochs,
         .step = (size_t)r->at.cursor,
-        .steps = r->epoch_steps,
+        .steps = steps_in_epoch(r),
         .loss = r->at.epoch_loss,
         .lr = lr,
         .images_per_second = (double)r->at.epoch_images / fmax(r->at.epoch_seconds, 1e-9),
@@ -267,11 +314,18 @@ static vit_status report_unread(const vit_run *r, int epoch, vit_epoch_row *row)
     return VIT_OK;
 }
 
+/* --time-limit, of all the work on the run. */
+static bool is_out_of_time(const vit_run *r) {
+    double limit = 60 * r->settings.recipe.time_limit;
+    return limit > 0 && r->at.train_seconds + r->at.eval_seconds >= limit;
+}
+
 /* The steps of an epoch from the cursor on. Fills lr, train_loss, images_per_second and data_wait
  * of the row. */
 static vit_status train_epoch(vit_run *r, int epoch, vit_epoch_row *row) {
     vit_status status = VIT_OK;
-    while (r->at.cursor < r->epoch_steps) {
+    size_t steps = steps_in_epoch(r);
+    while (r->at.cursor < steps && !r->out_of_time) {
         if (r->callbacks.should_stop && r->callbacks.should_stop(r->callbacks.context)) {
             return stop(r, epoch);
         }
@@ -281,7 +335,8 @@ static vit_status train_epoch(vit_run *r, int epoch, vit_epoch_row *row) {
         r->at.epoch_seconds += seconds;
         r->at.train_seconds += seconds;
         report(r, epoch, row->lr);
-        if (r->at.cursor < r->epoch_steps && save_is_due(r)) {
+        r->out_of_time = is_out_of_time(r);
+        if (r->at.cursor < steps && !r->out_of_time && save_is_due(r)) {
             VIT_TRY(save_within(r, epoch));
         }
     }
@@ -303,7 +358,8 @@ static vit_status measure(vit_run *r, vit_epoch_row *row) {
         return VIT_OK;
     }
     vit_eval_result result;
-    vit_status status = vit_evaluate(r->evaluator, r->bundle->params, r->callbacks.evaluating,
+    const float *params = r->ema ? r->ema : r->bundle->params;
+    vit_status status = vit_evaluate(r->evaluator, params, r->callbacks.evaluating,
                                      r->callbacks.context, NULL, &result);
     if (status != VIT_OK) {
         return status;
@@ -375,6 +431,7 @@ vit_status vit_train(const vit_train_request *request, const vit_train_callbacks
         r.callbacks = *callbacks;
     }
     VIT_TRY(vit_run_set_up(&r, request));
+    r.out_of_time = is_out_of_time(&r); /* of a resumed run, before */
     if (!is_over(&r)) {
         fill_first(&r);
     }

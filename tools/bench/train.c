@@ -75,18 +75,19 @@ static void trainee_free(trainee *t) {
 
 static vit_status step(const vit_model *model, trainee *t, int64_t number) {
     vit_step_result result;
-    const vit_adamw adamw = {.lr = 1e-4,
-                             .beta1 = 0.9,
-                             .beta2 = 0.999,
-                             .eps = 1e-8,
-                             .weight_decay = 0.05,
-                             .step = number};
+    const vit_optimizer adamw = {.lr = 1e-4,
+                                 .beta1 = 0.9,
+                                 .beta2 = 0.999,
+                                 .eps = 1e-8,
+                                 .weight_decay = 0.05,
+                                 .step = number};
     vit_status status =
         vit_slots_step(t->slots, t->params, &t->batch, NULL, NULL, t->grads, &result);
     if (status == VIT_OK) {
         double norm = vit_grad_norm(model->params.total, t->grads);
-        vit_adamw_step(&adamw, &model->params, norm > 1 ? 1 / norm : 1, t->grads, t->params,
-                       t->moment1, t->moment2);
+        const vit_optimizer_blocks blocks = {
+            .params = t->params, .moment1 = t->moment1, .moment2 = t->moment2};
+        vit_optimizer_step(&adamw, &model->params, norm > 1 ? 1 / norm : 1, t->grads, &blocks);
     }
     return status;
 }
