@@ -1,7 +1,7 @@
-/* Starting from other models' weights: timm's files, ours, every pair of attentions, and what is
- * refused. */
+/* Starting from other models' weights: timm's files, ours, every pair of attentions. */
 #include "support/pictures.h"
 #include "support/support.h"
+#include "support/weights.h"
 
 #include "train/init_from.h"
 
@@ -88,78 +88,6 @@ static void check_counts(const size_t *counts, size_t taken, size_t resampled, s
     for (int i = 0; i < VIT_TENSOR_ACTIONS; i++) {
         ck_assert_msg(counts[i] == expected[i], "%s: %zu, expected %zu", vit_init_action_names[i],
                       counts[i], expected[i]);
-    }
-}
-
-/* ---- weights files, made and changed ---- */
-
-enum { MAX_TENSORS = 128 };
-typedef struct weights {
-    vit_tensor items[MAX_TENSORS];
-    size_t count;
-} weights;
-
-static void add(weights *w, const char *name, int ndim, const size_t *shape, const float *values) {
-    vit_tensor *tensor = &w->items[w->count++];
-    ck_assert_uint_le(w->count, MAX_TENSORS);
-    *tensor = (vit_tensor){.name = strdup(name), .dtype = VIT_F32, .ndim = ndim, .count = 1};
-    for (int i = 0; i < ndim; i++) {
-        tensor->shape[i] = shape[i];
-        tensor->count *= shape[i];
-    }
-    float *data = calloc(tensor->count, sizeof *data);
-    ck_assert(tensor->name && data);
-    if (values) {
-        memcpy(data, values, tensor->count * sizeof *data);
-    }
-    tensor->data = data;
-}
-
-static vit_tensor *tensor_of(weights *w, const char *name) {
-    for (size_t i = 0; i < w->count; i++) {
-        if (strcmp(w->items[i].name, name) == 0) {
-            return &w->items[i];
-        }
-    }
-    ck_abort_msg("no tensor %s", name);
-    return NULL;
-}
-
-static void replace(weights *w, const char *name, int ndim, const size_t *shape,
-                    const float *values) {
-    weights one = {.count = 0};
-    add(&one, name, ndim, shape, values);
-    vit_tensor *tensor = tensor_of(w, name);
-    free((void *)(uintptr_t)tensor->name), free((void *)(uintptr_t)tensor->data);
-    *tensor = one.items[0];
-}
-
-static void take_away(weights *w, const char *name) {
-    vit_tensor *tensor = tensor_of(w, name);
-    free((void *)(uintptr_t)tensor->name), free((void *)(uintptr_t)tensor->data);
-    *tensor = w->items[--w->count];
-}
-
-/* A model's tensors as somebody without zvit would have them. */
-static weights weights_of(const vit_model_bundle *bundle) {
-    weights w = {.count = 0};
-    for (size_t i = 0; i < bundle->model.params.count; i++) {
-        const vit_param *p = &bundle->model.params.items[i];
-        add(&w, p->name, p->ndim, p->shape, bundle->params + p->offset);
-    }
-    return w;
-}
-
-static const char *save_weights(const weights *w, char path[1024]) {
-    const vit_metadata format = {"format", "pt"};
-    temp_path(path, folder, "weights.safetensors");
-    ck_vit_ok(vit_safetensors_save(path, w->items, w->count, &format, 1));
-    return path;
-}
-
-static void free_weights(weights *w) {
-    for (size_t i = 0; i < w->count; i++) {
-        free((void *)(uintptr_t)w->items[i].name), free((void *)(uintptr_t)w->items[i].data);
     }
 }
 
@@ -272,9 +200,9 @@ START_TEST(other_float_types) {
         w.items[i].data = converted;
         w.items[i].dtype = dtypes[_i];
     }
-    ck_vit_ok(vit_init_from(save_weights(&w, path), bundle, NULL, NULL));
+    ck_vit_ok(vit_init_from(weights_save(&w, folder, path), bundle, NULL, NULL));
     check_same_bits("weights", source->model.params.total, bundle->params, source->params);
-    free_weights(&w);
+    weights_free(&w);
     vit_model_bundle_free(source);
     vit_model_bundle_free(bundle);
 }
@@ -307,7 +235,7 @@ START_TEST(positions_are_resampled_as_timm_does) {
     vit_model_bundle *source = bundle_random(&config, 3);
     memcpy(param(source, "pos_embed"), in, 17 * 12 * sizeof *in);
     weights w = weights_of(source);
-    save_weights(&w, path);
+    weights_save(&w, folder, path);
     for (size_t i = 0; i < 2; i++) {
         size_t count, counts[VIT_TENSOR_ACTIONS];
         double *expected = golden_f64(file, cases[i].name, &count);
@@ -322,7 +250,7 @@ START_TEST(positions_are_resampled_as_timm_does) {
         vit_model_bundle_free(bundle);
     }
     free(in);
-    free_weights(&w);
+    weights_free(&w);
     vit_model_bundle_free(source);
     vit_safetensors_close(file);
 }
@@ -356,22 +284,22 @@ START_TEST(pooling_may_differ) {
     without.global_pool = VIT_POOL_AVG;
     vit_model_bundle *token = bundle_random(&with, 3), *average = bundle_new(&without, 1);
     weights w = weights_of(token);
-    ck_vit_ok(vit_init_from(save_weights(&w, path), average, NULL, NULL));
+    ck_vit_ok(vit_init_from(weights_save(&w, folder, path), average, NULL, NULL));
     check_same_bits("patches", 16 * 12, param(average, "pos_embed"),
                     param(token, "pos_embed") + 12);
     check_same_bits("norm", 12, param(average, "fc_norm.weight"), param(token, "norm.weight"));
-    free_weights(&w);
+    weights_free(&w);
 
     vit_model_bundle *back = bundle_new(&with, 9), *fresh = bundle_new(&with, 9);
     w = weights_of(average);
-    heard h = init_heard(save_weights(&w, path), back, NULL);
+    heard h = init_heard(weights_save(&w, folder, path), back, NULL);
     check_line(&h, "fresh cls_token: the file has no class token");
     check_line(&h, "taken pos_embed: the class token's fresh");
     check_line(&h, "taken norm.bias: from fc_norm.bias");
     check_same_bits("class token", 12, param(back, "cls_token"), param(fresh, "cls_token"));
     check_same_bits("its position", 12, param(back, "pos_embed"), param(fresh, "pos_embed"));
     check_same_bits("patches", 16 * 12, param(back, "pos_embed") + 12, param(average, "pos_embed"));
-    free_weights(&w);
+    weights_free(&w);
     vit_model_bundle_free(token);
     vit_model_bundle_free(average);
     vit_model_bundle_free(back);
@@ -385,15 +313,15 @@ START_TEST(a_class_token_without_a_position) {
     vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
     vit_model_bundle *source = bundle_random(&config, 3), *bundle = bundle_new(&config, 1);
     weights w = weights_of(source);
-    replace(&w, "pos_embed", 3, (size_t[]){1, 16, 12}, param(source, "pos_embed") + 12);
-    heard h = init_heard(save_weights(&w, path), bundle, NULL);
+    weights_replace(&w, "pos_embed", 3, (size_t[]){1, 16, 12}, param(source, "pos_embed") + 12);
+    heard h = init_heard(weights_save(&w, folder, path), bundle, NULL);
     check_line(&h, "taken pos_embed: the class token's zero");
     for (size_t i = 0; i < 12; i++) {
         ck_assert(param(bundle, "pos_embed")[i] == 0);
     }
     check_same_bits("patches", 16 * 12, param(bundle, "pos_embed") + 12,
                     param(source, "pos_embed") + 12);
-    free_weights(&w);
+    weights_free(&w);
     vit_model_bundle_free(source);
     vit_model_bundle_free(bundle);
 }
@@ -481,7 +409,7 @@ START_TEST(zeros_sm_begins_as_softmax) {
     weights w = weights_of(source);
     config.attn = VIT_ATTENTION_ZEROS_SM;
     vit_model_bundle *bundle = bundle_new(&config, 1);
-    ck_vit_ok(vit_init_from(save_weights(&w, path), bundle, NULL, NULL));
+    ck_vit_ok(vit_init_from(weights_save(&w, folder, path), bundle, NULL, NULL));
     run(source, images, expected);
     run(bundle, images, actual);
     double expected64[5];
@@ -489,7 +417,7 @@ START_TEST(zeros_sm_begins_as_softmax) {
         expected64[i] = expected[i];
     }
     check_close("logits", 5, actual, expected64, 1e-5);
-    free_weights(&w);
+    weights_free(&w);
     vit_model_bundle_free(source);
     vit_model_bundle_free(bundle);
 }
@@ -515,7 +443,7 @@ START_TEST(deviation_begins_as_the_mean_query) {
     weights w = weights_of(source);
     config.attn = VIT_ATTENTION_ZEROS;
     vit_model_bundle *bundle = bundle_new(&config, 1);
-    ck_vit_ok(vit_init_from(save_weights(&w, path), bundle, NULL, NULL));
+    ck_vit_ok(vit_init_from(weights_save(&w, folder, path), bundle, NULL, NULL));
     const float *gamma = param(bundle, "blocks.0.norm1.weight");
     const float *beta = param(bundle, "blocks.0.norm1.bias");
     double mean[12], token[12];
@@ -537,7 +465,7 @@ START_TEST(deviation_begins_as_the_mean_query) {
         ck_assert(param(bundle, "blocks.0.attn.gate.bias")[i] == (i % 3 == 2 ? 0.0f : 2.0f));
     }
     free(normal);
-    free_weights(&w);
+    weights_free(&w);
     vit_model_bundle_free(source);
     vit_model_bundle_free(bundle);
 }
@@ -559,11 +487,11 @@ START_TEST(a_head_for_other_classes_stays_fresh) {
     check_same_bits("head", 60, param(bundle, "head.weight"), param(fresh, "head.weight"));
 
     weights w = weights_of(source); /* timm's backbones with num_classes=0 */
-    take_away(&w, "head.weight");
-    take_away(&w, "head.bias");
-    h = init_heard(save_weights(&w, path), bundle, NULL);
+    weights_remove(&w, "head.weight");
+    weights_remove(&w, "head.bias");
+    h = init_heard(weights_save(&w, folder, path), bundle, NULL);
     check_line(&h, "fresh head.bias: the file has no head");
-    free_weights(&w);
+    weights_free(&w);
     vit_model_bundle_free(source);
     vit_model_bundle_free(bundle);
     vit_model_bundle_free(fresh);
@@ -575,147 +503,15 @@ START_TEST(projections_without_bias) {
     vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
     vit_model_bundle *source = bundle_random(&config, 3), *bundle = bundle_new(&config, 1);
     weights w = weights_of(source);
-    take_away(&w, "blocks.0.attn.qkv.bias");
+    weights_remove(&w, "blocks.0.attn.qkv.bias");
     random_floats(1, 36, 1, param(bundle, "blocks.0.attn.qkv.bias"));
-    heard h = init_heard(save_weights(&w, path), bundle, NULL);
+    heard h = init_heard(weights_save(&w, folder, path), bundle, NULL);
     check_line(&h, "derived blocks.0.attn.qkv.bias: 0: the file has none");
     for (size_t i = 0; i < 36; i++) {
         ck_assert(param(bundle, "blocks.0.attn.qkv.bias")[i] == 0);
     }
-    free_weights(&w);
+    weights_free(&w);
     vit_model_bundle_free(source);
-    vit_model_bundle_free(bundle);
-}
-END_TEST
-
-/* ---- what is refused ---- */
-
-static void check_refused(const char *path, vit_model_bundle *bundle, vit_status expected,
-                          const char *part) {
-    vit_status status = vit_init_from(path, bundle, NULL, NULL);
-    ck_assert_msg(status == expected, "%s: status %d, \"%s\"", part, (int)status, vit_last_error());
-    ck_assert_msg(strstr(vit_last_error(), path) != NULL, "%s", vit_last_error());
-    ck_assert_msg(strstr(vit_last_error(), part) != NULL, "\"%s\" not in: %s", part,
-                  vit_last_error());
-}
-
-/* A tensor too many, of shape (1). */
-START_TEST(tensors_of_other_architectures) {
-    static const char *const cases[][2] = {
-        {"dist_token", "distilled model with a second token"},
-        {"head_dist.weight", "distilled model with a second head"},
-        {"reg_token", "register tokens"},
-        {"blocks.0.ls1.gamma", "LayerScale"},
-        {"blocks.1.attn.q_norm.weight", "normalised queries"},
-        {"norm_pre.weight", "a norm before the blocks"},
-        {"blocks.0.attn.rel_pos", "no part of a plain ViT"},
-        {"blocks.99999999999999999999.norm1.weight", "no part of a plain ViT"},
-        {"blocks.0norm1.weight", "no part of a plain ViT"},
-        {"stem.conv", "no part of a plain ViT"},
-        {"blocks.7.norm1.weight", "depth 8 (expected 2"},
-    };
-    char path[1024];
-    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
-    vit_model_bundle *bundle = bundle_new(&config, 1);
-    weights w = weights_of(bundle);
-    add(&w, cases[_i][0], 1, (size_t[]){1}, NULL);
-    save_weights(&w, path);
-    bool depth = strncmp(cases[_i][1], "depth", 5) == 0;
-    check_refused(path, bundle, depth ? VIT_ERROR_ARGUMENT : VIT_ERROR_UNSUPPORTED, cases[_i][1]);
-    free_weights(&w);
-    vit_model_bundle_free(bundle);
-}
-END_TEST
-
-/* The model asks for another geometry than the file has. */
-START_TEST(another_geometry) {
-    char path[1024];
-    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
-    vit_model_bundle *source = bundle_new(&config, 1);
-    temp_path(path, folder, "model.safetensors");
-    ck_vit_ok(vit_model_bundle_save(source, NULL, NULL, 0, path));
-    const char *part = "";
-    switch (_i) {
-    case 0:
-        config.embed_dim = 24;
-        part = "embed-dim 12 (expected 24";
-        break;
-    case 1:
-        config.patch_size = 8;
-        part = "patch-size 4 (expected 8";
-        break;
-    case 2:
-        config.depth = 3;
-        part = "depth 2 (expected 3";
-        break;
-    case 3:
-        config.mlp_ratio = 2;
-        part = "width of 48 (expected 24";
-        break;
-    default:
-        config.num_heads = 1;
-        part = "num-heads 3 (expected 1";
-    }
-    vit_model_bundle *bundle = bundle_new(&config, 1);
-    check_refused(path, bundle, VIT_ERROR_ARGUMENT, part);
-    vit_model_bundle_free(source);
-    vit_model_bundle_free(bundle);
-}
-END_TEST
-
-START_TEST(broken_weights) {
-    char path[1024];
-    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
-    vit_model_bundle *bundle = bundle_new(&config, 1);
-    weights w = weights_of(bundle);
-    const char *part = "";
-    vit_status expected = VIT_ERROR_FORMAT;
-    switch (_i) {
-    case 0:
-        take_away(&w, "blocks.1.norm2.bias");
-        part = "blocks.1.norm2.bias is missing";
-        break;
-    case 1:
-        ((float *)(uintptr_t)tensor_of(&w, "blocks.1.attn.proj.bias")->data)[3] = NAN;
-        part = "blocks.1.attn.proj.bias: element 3 is";
-        break;
-    case 2:
-        tensor_of(&w, "blocks.0.norm1.bias")->dtype = VIT_I32;
-        part = "dtype I32 (expected F32";
-        break;
-    case 3:
-        replace(&w, "pos_embed", 3, (size_t[]){1, 18, 12}, NULL);
-        expected = VIT_ERROR_UNSUPPORTED;
-        part = "18 positions with a class token (expected a square grid of patches and one";
-        break;
-    case 4:
-        replace(&w, "pos_embed", 2, (size_t[]){17, 12}, NULL);
-        expected = VIT_ERROR_ARGUMENT;
-        part = "shape [17, 12] (expected [1, 17, 12]";
-        break;
-    case 5:
-        replace(&w, "blocks.0.attn.qkv.weight", 2, (size_t[]){24, 12}, NULL);
-        expected = VIT_ERROR_ARGUMENT;
-        part = "shape [24, 12] (expected [36, 12]";
-        break;
-    case 6:
-        take_away(&w, "blocks.0.attn.qkv.weight");
-        part = "blocks.0.attn.qkv.weight is missing";
-        break;
-    default:
-        take_away(&w, "patch_embed.proj.weight");
-        part = "patch_embed.proj.weight is missing";
-    }
-    check_refused(save_weights(&w, path), bundle, expected, part);
-    free_weights(&w);
-    vit_model_bundle_free(bundle);
-}
-END_TEST
-
-START_TEST(a_file_that_is_not_there) {
-    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
-    vit_model_bundle *bundle = bundle_new(&config, 1);
-    check_refused("/nowhere/x.safetensors", bundle, VIT_ERROR_IO, "/nowhere/x.safetensors");
     vit_model_bundle_free(bundle);
 }
 END_TEST
@@ -737,10 +533,6 @@ static Suite *suite(void) {
     tcase_add_test(t, deviation_begins_as_the_mean_query);
     tcase_add_test(t, a_head_for_other_classes_stays_fresh);
     tcase_add_test(t, projections_without_bias);
-    tcase_add_loop_test(t, tensors_of_other_architectures, 0, 11);
-    tcase_add_loop_test(t, another_geometry, 0, 5);
-    tcase_add_loop_test(t, broken_weights, 0, 8);
-    tcase_add_test(t, a_file_that_is_not_there);
     suite_add_tcase(s, t);
     return s;
 }
