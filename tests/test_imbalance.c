@@ -142,9 +142,9 @@ END_TEST
 START_TEST(automatic_weights) {
     vit_dataset d = make_set();
     float *weights = (float *)&d;
-    ck_vit_ok(vit_class_weights("none", &d, &weights));
+    ck_vit_ok(vit_class_weights("none", &d, false, &weights));
     ck_assert_ptr_null(weights);
-    ck_vit_ok(vit_class_weights("auto", &d, &weights));
+    ck_vit_ok(vit_class_weights("auto", &d, false, &weights));
     double sum = 0;
     for (size_t i = 0; i < d.count; i++) {
         sum += weights[d.samples[i].label];
@@ -180,15 +180,19 @@ START_TEST(weights_from_files) {
     fputs(files[_i].text, file);
     fclose(file);
     if (files[_i].words) {
-        ck_assert_int_eq(vit_class_weights(path, &d, &weights), VIT_ERROR_FORMAT);
+        ck_assert_int_eq(vit_class_weights(path, &d, false, &weights), VIT_ERROR_FORMAT);
         ck_assert_ptr_null(weights);
         ck_assert_msg(strstr(vit_last_error(), files[_i].words) != NULL, "%s", vit_last_error());
     } else {
-        ck_vit_ok(vit_class_weights(path, &d, &weights));
-        for (int c = 0; c < CLASSES; c++) { /* 3 * 1 + 17 * 2 + 3 * 4 = 49 */
-            ck_assert_double_le(fabs(weights[c] - (c + 1) * 23 / 49.0), 1e-6);
+        for (int balanced = 0; balanced < 2; balanced++) {
+            ck_vit_ok(vit_class_weights(path, &d, balanced, &weights));
+            /* 3 * 1 + 17 * 2 + 3 * 4 = 49 of 23 pictures, or 1 + 2 + 4 of 3 classes */
+            double unit = balanced ? 3 / 7.0 : 23 / 49.0;
+            for (int c = 0; c < CLASSES; c++) {
+                ck_assert_double_le(fabs(weights[c] - (c + 1) * unit), 1e-6);
+            }
+            vit_free(weights);
         }
-        vit_free(weights);
     }
     temp_folder_remove(root);
 }

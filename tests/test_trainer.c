@@ -720,9 +720,12 @@ START_TEST(a_share_of_train_is_measured_on) {
     settings.recipe.batch_size = 8;
     settings.data.val_split = 0.25;
     snprintf(settings.recipe.class_weights, sizeof settings.recipe.class_weights, "auto");
-    settings.recipe.sampler = VIT_SAMPLER_BALANCED;
     seen s = {0};
     vit_train_result result;
+    settings.recipe.sampler = VIT_SAMPLER_BALANCED;
+    ck_assert_int_eq(vit_train_settings_check(&settings), VIT_ERROR_ARGUMENT);
+    check_message("--class-weights auto: --sampler balanced");
+    settings.recipe.sampler = VIT_SAMPLER_UNIFORM;
     make_pictures(temp_path(from, base, "flat"), "", classes, 3, 8, SIDE, SIDE, 5);
     ck_vit_ok(train(&settings, NULL, from, temp_path(out, base, "runs/flat"), &s, &result));
     ck_assert(!isnan(result.best_top1));

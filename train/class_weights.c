@@ -65,8 +65,10 @@ static void inverse_counts(const vit_dataset *d, double *weights) {
     }
 }
 
-vit_status vit_class_weights(const char *how, const vit_dataset *dataset, float **out) {
+vit_status vit_class_weights(const char *how, const vit_dataset *dataset, bool balanced,
+                             float **out) {
     double *weights = NULL, sum = 0;
+    size_t drawn = 0;
     vit_status status = VIT_OK;
     *out = NULL;
     if (strcmp(how, "none") == 0 || !*how) {
@@ -79,8 +81,12 @@ vit_status vit_class_weights(const char *how, const vit_dataset *dataset, float 
     } else {
         VIT_TRY(read_weights(how, dataset, weights));
     }
-    for (size_t i = 0; i < dataset->count; i++) {
-        sum += weights[dataset->samples[i].label];
+    for (size_t i = 0; i < dataset->count; i++) { /* sorted by class */
+        int label = dataset->samples[i].label;
+        if (!balanced || i == 0 || label != dataset->samples[i - 1].label) {
+            sum += weights[label];
+            drawn++;
+        }
     }
     if (!(sum > 0) || !isfinite(sum)) {
         VIT_TRY(vit_fail(VIT_ERROR_FORMAT,
@@ -89,7 +95,7 @@ vit_status vit_class_weights(const char *how, const vit_dataset *dataset, float 
                          how, sum));
     }
     for (size_t c = 0; c < dataset->class_count; c++) {
-        (*out)[c] = (float)(weights[c] * (double)dataset->count / sum);
+        (*out)[c] = (float)(weights[c] * (double)drawn / sum);
     }
 cleanup:
     vit_free(weights);

@@ -241,7 +241,7 @@ const vit_option vit_recipe_options[] = {
      .value = "none",
      .metavar = "auto|FILE",
      .help = "weights of the classes in the loss: none, auto (by the inverse of their pictures) or "
-             "a file of class,weight; their mean over all pictures is 1"},
+             "a file of class,weight; scaled so that their mean is 1"},
     {.name = "sampler",
      .type = VIT_OPT_ENUM,
      .offset = FIELD(sampler),
@@ -369,6 +369,11 @@ vit_status vit_train_settings_check(const vit_train_settings *settings) {
     if (strcmp(r->recipe, "default") != 0) {
         return vit_fail(VIT_ERROR_ARGUMENT, "--recipe %s: no such recipe (expected default)",
                         r->recipe);
+    }
+    if (r->sampler == VIT_SAMPLER_BALANCED && strcmp(r->class_weights, "auto") == 0) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "--class-weights auto: --sampler balanced makes up for the classes' sizes "
+                        "already (expected one of them)");
     }
     if (r->slots & (r->slots - 1)) {
         return vit_fail(VIT_ERROR_ARGUMENT,

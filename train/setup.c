@@ -324,7 +324,8 @@ vit_status vit_run_set_up(vit_run *r, const vit_train_request *request) {
     VIT_TRY(open_teacher(r));
     VIT_TRY(allocate(r));
     VIT_TRY(create_loader(r));
-    VIT_TRY(vit_class_weights(s->recipe.class_weights, r->train, &r->class_weights));
+    VIT_TRY(vit_class_weights(s->recipe.class_weights, r->train,
+                              s->recipe.sampler == VIT_SAMPLER_BALANCED, &r->class_weights));
     VIT_TRY(create_slots(r));
     if (r->val) {
         VIT_TRY(vit_evaluator_create(&r->bundle->model, &s->preprocess, r->val,
