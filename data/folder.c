@@ -3,25 +3,30 @@
 #include "data/classes.h"
 #include "data/csv.h"
 #include "data/hold_out.h"
+#include "data/pack.h"
 #include "vit/rng.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- where the pictures are named ---- */
 
 typedef enum part { PART_ALL, PART_TRAIN, PART_VAL } part;
 
 typedef struct source {
-    char *path; /* a folder of class folders, or a list; NULL: there is none */
+    char *path; /* a folder of class folders, a list, or PACK/SECTION; NULL: there is none */
     bool is_list;
-    bool whole; /* DATA is not divided into splits */
-    part part;  /* which of its pictures */
+    const vit_pack_section *section; /* of the query's pack */
+    bool whole;                      /* DATA is not divided into splits */
+    part part;                       /* which of its pictures */
 } source;
 
 static bool is_folder(const char *path) {
@@ -39,8 +44,24 @@ static bool is_list_name(const char *path) {
     return dot && strcasecmp(dot, ".csv") == 0;
 }
 
-/* DATA/NAME.csv, else the folder DATA/NAME; the list first, as it says more. */
-static vit_status find_named(const char *data, const char *name, source *out) {
+static vit_status find_section(const char *data, const vit_pack *pack, const char *name,
+                               source *out) {
+    out->section = vit_pack_find(pack, name);
+    if (!out->section) {
+        return VIT_OK;
+    }
+    out->path = *name ? vit_list_join(data, name) : strdup(data);
+    out->whole = !*name;
+    return out->path ? VIT_OK : vit_list_no_memory(data);
+}
+
+/* The pack's section; else DATA/NAME.csv, else the folder DATA/NAME: the list first, as it says
+ * more. */
+static vit_status find_named(const char *data, const vit_pack *pack, const char *name,
+                             source *out) {
+    if (pack) {
+        return find_section(data, pack, name, out);
+    }
     char *list_name = NULL, *path = NULL;
     vit_status status =
         asprintf(&list_name, "%s.csv", name) < 0 ? vit_list_no_memory(data) : VIT_OK;
@@ -63,13 +84,14 @@ cleanup:
 }
 
 /* The same by any of the split's names. */
-static vit_status find_split(const char *data, const char *split, source *out) {
+static vit_status find_split(const char *data, const vit_pack *pack, const char *split,
+                             source *out) {
     const char *names[] = {split, "validation", "test"};
     size_t count = strcmp(split, "val") == 0 ? 3 : 1;
     vit_status status = VIT_OK;
     *out = (source){0};
     for (size_t i = 0; i < count && !out->path && status == VIT_OK; i++) {
-        status = find_named(data, names[i], out);
+        status = find_named(data, pack, names[i], out);
     }
     return status;
 }
@@ -81,11 +103,12 @@ static vit_status fail_both(const vit_dataset_query *q, const char *path) {
 }
 
 /* DATA has the split, or train from which it is held out, or neither: *out has no path then. */
-static vit_status find_in_folder(const vit_dataset_query *q, bool val, source *out) {
+static vit_status find_in_folder(const vit_dataset_query *q, const vit_pack *pack, bool val,
+                                 source *out) {
     vit_status status = VIT_OK;
     source other = {0};
-    VIT_TRY(find_split(q->data, q->split, out));
-    VIT_TRY(find_split(q->data, val ? "train" : "val", &other));
+    VIT_TRY(find_split(q->data, pack, q->split, out));
+    VIT_TRY(find_split(q->data, pack, val ? "train" : "val", &other));
     if (q->val_split > 0 && (val ? out->path : other.path)) {
         VIT_TRY(fail_both(q, val ? out->path : other.path));
     }
@@ -96,7 +119,9 @@ static vit_status find_in_folder(const vit_dataset_query *q, bool val, source *o
     if (q->val_split > 0 && out->path) {
         out->part = val ? PART_VAL : PART_TRAIN;
     }
-    if (!out->path && !other.path) {
+    if (pack && !out->path && !other.path) {
+        VIT_TRY(find_section(q->data, pack, "", out));
+    } else if (!out->path && !other.path) {
         *out = (source){.path = strdup(q->data), .whole = true};
         VIT_TRY(out->path ? VIT_OK : vit_list_no_memory(q->data));
     }
@@ -105,7 +130,8 @@ cleanup:
     return status;
 }
 
-static vit_status find_source(const vit_dataset_query *q, source *out) {
+/* pack: q->data as one, or NULL. */
+static vit_status find_source(const vit_dataset_query *q, const vit_pack *pack, source *out) {
     bool val = strcmp(q->split, "val") == 0, train = strcmp(q->split, "train") == 0;
     vit_status status = VIT_OK;
     *out = (source){0};
@@ -122,9 +148,9 @@ static vit_status find_source(const vit_dataset_query *q, source *out) {
         *out = (source){.path = strdup(q->data), .is_list = true, .whole = true};
         VIT_TRY(out->path ? VIT_OK : vit_list_no_memory(q->data));
     } else if (val || train) {
-        VIT_TRY(find_in_folder(q, val, out));
+        VIT_TRY(find_in_folder(q, pack, val, out));
     } else {
-        VIT_TRY(find_split(q->data, q->split, out));
+        VIT_TRY(find_split(q->data, pack, q->split, out));
     }
     if (out->whole && q->val_split > 0) {
         out->part = val ? PART_VAL : PART_TRAIN;
@@ -134,11 +160,22 @@ cleanup:
     return status;
 }
 
+/* *out is NULL when data is no pack. */
+static vit_status open_pack(const char *data, vit_pack **out) {
+    *out = NULL;
+    return vit_pack_is_name(data) && is_file(data) ? vit_pack_open(data, out) : VIT_OK;
+}
+
 vit_status vit_dataset_has(const vit_dataset_query *query, bool *has) {
-    source found;
-    vit_status status = find_source(query, &found);
+    source found = {0};
+    vit_pack *pack;
+    vit_status status = open_pack(query->data, &pack);
+    if (status == VIT_OK) {
+        status = find_source(query, pack, &found);
+    }
     *has = status == VIT_OK && found.path && (!found.whole || strcmp(query->split, "train") == 0);
     free(found.path);
+    vit_pack_close(pack);
     return status;
 }
 
@@ -155,6 +192,10 @@ static vit_status fail_missing_split(const char *data, const char *split) {
     return vit_fail(
         VIT_ERROR_IO, "%s: no folder '%s'%s in it%s (expected %s/%s/CLASS/pictures or %s/%s.csv)",
         data, split, others, either ? " and no class folder" : "", data, split, data, split);
+}
+
+static vit_status fail_missing_section(const vit_dataset_query *q) {
+    return vit_fail(VIT_ERROR_IO, "%s: no split '%s' in the pack", q->data, q->split);
 }
 
 /* Folders that are splits under another name are no classes. */
@@ -221,7 +262,7 @@ static vit_status add_sample(vit_dataset *d, char *path, int label) {
         }
         d->samples = grown;
     }
-    d->samples[d->count++] = (vit_sample){path, label};
+    d->samples[d->count++] = (vit_sample){.path = path, .label = label};
     return VIT_OK;
 }
 
@@ -351,6 +392,30 @@ cleanup:
     return status;
 }
 
+/* ---- packs ---- */
+
+static vit_status open_section(vit_dataset *d, const vit_dataset_query *q,
+                               const vit_pack_section *s) {
+    vit_name_list present = {.names = s->class_names, .count = s->class_count};
+    int *labels = reallocarray(NULL, s->class_count, sizeof *labels);
+    vit_status status = VIT_OK;
+    if (s->class_count == 0) {
+        VIT_TRY(vit_fail(VIT_ERROR_FORMAT, "%s: no class in it", d->root));
+    }
+    VIT_TRY(labels ? VIT_OK : vit_list_no_memory(d->root));
+    VIT_TRY(vit_classes_make(d, q, &present, labels));
+    for (size_t i = 0; i < s->count; i++) {
+        const vit_pack_entry *entry = &s->entries[i];
+        char *path = vit_list_join(q->data, entry->path);
+        VIT_TRY(path ? add_sample(d, path, labels[entry->class_index])
+                     : vit_list_no_memory(d->root));
+        d->samples[d->count - 1].entry = entry;
+    }
+cleanup:
+    free(labels);
+    return status;
+}
+
 /* ---- the data set ---- */
 
 static int compare_samples(const void *a, const void *b) {
@@ -382,14 +447,18 @@ vit_status vit_dataset_find(const vit_dataset_query *query, vit_dataset **out, s
     *out = NULL;
     vit_dataset *d = calloc(1, sizeof *d);
     VIT_TRY(d ? VIT_OK : vit_list_no_memory(query->data));
-    VIT_TRY(find_source(query, &from));
-    VIT_TRY(from.path && (from.is_list || is_folder(from.path))
+    VIT_TRY(open_pack(query->data, &d->pack));
+    VIT_TRY(find_source(query, d->pack, &from));
+    VIT_TRY(!d->pack || from.path ? VIT_OK : fail_missing_section(query));
+    VIT_TRY(d->pack || (from.path && (from.is_list || is_folder(from.path)))
                 ? VIT_OK
                 : fail_missing_split(query->data, query->split));
     d->root = from.path;
     from.path = NULL;
     d->whole = from.whole;
-    status = from.is_list ? open_list(d, query) : open_folders(d, query);
+    status = from.section   ? open_section(d, query, from.section)
+             : from.is_list ? open_list(d, query)
+                            : open_folders(d, query);
     VIT_TRY(status);
     if (d->count) {
         qsort(d->samples, d->count, sizeof *d->samples, compare_samples);
@@ -435,7 +504,39 @@ void vit_dataset_free(vit_dataset *dataset) {
     free(dataset->samples);
     free(dataset->class_names);
     free(dataset->root);
+    vit_pack_close(dataset->pack);
     free(dataset);
+}
+
+vit_status vit_sample_read(const vit_sample *sample, vit_bytes *buffer, const void **bytes,
+                           size_t *size) {
+    vit_status status;
+    if (sample->entry) {
+        *bytes = sample->entry->bytes;
+        *size = sample->entry->size;
+        return vit_pack_check(sample->entry, sample->path);
+    }
+    VIT_TRY(vit_file_read(sample->path, VIT_MAX_FILE_BYTES, buffer));
+    *bytes = buffer->data;
+    *size = buffer->size;
+cleanup:
+    return status;
+}
+
+/* Only a hint: whatever fails here is reported when the picture is read. */
+void vit_sample_announce(const vit_sample *sample) {
+    if (sample->entry) {
+        uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+        uintptr_t start = (uintptr_t)sample->entry->bytes & ~(page - 1);
+        size_t length = (uintptr_t)sample->entry->bytes + sample->entry->size - start;
+        (void)madvise((void *)start, length, MADV_WILLNEED);
+        return;
+    }
+    int fd = open(sample->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0) {
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
+        close(fd);
+    }
 }
 
 /* Fisher and Yates, from the end. */

@@ -3,14 +3,15 @@
 #ifndef VIT_FOLDER_H
 #define VIT_FOLDER_H
 
-#include "vit/status.h"
+#include "vit/file.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 typedef struct vit_sample {
     char *path;
-    int label; /* index into class_names */
+    int label;                          /* index into class_names */
+    const struct vit_pack_entry *entry; /* in a pack; NULL: path is a file */
 } vit_sample;
 
 typedef struct vit_dataset {
@@ -19,17 +20,20 @@ typedef struct vit_dataset {
     size_t class_count;
     vit_sample *samples; /* sorted by class, then by path, bytewise: the same on every machine */
     size_t count;
-    bool whole; /* DATA is not divided into splits: these are all its pictures */
+    bool whole;            /* DATA is not divided into splits: these are all its pictures */
+    struct vit_pack *pack; /* that the samples lie in, or NULL */
 } vit_dataset;
 
 /* What to open.
  *
- * DATA is a folder or a CSV list. In a folder the split is, in this order, the list DATA/SPLIT.csv,
- * the folder DATA/SPLIT with a folder for each class; val is also found as validation or test. When
- * DATA holds none of train and val, its folders are the classes, and train and val are both the
- * whole set; so they are for a list. val_split then holds out this share of each class as val
- * (also of DATA/train, when there is no val): those whose paths relative to DATA have the lowest
- * hashes, so that it is the same share each time; at least one picture of a class and never all.
+ * DATA is a folder, a CSV list, or a pack (NAME.zpk), which holds what the folder or the list held
+ * that it was made from: the same splits, classes and order. In a folder the split is, in this
+ * order, the list DATA/SPLIT.csv, the folder DATA/SPLIT with a folder for each class; val is also
+ * found as validation or test. When DATA holds none of train and val, its folders are the classes,
+ * and train and val are both the whole set; so they are for a list. val_split then holds out this
+ * share of each class as val (also of DATA/train, when there is no val): those whose paths relative
+ * to DATA have the lowest hashes, so that it is the same share each time; at least one picture of a
+ * class and never all.
  *
  * Classes are the folders' names or the labels, in the order that class_order says: "name" (by
  * bytes; also NULL), "natural" (numbers in names by their value) or a file with a name on each
@@ -54,6 +58,12 @@ void vit_dataset_free(vit_dataset *dataset);
 /* *has is false when there is no such split; what is merely the whole set is train, and no other.
  */
 vit_status vit_dataset_has(const vit_dataset_query *query, bool *has);
+
+/* The bytes of the sample's file: read into buffer, or where they lie in the pack. */
+vit_status vit_sample_read(const vit_sample *sample, vit_bytes *buffer, const void **bytes,
+                           size_t *size);
+/* Asks the kernel to have the bytes at hand soon. */
+void vit_sample_announce(const vit_sample *sample);
 
 /* The two with a query of these fields alone. */
 vit_status vit_dataset_open(const char *data, const char *split, const char *const *known_classes,

@@ -85,6 +85,9 @@ vit_part vit_part_of(const vit_image *image, const vit_window *window);
 vit_status vit_image_decode_part(const void *bytes, size_t size, const char *what,
                                  const vit_decode_options *options, vit_chooser choose,
                                  void *context, vit_image *image, vit_part *part);
+/* The picture as a JPEG file (quality 1..100; Huffman tables fitted to it, chroma at half size). */
+vit_status vit_image_encode_jpeg(const vit_image *image, int quality, vit_bytes *out);
+
 /* Reads path into buffer and decodes it. */
 vit_status vit_image_load(const char *path, const vit_decode_options *options, vit_bytes *buffer,
                           vit_image *image);

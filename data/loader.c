@@ -3,11 +3,9 @@
 #include "data/sampler.h"
 #include "vit/arena.h"
 
-#include <fcntl.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct vit_loader {
     vit_loader_config config;
@@ -191,17 +189,11 @@ static uint32_t repeat_at(const vit_loader *loader, size_t position) {
                : loader->repeats[position];
 }
 
-/* Tells the kernel which files come next, so that the disk works while the processor does. Only a
- * hint: whatever fails here is reported when the picture is read. */
+/* Tells the kernel which pictures come next, so that the disk works while the processor does. */
 static void read_ahead(const vit_loader *loader, size_t number) {
     size_t first, count = batch_range(loader, number, &first);
     for (size_t j = 0; j < count; j++) {
-        const vit_sample *sample = &loader->config.dataset->samples[sample_at(loader, first + j)];
-        int fd = open(sample->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (fd >= 0) {
-            (void)posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
-            close(fd);
-        }
+        vit_sample_announce(&loader->config.dataset->samples[sample_at(loader, first + j)]);
     }
 }
 
@@ -224,15 +216,15 @@ void vit_loader_prepare(vit_loader *loader, size_t number, vit_batch *batch) {
 }
 
 /* Decodes no more of the picture than its random crop. */
-static vit_status load_crop(const vit_loader *loader, const char *path, const vit_sample_key *key,
+static vit_status load_crop(const vit_loader *loader, const void *bytes, size_t size,
+                            const char *path, const vit_sample_key *key,
                             vit_transform_scratch *scratch, float *out) {
     const vit_loader_config *c = &loader->config;
     vit_crop_request request = {c->augment, key, c->height, c->width};
     vit_part crop;
     vit_status status;
-    VIT_TRY(vit_file_read(path, VIT_MAX_FILE_BYTES, &scratch->file));
-    VIT_TRY(vit_image_decode_part(scratch->file.data, scratch->file.size, path, &c->decode,
-                                  vit_request_crop, &request, &scratch->decoded, &crop));
+    VIT_TRY(vit_image_decode_part(bytes, size, path, &c->decode, vit_request_crop, &request,
+                                  &scratch->decoded, &crop));
     status = vit_transform_crop(&c->preprocess, c->augment, &loader->policy, c->height, c->width,
                                 &crop, key, scratch, out);
     if (status != VIT_OK) {
@@ -246,17 +238,21 @@ static vit_status load(const vit_loader *loader, const vit_batch *batch, size_t 
                        vit_transform_scratch *scratch) {
     const vit_loader_config *c = &loader->config;
     const vit_sample *sample = &c->dataset->samples[batch->indices[j]];
+    const char *path = sample->path;
     float *out = batch->images + j * loader->picture_floats;
+    const void *bytes;
+    size_t size;
     vit_status status;
+    VIT_TRY(vit_sample_read(sample, &scratch->file, &bytes, &size));
     if (c->augment && !c->augment->no_aug) {
         vit_sample_key key = {c->seed, batch->epoch, vit_batch_key(batch, j)};
-        return load_crop(loader, sample->path, &key, scratch, out);
+        return load_crop(loader, bytes, size, path, &key, scratch, out);
     }
-    VIT_TRY(vit_image_load(sample->path, &c->decode, &scratch->file, &scratch->decoded));
+    VIT_TRY(vit_image_decode(bytes, size, path, &c->decode, &scratch->decoded));
     status =
         vit_transform_eval(&c->preprocess, c->height, c->width, &scratch->decoded, scratch, out);
     if (status != VIT_OK) {
-        vit_fail_context(status, "%s", sample->path);
+        vit_fail_context(status, "%s", path);
     }
 cleanup:
     return status;

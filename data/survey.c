@@ -86,8 +86,11 @@ static vit_status list_files(vit_survey *s) {
         }
         for (size_t j = 0; d && j < d->count; j++, at++) {
             size_t c = index[d->samples[j].label];
-            s->files[at] = (vit_survey_file){
-                .path = d->samples[j].path, .split = i, .class_index = c, .same_as = at};
+            s->files[at] = (vit_survey_file){.sample = &d->samples[j],
+                                             .path = d->samples[j].path,
+                                             .split = i,
+                                             .class_index = c,
+                                             .same_as = at};
             s->classes[c].counts[i]++;
         }
         free(index);
@@ -127,14 +130,17 @@ static bool ends_wrongly(const char *path, vit_image_format format) {
 
 /* Fails only for want of memory. */
 static vit_status read_file(vit_survey_file *file, const vit_decode_options *decode,
-                            vit_bytes *bytes, vit_image *image, fingerprint *print) {
-    vit_status status = vit_file_read(file->path, VIT_MAX_FILE_BYTES, bytes);
+                            vit_bytes *buffer, vit_image *image, fingerprint *print) {
+    const void *bytes;
+    size_t size;
+    vit_status status = vit_sample_read(file->sample, buffer, &bytes, &size);
     if (status == VIT_OK) {
-        file->bytes = print->bytes = bytes->size;
-        hash_bytes(bytes->data, bytes->size, print->hash);
-        file->format = vit_image_sniff(bytes->data, bytes->size);
-        file->wrong_ending = ends_wrongly(file->path, file->format);
-        status = vit_image_decode(bytes->data, bytes->size, file->path, decode, image);
+        file->bytes = print->bytes = size;
+        hash_bytes(bytes, size, print->hash);
+        file->format = vit_image_sniff(bytes, size);
+        /* A pack may hold a picture as a JPEG that was a PNG before. */
+        file->wrong_ending = !file->sample->entry && ends_wrongly(file->path, file->format);
+        status = vit_image_decode(bytes, size, file->path, decode, image);
     }
     if (status == VIT_OK) {
         file->width = image->width;
@@ -194,10 +200,12 @@ static int compare_prints(const void *a, const void *b) {
     return order ? order : (x->index < y->index ? -1 : x->index > y->index);
 }
 
-static bool same_bytes(const char *a, const char *b, vit_bytes *x, vit_bytes *y) {
-    return vit_file_read(a, VIT_MAX_FILE_BYTES, x) == VIT_OK &&
-           vit_file_read(b, VIT_MAX_FILE_BYTES, y) == VIT_OK && x->size == y->size &&
-           (x->size == 0 || memcmp(x->data, y->data, x->size) == 0);
+static bool same_bytes(const vit_sample *a, const vit_sample *b, vit_bytes *x, vit_bytes *y) {
+    const void *bytes[2];
+    size_t sizes[2];
+    return vit_sample_read(a, x, &bytes[0], &sizes[0]) == VIT_OK &&
+           vit_sample_read(b, y, &bytes[1], &sizes[1]) == VIT_OK && sizes[0] == sizes[1] &&
+           (sizes[0] == 0 || memcmp(bytes[0], bytes[1], sizes[0]) == 0);
 }
 
 /* Marks the files of a run of equal fingerprints that equal the first of them, and counts. A copy
@@ -208,7 +216,7 @@ static void mark_copies(vit_survey *s, const fingerprint *prints, size_t count, 
     unsigned splits = 1u << first->split;
     for (size_t i = 1; i < count; i++) {
         vit_survey_file *file = &s->files[prints[i].index];
-        if (!same_bytes(first->path, file->path, x, y)) {
+        if (!same_bytes(first->sample, file->sample, x, y)) {
             continue;
         }
         file->same_as = prints[0].index;

@@ -9,8 +9,9 @@
 enum { VIT_SURVEY_SPLITS = 3 }; /* train, val, test */
 
 typedef struct vit_survey_file {
-    const char *path; /* of the data set's sample */
-    int split;        /* index into splits */
+    const vit_sample *sample; /* of the data set */
+    const char *path;         /* its */
+    int split;                /* index into splits */
     size_t class_index;
     char *reason; /* why it cannot be read, or NULL */
     size_t bytes, width, height;

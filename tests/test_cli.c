@@ -19,8 +19,8 @@
 #define MAX_WORDS 64
 #define MAX_OUTPUT ((size_t)1 << 20)
 
-static const char *const verbs[] = {"train", "eval",  "classify", "export",
-                                    "info",  "bench", "check",    "preview"};
+static const char *const verbs[] = {"train", "eval",  "classify", "export", "info",
+                                    "bench", "check", "preview",  "pack"};
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
 /* ---- a folder for each test ---- */
@@ -268,7 +268,8 @@ START_TEST(help_of_a_verb_lists_its_flags) {
         {"--json", "[MODEL]", "--quiet", "--threads"},
         {"--repeats", "--model", "--json", "1 to 100"},
         {"--list", "--max-pixels", "--json", "default 20"},
-        {"--out", "--versions", "--aa", "--crop-pct"}};
+        {"--out", "--versions", "--aa", "--crop-pct"},
+        {"--short-side", "--val-split", "--json", "OUT.zpk"}};
     for (size_t v = 0; v < VERBS; v++) {
         outcome result = zvit(verbs[v], "--help", NULL);
         check_code(&result, 0);
@@ -323,6 +324,7 @@ START_TEST(wrong_usage_exits_with_2) {
     check_usage(zvit("info", "a", "b", NULL), "MODEL");
     check_usage(zvit("bench", "gem", NULL), "gemm");
     check_usage(zvit("bench", "loader", NULL), "DATA");
+    check_usage(zvit("pack", "data", NULL), "OUT.zpk");
     check_usage(zvit("train", "--model", "nosuch", "x", NULL), "zeros_mini_patch8_64");
     check_usage(zvit("train", "--num-heads", "7", "x", NULL), "num-heads: 7");
     check_usage(zvit("eval", "--csv", "m", "d", NULL), "--csv");

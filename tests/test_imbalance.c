@@ -22,7 +22,7 @@ static vit_dataset make_set(void) {
         .root = root, .class_names = names, .class_count = CLASSES, .samples = samples};
     for (int c = 0; c < CLASSES; c++) {
         for (size_t i = 0; i < sizes[c]; i++) {
-            samples[d.count++] = (vit_sample){path, c};
+            samples[d.count++] = (vit_sample){.path = path, .label = c};
         }
     }
     return d;

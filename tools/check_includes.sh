@@ -20,9 +20,9 @@ BEGIN {
     split("vit data eval train tools tests", list, " ")
     for (i in list) ours[list[i]] = 1
     home["cblas.h"] = "vit/gemm.c"
-    home["jpeglib.h"] = "data/decode_jpeg.c"
+    home["jpeglib.h"] = "data/decode_jpeg.c data/encode_jpeg.c" # one a direction
     home["jerror.h"] = "data/decode_jpeg.c"
-    home["png.h"] = "data/decode_png.c data/encode_png.c" # one a direction
+    home["png.h"] = "data/decode_png.c data/encode_png.c"
     home["cJSON.h"] = "vit/json.c"
     home["sleef.h"] = "vit/vmath_kernels.h"
     bad = 0

@@ -177,10 +177,13 @@ static const char *label_of(const studio *s, size_t j) {
 
 /* The whole picture, made to fit into its place, never larger than it is. */
 static vit_status put_original(studio *s, size_t j) {
-    const char *path = s->dataset->samples[s->batch->indices[j]].path;
+    const vit_sample *sample = &s->dataset->samples[s->batch->indices[j]];
     const vit_decode_options decode = vit_data_decode(&s->settings->data);
+    const void *bytes;
+    size_t size;
     vit_status status;
-    VIT_TRY(vit_image_load(path, &decode, &s->file, &s->picture));
+    VIT_TRY(vit_sample_read(sample, &s->file, &bytes, &size));
+    VIT_TRY(vit_image_decode(bytes, size, sample->path, &decode, &s->picture));
     double w = (double)s->picture.width, h = (double)s->picture.height;
     double scale = fmin(1, fmin((double)s->sheet.width / w, (double)s->sheet.height / h));
     size_t width = (size_t)fmax(1, floor(w * scale)), height = (size_t)fmax(1, floor(h * scale));

@@ -39,6 +39,13 @@ static const cli_verb verbs[] = {
      "config as JSON. With --format timm the folder is one that timm loads:\n"
      "timm.create_model('local-dir:DIR', pretrained=True).\n",
      cmd_export},
+    {"pack", "DATA OUT.zpk", "put all pictures into one file, for fast reading",
+     "Writes one file with every picture of DATA, its class and split; train, eval and bench take\n"
+     "it in DATA's place, with the same order and the same random draws. Without --short-side the\n"
+     "pictures stay as they are. With it, larger ones are shrunk to that short side and stored as\n"
+     "JPEGs of quality 95: they need less room and are decoded sooner, and are no longer the same\n"
+     "pixels.\n",
+     cmd_pack},
     {"info", "[MODEL]", "describe a model, or this machine",
      "With MODEL: its architecture, size, classes and preprocessing. Without: the processor, the\n"
      "BLAS library and the kernel it chose, and memory.\n",
