@@ -699,6 +699,37 @@ START_TEST(preview_draws_a_sheet) {
 }
 END_TEST
 
+/* The same flag holds the same pictures out in training and in measuring; so does a list of them.
+ */
+START_TEST(a_share_is_held_out) {
+    make_data();
+    const char *train = "data/train"; /* two folders of three pictures: a set without splits */
+    outcome result = zvit("train", in_folder(train), "--val-split", "0.4", "--class-order",
+                          "natural", "--out", in_folder("run"), "--epochs", "1", TINY_MODEL, NULL);
+    check_code(&result, 0);
+    check_has_not(result.err, "warning");
+    check_has(result.err, "4 pictures to train on, 2 to measure on");
+    release(&result);
+    result = zvit("eval", in_folder("run"), in_folder(train), "--val-split", "0.4", "--json", NULL);
+    check_code(&result, 0);
+    ck_assert_str_eq(result.err, "");
+    vit_json *json = parse(result.out);
+    ck_assert_double_eq(number_of(json, "images"), 2);
+    vit_json_free(json);
+    release(&result);
+    const char list[] = "path,label\ntrain/dull/1.png,dull\n\"train/bright/1.png\",bright\n";
+    ck_vit_ok(vit_file_replace(in_folder("data/some.csv"), list, sizeof list - 1));
+    result = zvit("eval", in_folder("run"), in_folder("data/some.csv"), NULL);
+    check_code(&result, 0);
+    check_has(result.err, "is not divided into train and val");
+    check_has(result.out, "pictures  2 in 2 classes");
+    release(&result);
+    check_usage(zvit("train", "d", "--val-split", "1", NULL), "--val-split: 1");
+    check_failure(zvit("eval", in_folder("run"), in_folder("data"), "--val-split", "0.4", NULL),
+                  "eval", "data/val already");
+}
+END_TEST
+
 START_TEST(unreadable_pictures_fail_or_are_skipped) {
     train_for(&(outcome){0});
     copy_picture("bad_truncated.png", in_folder("data/val/dull/2.png"));
@@ -872,6 +903,7 @@ static Suite *suite(void) {
     tcase_add_test(model, eval_measures);
     tcase_add_test(model, check_says_what_is_wrong);
     tcase_add_test(model, preview_draws_a_sheet);
+    tcase_add_test(model, a_share_is_held_out);
     tcase_add_test(model, unreadable_pictures_fail_or_are_skipped);
     tcase_add_test(model, classify_goes_on_after_a_broken_picture);
     tcase_add_test(model, classify_prints_json_lines);
