@@ -1,6 +1,7 @@
 /* Runs that are killed, stopped and taken up again: the same bits as a run that nothing disturbed,
  * and what is refused. */
 #include "support/pictures.h"
+#include "support/runs.h"
 #include "support/support.h"
 
 #include "train/run_folder.h"
@@ -18,16 +19,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SIDE = 16, EPOCHS = 5, STEPS = 6 }; /* 60 pictures in batches of 10 */
-static const char *const classes[] = {"ant", "bee", "cat"};
-static char *base; /* vanishes after the suite */
+enum { EPOCHS = 5, STEPS = 6 }; /* 60 pictures in batches of 10 */
+static char *base;              /* vanishes after the suite */
 static char data[1024];
 
 static void make_base(void) {
     base = temp_folder();
     temp_path(data, base, "data");
-    make_pictures(data, "train", classes, 3, 20, 20, 18, 1);
-    make_pictures(data, "val", classes, 3, 7, 18, 20, 1000);
+    make_pictures(data, "train", small_run_classes, 3, 20, 20, 18, 1);
+    make_pictures(data, "val", small_run_classes, 3, 7, 18, 20, 1000);
 }
 
 static void remove_base(void) {
@@ -37,22 +37,8 @@ static void remove_base(void) {
 
 /* All that is random switched on. */
 static vit_train_settings settings_of_run(void) {
-    vit_train_settings settings;
-    vit_option_group groups[VIT_SETTING_GROUPS];
-    memset(&settings, 0, sizeof settings);
-    size_t count = vit_train_setting_groups(&settings, NULL, groups);
-    for (size_t g = 0; g < count; g++) {
-        ck_vit_ok(vit_options_defaults(&groups[g]));
-    }
-    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &settings.model));
-    settings.model.img_size[0] = settings.model.img_size[1] = SIDE;
-    settings.model.embed_dim = 16;
-    settings.model.depth = 2;
-    settings.model.num_heads = 2;
+    vit_train_settings settings = small_run_settings();
     settings.recipe.epochs = EPOCHS;
-    settings.recipe.batch_size = 10;
-    settings.recipe.warmup_epochs = 1;
-    settings.recipe.lr = 3e-3;
     settings.recipe.drop_path = 0.2;
     settings.recipe.mixup = 0.8;
     settings.recipe.cutmix = 1;
@@ -358,7 +344,7 @@ START_TEST(other_data) {
     char out[1024], moved[1024], other[1024];
     stopped_run(moved, "moved");
     stopped_run(out, "data");
-    make_pictures(temp_path(other, base, "other"), "train", classes, 3, 21, 20, 18, 1);
+    make_pictures(temp_path(other, base, "other"), "train", small_run_classes, 3, 21, 20, 18, 1);
     plan p = plan_for(out, true);
     p.data = other;
     ck_assert_int_eq(train(&p), VIT_ERROR_ARGUMENT);

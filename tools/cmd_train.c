@@ -2,6 +2,7 @@
 #include "tools/progress.h"
 #include "tools/signals.h"
 
+#include "train/recipes.h"
 #include "train/run_folder.h"
 #include "train/trainer.h"
 
@@ -204,13 +205,14 @@ static void name_architecture(vit_config *model) {
     snprintf(model->architecture, sizeof model->architecture, "%s", name ? name : "custom");
 }
 
-/* What training would refuse, before it begins. A default warm-up gives way to few epochs there. */
+/* What training would refuse, before it begins. A warm-up that nobody asked for gives way to few
+ * epochs there. */
 static vit_status check_settings(const request *r) {
     vit_train_settings copy = r->settings;
     const vit_option_group *recipe = &r->setting_groups[VIT_SETTING_GROUPS - 1];
     for (size_t i = 0; i < recipe->count; i++) {
         if (recipe->options[i].offset == offsetof(vit_recipe, warmup_epochs) &&
-            recipe->sources[i] == VIT_FROM_DEFAULT) {
+            recipe->sources[i] <= VIT_FROM_RECIPE) {
             copy.recipe.warmup_epochs = 0;
         }
     }
@@ -245,10 +247,24 @@ static char **copy_words(int argc, char **argv) {
 typedef struct choices {
     bool model_given; /* on the command line */
     char model[sizeof((train_flags *)0)->model];
+    char recipe[sizeof((vit_recipe *)0)->recipe];
     bool resumed; /* config is that of the run */
     char config_path[PATH_MAX];
     vit_json *config; /* NULL without --config or --resume */
 } choices;
+
+/* Whether the command line has this setting. */
+static bool was_given(const request *r, const char *name) {
+    for (size_t g = 0; g < VIT_SETTING_GROUPS; g++) {
+        const vit_option_group *group = &r->setting_groups[g];
+        for (size_t i = 0; i < group->count; i++) {
+            if (strcmp(group->options[i].name, name) == 0) {
+                return group->sources[i] == VIT_FROM_USER;
+            }
+        }
+    }
+    return false;
+}
 
 /* The settings of the run that --resume names stand in for --config. */
 static vit_status find_resumed(request *r, choices *found) {
@@ -274,6 +290,7 @@ static vit_status find_choices(request *r, int argc, char **argv, choices *found
     VIT_TRY(vit_options_parse(r->groups, GROUPS, argc, argv, &words));
     found->model_given = r->flag_sources[0] == VIT_FROM_USER;
     memcpy(found->model, r->flags.model, sizeof found->model);
+    memcpy(found->recipe, r->settings.recipe.recipe, sizeof found->recipe);
     memcpy(found->config_path, r->flags.config, sizeof found->config_path);
     if (*r->flags.resume != 0) {
         VIT_TRY(find_resumed(r, found));
@@ -288,6 +305,10 @@ static vit_status find_choices(request *r, int argc, char **argv, choices *found
     if (named != NULL && strcmp(named, "custom") != 0 && !found->model_given) {
         snprintf(found->model, sizeof found->model, "%s", named);
     }
+    const char *recipe = vit_json_string(vit_json_get(found->config, "recipe"), NULL);
+    if (recipe != NULL && !was_given(r, "recipe")) {
+        snprintf(found->recipe, sizeof found->recipe, "%s", recipe);
+    }
 cleanup:
     return status;
 }
@@ -297,6 +318,7 @@ static vit_status apply_all(request *r, const choices *chosen, int argc, char **
     int words = 0;
     VIT_TRY(set_defaults(r));
     VIT_TRY(apply_model(r, chosen->model));
+    VIT_TRY(vit_recipe_apply(chosen->recipe, r->setting_groups, VIT_SETTING_GROUPS));
     if (chosen->config != NULL) {
         VIT_TRY(apply_config(r, chosen->config, chosen->config_path, chosen->model_given));
     }
@@ -485,6 +507,11 @@ static void print_help(const cli_verb *verb, const request *r) {
     puts("\nModels:");
     for (size_t i = 0; vit_config_preset_name(i) != NULL; i++) {
         printf("      %s\n", vit_config_preset_name(i));
+    }
+    puts("\nRecipes:");
+    const char *help = NULL, *name = NULL;
+    for (size_t i = 0; (name = vit_recipe_name(i, &help)) != NULL; i++) {
+        printf("      %-12s%s\n", name, help);
     }
 }
 

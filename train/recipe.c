@@ -1,5 +1,6 @@
 #include "train/recipe.h"
 
+#include "train/recipes.h"
 #include "vit/number.h"
 
 #include <limits.h>
@@ -79,6 +80,14 @@ const vit_option vit_recipe_options[] = {
      .max = INFINITY,
      .value = "1e-3",
      .help = "highest learning rate"},
+    {.name = "lr-base-size",
+     .type = VIT_OPT_INT,
+     .offset = FIELD(lr_base_size),
+     .min = 0,
+     .max = INT_MAX,
+     .value = "0",
+     .help = "pictures in a step that --lr is meant for, scaled linearly to another number (0: not "
+             "scaled)"},
     {.name = "warmup-lr",
      .type = VIT_OPT_DOUBLE,
      .offset = FIELD(warmup_lr),
@@ -333,6 +342,11 @@ vit_status vit_recipe_save_every(const vit_recipe *recipe, uint64_t *steps, doub
     return VIT_OK;
 }
 
+double vit_recipe_lr(const vit_recipe *recipe) {
+    double images = (double)recipe->batch_size * recipe->grad_accum_steps;
+    return recipe->lr_base_size > 0 ? recipe->lr * (images / recipe->lr_base_size) : recipe->lr;
+}
+
 vit_status vit_recipe_on_nan(const vit_recipe *recipe, uint64_t *most) {
     const char *text = recipe->on_nan;
     double value = 0;
@@ -366,9 +380,9 @@ vit_status vit_train_settings_check(const vit_train_settings *settings) {
     if (status != VIT_OK) {
         return status;
     }
-    if (strcmp(r->recipe, "default") != 0) {
-        return vit_fail(VIT_ERROR_ARGUMENT, "--recipe %s: no such recipe (expected default)",
-                        r->recipe);
+    status = vit_recipe_find(r->recipe);
+    if (status != VIT_OK) {
+        return status;
     }
     if (r->sampler == VIT_SAMPLER_BALANCED && strcmp(r->class_weights, "auto") == 0) {
         return vit_fail(VIT_ERROR_ARGUMENT,

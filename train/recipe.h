@@ -20,6 +20,7 @@ typedef struct vit_recipe {
     int slots; /* 0 = by the batch */
     uint64_t seed;
     double lr;
+    int lr_base_size; /* batch that lr is meant for; 0: any */
     double warmup_lr, min_lr;
     double warmup_epochs;
     int sched; /* vit_schedule_kind */
@@ -66,6 +67,9 @@ size_t vit_train_setting_count(void);
 
 /* --save-every: the unit that is not given is 0. */
 vit_status vit_recipe_save_every(const vit_recipe *recipe, uint64_t *steps, double *minutes);
+
+/* The highest learning rate: lr, scaled linearly from lr_base_size to a step's pictures. */
+double vit_recipe_lr(const vit_recipe *recipe);
 
 /* --on-nan: how many steps may be left out. */
 vit_status vit_recipe_on_nan(const vit_recipe *recipe, uint64_t *most);

@@ -71,7 +71,7 @@ static bool is_given(const unsigned char *sources, size_t offset) {
     size_t first = vit_train_setting_count() - vit_recipe_option_count;
     for (size_t i = 0; i < vit_recipe_option_count; i++) {
         if (vit_recipe_options[i].offset == offset) {
-            return sources[first + i] != VIT_FROM_DEFAULT;
+            return sources[first + i] > VIT_FROM_RECIPE;
         }
     }
     return false;
@@ -171,7 +171,7 @@ static void set_schedule(vit_run *r) {
     r->total_steps =
         recipe->steps > 0 ? (uint64_t)recipe->steps : (uint64_t)recipe->epochs * r->epoch_steps;
     r->schedule = (vit_schedule){
-        .lr = recipe->lr,
+        .lr = vit_recipe_lr(recipe),
         .warmup_lr = recipe->warmup_lr,
         .min_lr = recipe->min_lr,
         .warmup_steps = recipe->warmup_epochs * steps,
