@@ -16,8 +16,13 @@ mkdir -p "$folder"
 cd "$folder"
 for package in golang-1.19-src gdk-pixbuf-tests; do
     if ! ls "$package"_*.deb >/dev/null 2>&1; then
-        timeout 120 apt-get download -q "$package" >"$package.log" 2>&1 ||
+        # Apart, so that a download that breaks off leaves nothing that looks whole.
+        rm -rf "$package.part"
+        mkdir "$package.part"
+        (cd "$package.part" && timeout 120 apt-get download -q "$package" >../"$package.log" 2>&1) ||
             skip "$package cannot be downloaded"
+        mv "$package.part"/*.deb .
+        rmdir "$package.part"
     fi
     if [ ! -e "$package.unpacked" ]; then
         dpkg-deb --fsys-tarfile "$package"_*.deb | tar -x --wildcards \
