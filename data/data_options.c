@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 const char *const vit_on_error_names[] = {"fail", "skip", NULL};
+const char *const vit_cache_names[] = {"none", "ram", NULL};
 
 #define FIELD(name) offsetof(vit_data_options, name)
 const vit_option vit_data_options_table[] = {
@@ -43,6 +44,13 @@ const vit_option vit_data_options_table[] = {
      .metavar = "ORDER",
      .help = "order of the classes: name (by bytes), natural (numbers by value), or a file with a "
              "class on each line"},
+    {.name = "cache",
+     .type = VIT_OPT_ENUM,
+     .offset = FIELD(cache),
+     .choices = vit_cache_names,
+     .value = "none",
+     .help = "ram: keep the training pictures in memory once they are decoded; refused at the "
+             "start when they do not fit"},
 };
 const size_t vit_data_option_count = sizeof vit_data_options_table / sizeof *vit_data_options_table;
 

@@ -12,12 +12,19 @@ typedef enum vit_on_error {
 } vit_on_error;
 extern const char *const vit_on_error_names[];
 
+typedef enum vit_cache_kind {
+    VIT_CACHE_NONE = 0,
+    VIT_CACHE_RAM = 1 /* decoded pictures stay in memory */
+} vit_cache_kind;
+extern const char *const vit_cache_names[];
+
 typedef struct vit_data_options {
     int background[3];
     uint64_t max_pixels;
     double val_split;
     int on_error; /* vit_on_error; the table's default is fail, training's is skip */
     char class_order[4096];
+    int cache; /* vit_cache_kind; of training */
 } vit_data_options;
 extern const vit_option vit_data_options_table[];
 extern const size_t vit_data_option_count;

@@ -9,6 +9,11 @@
 vit_status vit_decode_jpeg(const void *bytes, size_t size, const char *what,
                            const vit_decode_options *options, vit_chooser choose, void *context,
                            vit_image *image, vit_part *part);
+/* Width times height. */
+vit_status vit_jpeg_pixels(const void *bytes, size_t size, const char *what,
+                           const vit_decode_options *options, uint64_t *pixels);
+vit_status vit_png_pixels(const void *bytes, size_t size, const char *what,
+                          const vit_decode_options *options, uint64_t *pixels);
 /* decode_png.c */
 vit_status vit_decode_png(const void *bytes, size_t size, const char *what,
                           const vit_decode_options *options, vit_image *image);

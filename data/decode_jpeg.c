@@ -283,6 +283,7 @@ typedef struct jpeg_input {
     const vit_decode_options *options;
     vit_chooser choose;
     void *context;
+    bool header_only;
 } jpeg_input;
 
 /* The header: size, colours, orientation, and which part is wanted. May longjmp, as may those
@@ -336,21 +337,25 @@ static vit_status decode_guarded(jpeg_job *job, const jpeg_input *in, region *r,
         return job->status;
     }
     job->status = read_header(job, in, r, orientation);
-    if (job->status == VIT_OK) {
+    if (job->status == VIT_OK && !in->header_only) {
         job->status = read_pixels(job, in, r, image);
     }
     return job->status;
 }
 
+static void set_handlers(jpeg_job *job) {
+    job->cinfo.err = jpeg_std_error(&job->errors);
+    job->cinfo.client_data = job; /* jpeg_create_decompress keeps both */
+    job->errors.error_exit = on_error;
+    job->errors.emit_message = on_message;
+}
+
 vit_status vit_decode_jpeg(const void *bytes, size_t size, const char *what,
                            const vit_decode_options *options, vit_chooser choose, void *context,
                            vit_image *image, vit_part *part) {
-    const jpeg_input in = {bytes, size, options, choose, context};
+    const jpeg_input in = {bytes, size, options, choose, context, false};
     jpeg_job job = {.what = what};
-    job.cinfo.err = jpeg_std_error(&job.errors);
-    job.cinfo.client_data = &job; /* jpeg_create_decompress keeps both */
-    job.errors.error_exit = on_error;
-    job.errors.emit_message = on_message;
+    set_handlers(&job);
     int orientation = 1;
     region r = {0};
     vit_status status = decode_guarded(&job, &in, &r, image, &orientation);
@@ -362,5 +367,18 @@ vit_status vit_decode_jpeg(const void *bytes, size_t size, const char *what,
             *part = upright_part(&r, width, height, orientation, image);
         }
     }
+    return status;
+}
+
+vit_status vit_jpeg_pixels(const void *bytes, size_t size, const char *what,
+                           const vit_decode_options *options, uint64_t *pixels) {
+    const jpeg_input in = {bytes, size, options, NULL, NULL, true};
+    jpeg_job job = {.what = what};
+    region r;
+    int orientation;
+    set_handlers(&job);
+    vit_status status = decode_guarded(&job, &in, &r, NULL, &orientation);
+    *pixels = (uint64_t)job.cinfo.image_width * job.cinfo.image_height;
+    jpeg_destroy_decompress(&job.cinfo);
     return status;
 }

@@ -245,3 +245,15 @@ vit_status vit_decode_png(const void *bytes, size_t size, const char *what,
     vit_free(job.stored);
     return status == VIT_OK ? vit_image_orient(image, orientation, what) : status;
 }
+
+/* The first chunk is always IHDR, which begins with width and height. */
+vit_status vit_png_pixels(const void *bytes, size_t size, const char *what,
+                          const vit_decode_options *options, uint64_t *pixels) {
+    const uint8_t *header = bytes;
+    if (size < 24) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: the file is cut short: %zu bytes", what, size);
+    }
+    uint64_t width = png_get_uint_32(header + 16), height = png_get_uint_32(header + 20);
+    *pixels = width * height;
+    return vit_check_pixels(width, height, options, what);
+}

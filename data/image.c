@@ -195,6 +195,19 @@ cleanup:
     return status;
 }
 
+vit_status vit_image_pixels(const void *bytes, size_t size, const char *what,
+                            const vit_decode_options *options, uint64_t *pixels) {
+    switch (vit_image_sniff(bytes, size)) {
+    case VIT_IMAGE_JPEG:
+        return vit_jpeg_pixels(bytes, size, what, options, pixels);
+    case VIT_IMAGE_PNG:
+        return vit_png_pixels(bytes, size, what, options, pixels);
+    case VIT_IMAGE_UNKNOWN:
+        break;
+    }
+    return fail_unknown(bytes, size, what);
+}
+
 vit_status vit_image_load(const char *path, const vit_decode_options *options, vit_bytes *buffer,
                           vit_image *image) {
     vit_status status;

@@ -60,6 +60,10 @@ vit_image_format vit_image_sniff(const void *bytes, size_t size);
 vit_status vit_image_decode(const void *bytes, size_t size, const char *what,
                             const vit_decode_options *options, vit_image *image);
 
+/* Width times height by the header alone; too many is an error. */
+vit_status vit_image_pixels(const void *bytes, size_t size, const char *what,
+                            const vit_decode_options *options, uint64_t *pixels);
+
 /* What is wanted of a picture. */
 typedef struct vit_request {
     vit_window window; /* of the upright picture, inside it */

@@ -1,5 +1,6 @@
 #include "data/loader.h"
 
+#include "data/cache.h"
 #include "data/sampler.h"
 #include "vit/arena.h"
 
@@ -19,6 +20,7 @@ struct vit_loader {
     uint32_t *work;    /* (dataset->count) of the balanced sampler, else NULL */
     int threads;
     vit_transform_scratch *scratch; /* (threads) */
+    vit_cache *cache;               /* with config.cache, else NULL */
 };
 
 static vit_status check_config(const vit_loader_config *c, int threads) {
@@ -83,6 +85,9 @@ vit_status vit_loader_create(const vit_loader_config *config, int threads, vit_l
     }
     VIT_TRY(vit_alloc(&block, (size_t)threads, sizeof *loader->scratch, "loader scratch"));
     loader->scratch = block;
+    if (config->cache) {
+        VIT_TRY(vit_cache_create(config->dataset, &config->decode, threads, 0, &loader->cache));
+    }
     vit_loader_start_epoch(loader, 0);
     *out = loader;
     loader = NULL;
@@ -98,6 +103,7 @@ void vit_loader_free(vit_loader *loader) {
     for (int i = 0; loader->scratch && i < loader->threads; i++) {
         vit_transform_scratch_free(&loader->scratch[i]);
     }
+    vit_cache_free(loader->cache);
     vit_free(loader->scratch);
     vit_free(loader->order);
     vit_free(loader->repeats);
@@ -192,7 +198,7 @@ static uint32_t repeat_at(const vit_loader *loader, size_t position) {
 /* Tells the kernel which pictures come next, so that the disk works while the processor does. */
 static void read_ahead(const vit_loader *loader, size_t number) {
     size_t first, count = batch_range(loader, number, &first);
-    for (size_t j = 0; j < count; j++) {
+    for (size_t j = 0; j < count && !loader->cache; j++) {
         vit_sample_announce(&loader->config.dataset->samples[sample_at(loader, first + j)]);
     }
 }
@@ -234,26 +240,36 @@ cleanup:
     return status;
 }
 
+static vit_status transform(const vit_loader *loader, const vit_image *image, const char *path,
+                            const vit_sample_key *key, vit_transform_scratch *scratch, float *out) {
+    const vit_loader_config *c = &loader->config;
+    vit_status status =
+        c->augment ? vit_transform_train(&c->preprocess, c->augment, &loader->policy, c->height,
+                                         c->width, image, key, scratch, out)
+                   : vit_transform_eval(&c->preprocess, c->height, c->width, image, scratch, out);
+    return status == VIT_OK ? status : vit_fail_context(status, "%s", path);
+}
+
 static vit_status load(const vit_loader *loader, const vit_batch *batch, size_t j,
                        vit_transform_scratch *scratch) {
     const vit_loader_config *c = &loader->config;
     const vit_sample *sample = &c->dataset->samples[batch->indices[j]];
-    const char *path = sample->path;
+    const vit_sample_key key = {c->seed, batch->epoch, vit_batch_key(batch, j)};
     float *out = batch->images + j * loader->picture_floats;
+    const vit_image *image = &scratch->decoded;
     const void *bytes;
     size_t size;
     vit_status status;
+    if (loader->cache) {
+        VIT_TRY(vit_cache_get(loader->cache, batch->indices[j], &scratch->file, &image));
+        return transform(loader, image, sample->path, &key, scratch, out);
+    }
     VIT_TRY(vit_sample_read(sample, &scratch->file, &bytes, &size));
     if (c->augment && !c->augment->no_aug) {
-        vit_sample_key key = {c->seed, batch->epoch, vit_batch_key(batch, j)};
-        return load_crop(loader, bytes, size, path, &key, scratch, out);
+        return load_crop(loader, bytes, size, sample->path, &key, scratch, out);
     }
-    VIT_TRY(vit_image_decode(bytes, size, path, &c->decode, &scratch->decoded));
-    status =
-        vit_transform_eval(&c->preprocess, c->height, c->width, &scratch->decoded, scratch, out);
-    if (status != VIT_OK) {
-        vit_fail_context(status, "%s", path);
-    }
+    VIT_TRY(vit_image_decode(bytes, size, sample->path, &c->decode, &scratch->decoded));
+    status = transform(loader, image, sample->path, &key, scratch, out);
 cleanup:
     return status;
 }

@@ -49,12 +49,15 @@ typedef struct vit_loader_config {
     size_t repeats;
     uint64_t seed;
     vit_decode_options decode;
+    /* Decoded pictures are kept. They are whole: augment's fast_decode then changes nothing, and
+     * the pixels are those without it. */
+    bool cache;
 } vit_loader_config;
 
 typedef struct vit_loader vit_loader;
 /* threads: the most threads that will ever fetch at once (each has its own scratch, by
  * omp_get_thread_num()). Errors: no picture, a batch size of 0, drop_last with fewer pictures than
- * a batch. */
+ * a batch, a cache that does not fit in memory. */
 vit_status vit_loader_create(const vit_loader_config *config, int threads, vit_loader **out);
 void vit_loader_free(vit_loader *loader);
 

@@ -1,6 +1,7 @@
 #include "tools/machine.h"
 
 #include "vit/gemm.h"
+#include "vit/memory.h"
 #include "vit/vmath.h"
 
 #include <omp.h>
@@ -74,7 +75,7 @@ cli_machine cli_machine_look(void) {
         .offers = processor_offers(),
         .kernel = vit_blas_kernel(),
         .memory_bytes = read_memory("MemTotal"),
-        .available_bytes = read_memory("MemAvailable"),
+        .available_bytes = (double)vit_memory_available(),
     };
     name_blas(machine.blas, sizeof machine.blas);
     if (!read_field("/proc/cpuinfo", "model name", machine.cpu, sizeof machine.cpu)) {

@@ -135,6 +135,7 @@ static vit_status create_loader(vit_run *r) {
         .repeats = (size_t)r->settings.recipe.repeated_aug,
         .seed = r->settings.recipe.seed,
         .decode = vit_data_decode(&r->settings.data),
+        .cache = r->settings.data.cache == VIT_CACHE_RAM,
     };
     vit_status status = VIT_OK;
     VIT_TRY(vit_loader_create(&config, r->threads, &r->loader));
