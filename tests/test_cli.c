@@ -391,6 +391,65 @@ START_TEST(signals_save_and_stop) {
 }
 END_TEST
 
+/* Its own DATA and settings, or others only on demand. */
+START_TEST(a_run_is_resumed) {
+    make_data();
+    ck_assert_int_eq(stop_with(SIGKILL), 128 + SIGKILL);
+    char run[1024];
+    snprintf(run, sizeof run, "%s", in_folder("run"));
+    check_failure(zvit("train", "--resume", run, "--epochs", "3", NULL), "train",
+                  "--epochs: 3, but the run began with 100000");
+    check_usage(zvit("train", "--resume", run, "--out", in_folder("other"), NULL), "--out");
+    check_failure(zvit("train", "--resume", in_folder("data"), NULL), "train", "args.json");
+    outcome result = zvit("train", "--resume", run, "--epochs", "2", "--override", NULL);
+    check_code(&result, 0);
+    check_has(result.err, "resumed after epoch");
+    check_has(result.out, in_folder("run/best.safetensors"));
+    release(&result);
+    result = zvit("train", "--resume", run, NULL); /* at its end, by its own settings */
+    check_code(&result, 0);
+    release(&result);
+    vit_json *args = NULL;
+    ck_vit_ok(vit_json_read(in_folder("run/args.json"), 1 << 20, &args));
+    const vit_json *sources = vit_json_get(args, "sources");
+    ck_assert_double_eq(number_of(args, "epochs"), 2);
+    ck_assert_str_eq(string_of(sources, "epochs"), "user");
+    ck_assert_str_eq(string_of(sources, "embed_dim"), "user");
+    ck_assert_str_eq(string_of(sources, "lr"), "default");
+    vit_json_free(args);
+}
+END_TEST
+
+/* Model < recipe < file < flags. */
+START_TEST(a_recipe_gives_way) {
+    make_data();
+    const char text[] = "{\"recipe\": \"deit-tiny\", \"mixup\": 0.5, \"reprob\": 0}";
+    ck_vit_ok(vit_file_replace(in_folder("c.json"), text, strlen(text)));
+    outcome result =
+        zvit("train", in_folder("data"), "--out", in_folder("run"), "--config", in_folder("c.json"),
+             "--epochs", "1", "--reprob", "0.125", TINY_MODEL, NULL);
+    check_code(&result, 0);
+    release(&result);
+    vit_json *args = NULL;
+    ck_vit_ok(vit_json_read(in_folder("run/args.json"), 1 << 20, &args));
+    const vit_json *sources = vit_json_get(args, "sources");
+    const struct {
+        const char *key, *source;
+        double value;
+    } cases[] = {{"mixup", "config", 0.5},        {"reprob", "user", 0.125},
+                 {"cutmix", "recipe", 1},         {"epochs", "user", 1},
+                 {"repeated_aug", "recipe", 3},   {"batch_size", "user", 4},
+                 {"lr_base_size", "recipe", 512}, {"hflip", "default", 0.5}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ck_assert_double_eq(number_of(args, cases[i].key), cases[i].value);
+        ck_assert_str_eq(string_of(sources, cases[i].key), cases[i].source);
+    }
+    ck_assert_str_eq(string_of(args, "recipe"), "deit-tiny");
+    vit_json_free(args);
+    check_usage(zvit("train", in_folder("data"), "--recipe", "nosuch", NULL), "small-data");
+}
+END_TEST
+
 /* ---- eval, classify, info on a model ---- */
 START_TEST(eval_measures) {
     outcome result;
@@ -573,6 +632,8 @@ static Suite *suite(void) {
     tcase_add_test(train, config_is_checked);
     tcase_add_test(train, a_config_may_name_the_model);
     tcase_add_loop_test(train, signals_save_and_stop, 0, 2);
+    tcase_add_test(train, a_run_is_resumed);
+    tcase_add_test(train, a_recipe_gives_way);
     tcase_add_test(model, eval_measures);
     tcase_add_test(model, classify_goes_on_after_a_broken_picture);
     tcase_add_test(model, classify_prints_json_lines);
