@@ -217,6 +217,41 @@ START_TEST(a_file_cut_short_is_refused) {
 }
 END_TEST
 
+/* Any prefix of any file gives an error or a part, and what the sanitizers see. */
+START_TEST(prefixes_do_no_harm) {
+    char path[1024], name[512];
+    vit_bytes file = {0};
+    vit_image image = {0};
+    vit_part part;
+    vit_decode_options options = vit_decode_defaults();
+    DIR *dir = opendir(golden_path("formats", path));
+    ck_assert(dir != NULL);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        if (entry->d_name[0] == '.' || strncmp(entry->d_name, "bad_empty", 9) == 0) {
+            continue;
+        }
+        snprintf(name, sizeof name, "formats/%s", entry->d_name);
+        ck_vit_ok(vit_file_read(golden_path(name, path), 1 << 24, &file));
+        for (size_t size = 1; size < file.size; size += 1 + file.size / 97) {
+            unsigned char *prefix = malloc(size); /* so that reading past its end is seen */
+            memcpy(prefix, file.data, size);
+            vit_request request = {.window = {3, 5, 20, 8},
+                                   .least_width = size % 2 * 10,
+                                   .least_height = size % 2 * 4};
+            uint64_t pixels;
+            (void)vit_image_pixels(prefix, size, path, &options, &pixels);
+            vit_status status =
+                vit_image_decode_part(prefix, size, path, &options, ask, &request, &image, &part);
+            ck_assert(status != VIT_ERROR_MEMORY);
+            free(prefix);
+        }
+    }
+    closedir(dir);
+    vit_bytes_free(&file);
+    vit_image_free(&image);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("decode_part");
     TCase *exact = tcase_create("exact");
@@ -226,6 +261,7 @@ int main(void) {
     tcase_add_test(exact, boxes_turn_as_pictures_do);
     tcase_add_test(exact, a_part_outside_is_refused);
     tcase_add_test(exact, a_file_cut_short_is_refused);
+    tcase_add_test(exact, prefixes_do_no_harm);
     suite_add_tcase(suite, exact);
     TCase *shrunk = tcase_create("shrunk");
     tcase_add_test(shrunk, shrinking_changes_little);
