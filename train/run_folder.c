@@ -71,7 +71,8 @@ static vit_status make_folder(vit_run_folder *run, bool resume) {
 }
 
 /* Whoever holds the file locked is the trainer. It is removed at the end, so after the lock was
- * had, the name may belong to another file, or to none: then once more. */
+ * had, the name may belong to another file, or to none: then once more. A file system without locks
+ * cannot tell of a second trainer, and is no reason not to train. */
 static vit_status take_lock(vit_run_folder *run) {
     struct stat ours, there;
     for (int attempt = 0; attempt < 100; attempt++) {
@@ -79,7 +80,7 @@ static vit_status take_lock(vit_run_folder *run) {
         if (run->lock < 0) {
             return vit_fail(VIT_ERROR_IO, "%s: cannot create: %s", run->lock_path, strerror(errno));
         }
-        if (flock(run->lock, LOCK_EX | LOCK_NB) != 0) {
+        if (flock(run->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
             close(run->lock);
             run->lock = -1;
             return vit_fail(VIT_ERROR_ARGUMENT,
