@@ -5,6 +5,7 @@
 #include "tests/support/support.h"
 #include "vit/file.h"
 
+#include <stdio.h>
 #include <string.h>
 
 START_TEST(check_says_what_is_wrong) {
@@ -117,6 +118,55 @@ START_TEST(unreadable_pictures_fail_or_are_skipped) {
 }
 END_TEST
 
+static void check_same_weights(const char *one, const char *other) {
+    vit_bytes a = {0}, b = {0};
+    ck_vit_ok(vit_file_read(one, (size_t)1 << 28, &a));
+    ck_vit_ok(vit_file_read(other, (size_t)1 << 28, &b));
+    ck_assert_uint_eq(a.size, b.size);
+    ck_assert_mem_eq(a.data, b.data, a.size);
+    vit_bytes_free(&a);
+    vit_bytes_free(&b);
+}
+
+/* The same model to the last bit from the folder, from a pack of it, and from memory. */
+START_TEST(packs_and_the_cache_train_the_same) {
+    static const char *const runs[] = {"folder", "packed", "cached"};
+    char expected[64];
+    make_data();
+    outcome result = zvit("pack", in_folder("data"), in_folder("a.zpk"), "--json", NULL);
+    check_code(&result, 0);
+    ck_assert_str_eq(result.err, "");
+    vit_json *json = parse(result.out);
+    ck_assert_double_eq(number_of(json, "pictures"), 8);
+    ck_assert_double_eq(number_of(json, "shrunk"), 0);
+    vit_json_free(json);
+    release(&result);
+    for (int i = 0; i < 3; i++) {
+        result = zvit("train", in_folder(i == 1 ? "a.zpk" : "data"), "--out", in_folder(runs[i]),
+                      "--epochs", "2", "--no-fast-decode", "--cache", i == 2 ? "ram" : "none",
+                      TINY_MODEL, NULL);
+        check_code(&result, 0);
+        release(&result);
+        snprintf(expected, sizeof expected, "%s/last.safetensors", runs[i]);
+        check_same_weights(in_folder(expected), in_folder("folder/last.safetensors"));
+    }
+    result = zvit("eval", in_folder("folder"), in_folder("a.zpk"), "--json", NULL);
+    check_code(&result, 0);
+    json = parse(result.out);
+    ck_assert_double_eq(number_of(json, "images"), 2);
+    vit_json_free(json);
+    release(&result);
+    result = zvit("bench", "loader", in_folder("a.zpk"), "--repeats", "1", "--threads", "2",
+                  "--json", NULL);
+    check_code(&result, 0);
+    json = parse(result.out);
+    ck_assert_uint_eq(vit_json_count(vit_json_get(json, "results")), 4);
+    vit_json_free(json);
+    release(&result);
+    check_failure(zvit("pack", in_folder("data"), in_folder("a.tar"), NULL), "pack", "NAME.zpk");
+}
+END_TEST
+
 static Suite *suite(void) {
     Suite *s = suite_create("cli_data");
     TCase *c = tcase_create("data");
@@ -126,6 +176,7 @@ static Suite *suite(void) {
     tcase_add_test(c, preview_draws_a_sheet);
     tcase_add_test(c, a_share_is_held_out);
     tcase_add_test(c, unreadable_pictures_fail_or_are_skipped);
+    tcase_add_test(c, packs_and_the_cache_train_the_same);
     suite_add_tcase(s, c);
     return s;
 }
