@@ -26,7 +26,7 @@ build/zvit info
 # Digits fill their pictures and have a right side up: no random crops, no mirror images, no margin.
 echo "== training zeros_micro_patch4_28 for 10 epochs"
 build/zvit train demo/digits --model zeros_micro_patch4_28 --out demo/run \
-    --epochs 10 --no-aug --crop-pct 1
+    --epochs 10 --lr 3e-3 --no-aug --crop-pct 1
 
 echo "== measuring demo/run on demo/digits/val"
 build/zvit eval demo/run demo/digits
