@@ -1,4 +1,5 @@
 #include "tools/cmd.h"
+#include "tools/machine.h"
 #include "tools/progress.h"
 #include "tools/signals.h"
 
@@ -367,6 +368,17 @@ typedef struct display {
     double share; /* of the run */
 } display;
 
+/* An OpenBLAS older than the processor may fall back to a kernel ten times slower, without a word.
+ * Whoever chose the kernel knows. */
+static void warn_of_slow_blas(const display *d) {
+    char warning[512];
+    cli_machine machine = cli_machine_look();
+    if (getenv("OPENBLAS_CORETYPE") == NULL &&
+        cli_machine_blas_warning(&machine, warning, sizeof warning)) {
+        cli_warn(d->verb, warning);
+    }
+}
+
 static void show_start(void *context, const vit_model *model, size_t train_images,
                        size_t val_images) {
     display *d = context;
@@ -377,6 +389,7 @@ static void show_start(void *context, const vit_model *model, size_t train_image
         cli_thousands((double)train_images, train), cli_thousands((double)val_images, val),
         model->config.num_classes);
     cli_progress_say(&d->progress, "run folder: %s", d->request->flags.out);
+    warn_of_slow_blas(d);
 }
 
 static void show_resumed(void *context, int epochs_done, size_t steps_done) {
