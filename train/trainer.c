@@ -434,6 +434,9 @@ vit_status vit_train(const vit_train_request *request, const vit_train_callbacks
     r.out_of_time = is_out_of_time(&r); /* of a resumed run, before */
     if (!is_over(&r)) {
         fill_first(&r);
+    } else if (request->override) {
+        /* No step will save them: settings that end a run where it stands must outlive it too. */
+        VIT_TRY(save(&r, NULL));
     }
     while (!is_over(&r)) {
         VIT_TRY(run_epoch(&r));
