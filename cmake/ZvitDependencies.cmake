@@ -29,6 +29,29 @@ if(ZVIT_TESTS)
   zvit_require(CHECK check "running the tests; or configure with -DZVIT_TESTS=OFF" check)
 endif()
 
+# zvit_feature(NAME module "what it adds" debian-package): a library that zvit can do without. Found, it is used and
+# ZVIT_HAVE_NAME is defined; -DZVIT_NAME=OFF leaves it out, =ON insists on it. zvit info lists what is in.
+function(zvit_feature name module purpose package)
+  set(ZVIT_${name} AUTO CACHE STRING "${purpose} (needs ${module}): AUTO, ON or OFF")
+  set_property(CACHE ZVIT_${name} PROPERTY STRINGS AUTO ON OFF)
+  if(ZVIT_${name} STREQUAL "AUTO" OR ZVIT_${name})
+    pkg_check_modules(${name} QUIET IMPORTED_TARGET GLOBAL ${module})
+  endif()
+  if(${name}_FOUND)
+    message(STATUS "${module} ${${name}_VERSION}")
+    target_compile_definitions(zvit_features INTERFACE ZVIT_HAVE_${name}=1)
+    target_link_libraries(zvit_features INTERFACE PkgConfig::${name})
+  elseif(ZVIT_${name} STREQUAL "AUTO")
+    message(STATUS "${module} not found: without ${purpose} (Debian package: ${package})")
+  elseif(ZVIT_${name})
+    message(FATAL_ERROR "ZVIT_${name}=ON needs ${module} (${purpose}), which was not found. Debian package: ${package}")
+  endif()
+endfunction()
+
+add_library(zvit_features INTERFACE)
+zvit_feature(CAIRO cairo "drawing plots and heat maps" libcairo2-dev)
+zvit_feature(MICROHTTPD libmicrohttpd "zvit serve" libmicrohttpd-dev)
+
 # vmath's kernels are one source compiled for each instruction set; the processor chooses at run time.
 function(zvit_vmath_flags)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

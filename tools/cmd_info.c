@@ -11,11 +11,17 @@
 
 /* ---- this machine ---- */
 
-/* What this build can do beyond its base. Nothing here is conditional but the loops' clones. */
+/* What this build can do beyond its base. The ZVIT_HAVE_ ones are CMake features. */
 static const char *const features[] = {
     "JPEG",
     "PNG",
     "OpenMP",
+#ifdef ZVIT_HAVE_CAIRO
+    "cairo",
+#endif
+#ifdef ZVIT_HAVE_MICROHTTPD
+    "libmicrohttpd",
+#endif
 #if defined(__x86_64__) && !defined(VIT_NO_CLONES)
     "loops for SSE2, AVX2 and AVX-512",
 #endif

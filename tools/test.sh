@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tools/setup.sh
-zvit_setup check
+zvit_setup check libcairo2-dev libmicrohttpd-dev
 
 jobs=$(nproc 2>/dev/null || echo 1)
 cmake -S . -B build/test -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER="${CC:-gcc}" \
