@@ -24,7 +24,8 @@ struct vit_predictor {
     int threads;
     size_t worker_count;
     worker *workers;
-    float *probabilities; /* (batch_size,K) */
+    vit_predict_input *files; /* (batch_size) of vit_predict_files */
+    float *probabilities;     /* (batch_size,K) */
 };
 
 static vit_status worker_init(const vit_predictor *p, worker *w) {
@@ -83,6 +84,7 @@ vit_status vit_predictor_create(const vit_model_bundle *bundle, size_t batch_siz
     /* No more pictures than the batch are ever in flight. */
     size_t count = (size_t)threads < batch_size ? (size_t)threads : batch_size;
     VIT_TRY(vit_alloc((void **)&p->probabilities, values, sizeof(float), "probabilities"));
+    VIT_TRY(vit_alloc((void **)&p->files, batch_size, sizeof *p->files, "predictor"));
     VIT_TRY(vit_alloc((void **)&p->workers, count, sizeof *p->workers, "predictor"));
     p->worker_count = count;
     VIT_TRY(create_workers(p));
@@ -102,40 +104,48 @@ void vit_predictor_free(vit_predictor *predictor) {
         worker_free(&predictor->workers[i]);
     }
     vit_free(predictor->workers);
+    vit_free(predictor->files);
     vit_free(predictor->probabilities);
     vit_free(predictor);
 }
 
-static vit_status classify(const vit_predictor *p, worker *w, const char *path,
+static vit_status load(const vit_predictor *p, worker *w, const vit_predict_input *input) {
+    if (input->bytes) {
+        return vit_image_decode(input->bytes, input->size, input->name, &p->decode, &w->image);
+    }
+    return vit_image_load(input->name, &p->decode, &w->file, &w->image);
+}
+
+static vit_status classify(const vit_predictor *p, worker *w, const vit_predict_input *input,
                            float *probabilities) {
     const vit_model *model = &p->bundle->model;
     size_t K = model->head_shape.classes;
     vit_status status = VIT_OK;
-    VIT_TRY(vit_image_load(path, &p->decode, &w->file, &w->image));
+    VIT_TRY(load(p, w, input));
     status = vit_transform_eval(&p->bundle->preprocess, model->patch.height, model->patch.width,
                                 &w->image, &w->scratch, w->input);
     if (status != VIT_OK) {
-        VIT_TRY(vit_fail_context(status, "%s", path));
+        VIT_TRY(vit_fail_context(status, "%s", input->name));
     }
     vit_model_forward(model, p->bundle->params, w->workspace, 1, w->input, NULL, w->logits);
     vit_softmax_rows(1, K, w->logits, probabilities);
     for (size_t k = 0; k < K; k++) {
         if (!isfinite(probabilities[k])) {
             VIT_TRY(vit_fail(VIT_ERROR_NUMERIC,
-                             "%s: the network's output for class %s is not a finite number", path,
-                             p->bundle->class_names[k]));
+                             "%s: the network's output for class %s is not a finite number",
+                             input->name, p->bundle->class_names[k]));
         }
     }
 cleanup:
     return status;
 }
 
-static void predict(const vit_predictor *p, worker *w, const char *path, size_t index,
+static void predict(const vit_predictor *p, worker *w, const vit_predict_input *input, size_t index,
                     vit_prediction *prediction) {
     double start = omp_get_wtime();
     *prediction = (vit_prediction){.probabilities = p->probabilities +
                                                     index * p->bundle->model.head_shape.classes};
-    prediction->status = classify(p, w, path, prediction->probabilities);
+    prediction->status = classify(p, w, input, prediction->probabilities);
     if (prediction->status != VIT_OK) {
         snprintf(prediction->error, sizeof prediction->error, "%s", vit_last_error());
         prediction->probabilities = NULL;
@@ -143,8 +153,8 @@ static void predict(const vit_predictor *p, worker *w, const char *path, size_t 
     prediction->milliseconds = (omp_get_wtime() - start) * 1e3;
 }
 
-vit_status vit_predict_files(vit_predictor *predictor, const char *const *paths, size_t count,
-                             vit_prediction *predictions) {
+vit_status vit_predict(vit_predictor *predictor, const vit_predict_input *inputs, size_t count,
+                       vit_prediction *predictions) {
     if (count > predictor->batch_size) {
         return vit_fail(VIT_ERROR_ARGUMENT,
                         "prediction: %zu pictures at once (expected at most "
@@ -156,7 +166,7 @@ vit_status vit_predict_files(vit_predictor *predictor, const char *const *paths,
         /* Outside of a parallel region, so that the operations share the threads. */
         int before = omp_get_max_threads();
         omp_set_num_threads(threads);
-        predict(predictor, &predictor->workers[0], paths[0], 0, &predictions[0]);
+        predict(predictor, &predictor->workers[0], &inputs[0], 0, &predictions[0]);
         omp_set_num_threads(before);
         return VIT_OK;
     }
@@ -166,8 +176,17 @@ vit_status vit_predict_files(vit_predictor *predictor, const char *const *paths,
         worker *w = &predictor->workers[omp_get_thread_num()];
 #pragma omp for schedule(dynamic, 1)
         for (size_t i = 0; i < count; i++) {
-            predict(predictor, w, paths[i], i, &predictions[i]);
+            predict(predictor, w, &inputs[i], i, &predictions[i]);
         }
     }
     return VIT_OK;
+}
+
+vit_status vit_predict_files(vit_predictor *predictor, const char *const *paths, size_t count,
+                             vit_prediction *predictions) {
+    /* A larger count is refused by vit_predict, before it looks at any. */
+    for (size_t i = 0; i < count && i < predictor->batch_size; i++) {
+        predictor->files[i] = (vit_predict_input){.name = paths[i]};
+    }
+    return vit_predict(predictor, predictor->files, count, predictions);
 }

@@ -19,8 +19,18 @@ typedef struct vit_prediction {
     float *probabilities; /* (K), owned by the predictor, until the next call; NULL on failure */
 } vit_prediction;
 
-/* Up to batch_size files at once; a picture that cannot be read is reported in its prediction and
- * does not stop the others. */
+/* A picture to classify: a file, or the bytes of one (JPEG or PNG) that lie in memory. */
+typedef struct vit_predict_input {
+    const char *name;  /* the file's path ("-": standard input), or what messages call the bytes */
+    const void *bytes; /* borrowed during the call; NULL: the file is read */
+    size_t size;       /* of bytes */
+} vit_predict_input;
+
+/* Up to batch_size pictures at once; one that cannot be read is reported in its prediction and does
+ * not stop the others. */
+vit_status vit_predict(vit_predictor *predictor, const vit_predict_input *inputs, size_t count,
+                       vit_prediction *predictions);
+/* The same for files. */
 vit_status vit_predict_files(vit_predictor *predictor, const char *const *paths, size_t count,
                              vit_prediction *predictions);
 

@@ -198,6 +198,40 @@ START_TEST(wrong_arguments) {
 }
 END_TEST
 
+/* Bytes in memory give what the file gives, and messages call them by their name. */
+START_TEST(bytes_in_memory) {
+    vit_model_bundle *bundle = make_bundle();
+    vit_predictor *predictor;
+    vit_prediction prediction, predictions[4];
+    vit_bytes bytes = {0};
+    float from_file[CLASSES];
+    ck_vit_ok(vit_predictor_create(bundle, 4, 2, NULL, &predictor));
+    ck_vit_ok(vit_file_read(paths[3], 1 << 20, &bytes));
+    const char *file = paths[3];
+    ck_vit_ok(vit_predict_files(predictor, &file, 1, &prediction));
+    memcpy(from_file, prediction.probabilities, sizeof from_file);
+    const vit_predict_input inputs[4] = {{"upload", bytes.data, bytes.size},
+                                         {.name = paths[3]},
+                                         {"half of it", bytes.data, bytes.size / 2},
+                                         {"nothing", "", 0}};
+    ck_vit_ok(vit_predict(predictor, inputs, 1, &prediction));
+    ck_assert_int_eq(prediction.status, VIT_OK);
+    ck_assert_mem_eq(prediction.probabilities, from_file, sizeof from_file);
+    ck_vit_ok(vit_predict(predictor, inputs, 4, predictions));
+    check_prediction(bundle, paths[3], &predictions[0]);
+    ck_assert_mem_eq(predictions[0].probabilities, predictions[1].probabilities, sizeof from_file);
+    for (int i = 2; i < 4; i++) {
+        ck_assert_int_eq(predictions[i].status, VIT_ERROR_FORMAT);
+        ck_assert_ptr_null(predictions[i].probabilities);
+        ck_assert_msg(strncmp(predictions[i].error, inputs[i].name, strlen(inputs[i].name)) == 0,
+                      "%s", predictions[i].error);
+    }
+    vit_bytes_free(&bytes);
+    vit_predictor_free(predictor);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
 static Suite *suite(void) {
     Suite *s = suite_create("predict");
     TCase *tc = tcase_create("predict");
@@ -207,6 +241,7 @@ static Suite *suite(void) {
     tcase_add_test(tc, neighbours_do_not_show);
     tcase_add_test(tc, broken_ones_do_not_stop_the_others);
     tcase_add_test(tc, output_that_is_not_finite);
+    tcase_add_test(tc, bytes_in_memory);
     tcase_add_test(tc, wrong_arguments);
     suite_add_tcase(s, tc);
     return s;
