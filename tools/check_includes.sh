@@ -25,6 +25,7 @@ BEGIN {
     home["png.h"] = "data/decode_png.c data/encode_png.c"
     home["cJSON.h"] = "vit/json.c"
     home["cairo.h"] = "eval/canvas.c"
+    home["cairo-svg.h"] = "eval/canvas.c"
     home["microhttpd.h"] = "tools/serve/http.c"
     home["sleef.h"] = "vit/vmath_kernels.h"
     bad = 0
