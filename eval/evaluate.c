@@ -33,7 +33,7 @@ struct vit_evaluator {
 
 /* ---- memory ---- */
 
-static size_t choose_chunk(const vit_model *model) {
+size_t vit_evaluation_chunk(const vit_model *model) {
     enum { ROWS = 200, MOST = 4 };
     size_t chunk = (ROWS + model->tokens - 1) / model->tokens;
     return chunk > MOST ? MOST : chunk;
@@ -112,7 +112,7 @@ vit_status vit_evaluator_create(const vit_model *model, const vit_preprocess *pr
     VIT_TRY(vit_alloc((void **)&e, 1, sizeof *e, "evaluator"));
     e->model = model;
     e->images = dataset->count;
-    e->chunk = choose_chunk(model);
+    e->chunk = vit_evaluation_chunk(model);
     e->threads = threads;
     batch_size = batch_size < dataset->count ? batch_size : dataset->count;
     batch_size = (batch_size + e->chunk - 1) / e->chunk * e->chunk;

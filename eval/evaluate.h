@@ -21,6 +21,8 @@ typedef void (*vit_eval_progress)(void *context, size_t done, size_t total);
  * allocating. reading: how pictures are decoded and what to do with one that cannot be read; NULL:
  * as its table's defaults. */
 typedef struct vit_evaluator vit_evaluator;
+/* Pictures that a thread computes at once. */
+size_t vit_evaluation_chunk(const vit_model *model);
 vit_status vit_evaluator_create(const vit_model *model, const vit_preprocess *preprocess,
                                 const vit_dataset *dataset, size_t batch_size, int threads,
                                 const vit_data_options *reading, vit_evaluator **out);

@@ -5,13 +5,15 @@
 #include <math.h>
 #include <omp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct bench_flags {
     char model[64];
-    int batch_size, pictures, repeats;
-    bool fast_decode;
+    bench_settings settings; /* all but the model and DATA */
 } bench_flags;
+
+#define FIELD(member) offsetof(bench_flags, settings.member)
 
 static const vit_option bench_options[] = {
     {.name = "model",
@@ -24,31 +26,58 @@ static const vit_option bench_options[] = {
     {.name = "batch-size",
      .letter = 'b',
      .type = VIT_OPT_INT,
-     .offset = offsetof(bench_flags, batch_size),
+     .offset = FIELD(batch_size),
      .min = 1,
      .max = 65536,
-     .value = "64",
-     .help = "pictures in a step of training, or in a batch of the loader"},
+     .value = "32",
+     .help = "pictures in a step of training, in a batch of infer, in a batch of the loader"},
     {.name = "pictures",
      .type = VIT_OPT_INT,
-     .offset = offsetof(bench_flags, pictures),
+     .offset = FIELD(pictures),
      .min = 1,
      .max = 4096,
      .value = "4",
      .help = "pictures in one product"},
     {.name = "repeats",
      .type = VIT_OPT_INT,
-     .offset = offsetof(bench_flags, repeats),
+     .offset = FIELD(repeats),
      .min = 1,
-     .max = 100,
+     .max = BENCH_MAX_REPEATS,
      .value = "9",
-     .help = "timings of which the median is taken"},
+     .help = "timings of which the median is taken; of what takes seconds fewer are made"},
+    {.name = "tokens",
+     .type = VIT_OPT_INT,
+     .offset = FIELD(tokens),
+     .count = BENCH_MAX_TOKENS,
+     .min_count = 1,
+     .min = 1,
+     .max = 1 << 20,
+     .value = "196 784 3136 12544",
+     .help = "attention: lengths to measure, growing"},
     {.name = "fast-decode",
      .type = VIT_OPT_BOOL,
-     .offset = offsetof(bench_flags, fast_decode),
+     .offset = FIELD(fast_decode),
      .value = "true",
      .help = "loader: decode large JPEGs at a fraction of their size, as in training"},
 };
+
+/* What can be measured. */
+typedef struct bench_kind {
+    const char *name;
+    bool data;       /* takes DATA, and no model */
+    bool one_thread; /* whatever --threads says */
+    vit_status (*run)(const bench_settings *settings, bench_report *report);
+} bench_kind;
+
+static const bench_kind kinds[] = {
+    {.name = "gemm", .run = bench_gemm},
+    {.name = "train", .run = bench_train},
+    {.name = "infer", .run = bench_infer},
+    {.name = "attention", .one_thread = true, .run = bench_attention},
+    {.name = "loader", .data = true, .run = bench_loader},
+    {.name = "startup", .run = bench_startup},
+};
+enum { KINDS = sizeof kinds / sizeof *kinds };
 
 static vit_status print_json(const char *what, const cli_machine *machine, int threads,
                              const bench_report *report) {
@@ -75,7 +104,7 @@ static void print_table(const char *what, const char *subject, const cli_machine
                         int threads, const bench_report *report) {
     printf("bench %s, ", what);
     cli_put(stdout, subject);
-    printf(", %d threads, ", threads);
+    printf(", %d thread%s, ", threads, threads == 1 ? "" : "s");
     cli_put(stdout, machine->cpu);
     printf(", %s, %s kernel\n", machine->blas, machine->kernel);
     for (size_t i = 0; i < report->count; i++) {
@@ -89,76 +118,63 @@ static void print_table(const char *what, const char *subject, const cli_machine
     }
 }
 
-static vit_status bench_model(const bench_settings *settings, bool train, size_t pictures,
-                              bench_report *report) {
-    vit_status status;
-    vit_model model = {0};
-    bench_report products = {.count = 0};
-    double rate = 0;
-    VIT_TRY(vit_model_init(&model, &settings->model));
-    VIT_TRY(bench_gemm(settings, &model, pictures, train ? &products : report, &rate));
-    if (train) {
-        VIT_TRY(bench_train(settings, &model, rate, report));
-        bench_add(report, "the model's products", rate * 1e-9, "GFLOP/s", NAN);
-    }
-cleanup:
-    vit_model_free(&model);
-    return status;
-}
-
-/* data: the folder that the loader reads, else NULL. */
-static vit_status run(const char *what, const char *data, const bench_flags *flags,
+static vit_status run(const cli_verb *verb, const bench_kind *kind, bench_flags *flags,
                       const cli_common *common) {
     vit_status status = VIT_OK;
     bench_report report = {.count = 0};
-    bench_settings settings = {.threads = omp_get_max_threads(),
-                               .batch_size = flags->batch_size,
-                               .repeats = flags->repeats,
-                               .fast_decode = flags->fast_decode};
+    bench_settings *settings = &flags->settings;
+    char warning[512];
     cli_machine machine = cli_machine_look();
-    if (data) {
-        VIT_TRY(bench_loader(&settings, data, &report));
-    } else {
-        VIT_TRY(vit_config_preset(flags->model, &settings.model));
-        VIT_TRY(
-            bench_model(&settings, strcmp(what, "train") == 0, (size_t)flags->pictures, &report));
+    settings->threads = kind->one_thread ? 1 : omp_get_max_threads();
+    if (!kind->data) {
+        VIT_TRY(vit_config_preset(flags->model, &settings->model));
+    }
+    VIT_TRY(kind->run(settings, &report));
+    if (cli_machine_blas_warning(&machine, warning, sizeof warning)) {
+        cli_warn(verb, warning);
     }
     if (common->json) {
-        VIT_TRY(print_json(what, &machine, settings.threads, &report));
+        VIT_TRY(print_json(kind->name, &machine, settings->threads, &report));
     } else {
-        print_table(what, data ? data : flags->model, &machine, settings.threads, &report);
+        print_table(kind->name, kind->data ? settings->data : flags->model, &machine,
+                    settings->threads, &report);
     }
 cleanup:
     return status;
 }
 
-/* What can be measured, and how many words that takes. */
-static const struct {
-    const char *name;
-    int words;
-} kinds[] = {{"gemm", 1}, {"train", 1}, {"loader", 2}};
-
-/* The index in kinds, or -1 with the message. */
-static int find_kind(const char *word, int words) {
-    const char *names[] = {kinds[0].name, kinds[1].name, kinds[2].name, NULL};
-    for (int i = 0; names[i]; i++) {
-        if (strcmp(word, names[i]) == 0 && words == kinds[i].words) {
-            return i;
+/* The kind that the words name, or NULL with the message. */
+static const bench_kind *find_kind(const char *word, int words) {
+    const char *names[KINDS + 1] = {NULL};
+    char list[256] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < KINDS; i++) {
+        const bench_kind *kind = &kinds[i];
+        names[i] = kind->name;
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s%s", i > 0 ? ", " : "",
+                                 kind->name, kind->data ? " DATA" : "");
+        if (word == NULL || strcmp(word, kind->name) != 0) {
+            continue;
         }
-        if (strcmp(word, names[i]) == 0) {
-            vit_fail(VIT_ERROR_ARGUMENT, "%s: %d arguments after it (expected %s)", word, words - 1,
-                     kinds[i].words == 1 ? "none" : "one: DATA");
-            return -1;
+        if (words == (kind->data ? 2 : 1)) {
+            return kind;
         }
+        vit_fail(VIT_ERROR_ARGUMENT, "%s: %d arguments after it (expected %s)", word, words - 1,
+                 kind->data ? "one: DATA" : "none");
+        return NULL;
+    }
+    if (word == NULL) {
+        vit_fail(VIT_ERROR_ARGUMENT, "no argument (expected one of %s)", list);
+        return NULL;
     }
     const char *nearest = cli_nearest(word, names);
-    vit_fail(VIT_ERROR_ARGUMENT, "%s: nothing to measure (expected gemm, train or loader%s%s)",
-             word, nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
-    return -1;
+    vit_fail(VIT_ERROR_ARGUMENT, "%s: nothing to measure (expected one of %s%s%s)", word, list,
+             nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
+    return NULL;
 }
 
 int cmd_bench(const cli_verb *verb, int argc, char **argv) {
-    bench_flags flags;
+    bench_flags flags = {0};
     cli_common common;
     const vit_option_group groups[] = {
         {"Measuring", bench_options, sizeof bench_options / sizeof *bench_options, &flags, NULL},
@@ -167,16 +183,13 @@ int cmd_bench(const cli_verb *verb, int argc, char **argv) {
     if (!cli_parse(verb, groups, 2, argc, argv, &words, &code)) {
         return code;
     }
-    if (words < 1) {
-        vit_fail(VIT_ERROR_ARGUMENT, "no argument (expected gemm, train, or loader DATA)");
-        return cli_fail_usage(verb);
-    }
-    int kind = find_kind(argv[0], words);
-    if (kind < 0) {
+    const bench_kind *kind = find_kind(words > 0 ? argv[0] : NULL, words);
+    if (kind == NULL) {
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&common);
-    vit_status status = run(argv[0], words == 2 ? argv[1] : NULL, &flags, &common);
+    flags.settings.data = words == 2 ? argv[1] : NULL;
+    vit_status status = run(verb, kind, &flags, &common);
     if (status == VIT_ERROR_ARGUMENT) {
         return cli_fail_usage(verb);
     }

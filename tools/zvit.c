@@ -50,17 +50,23 @@ static const cli_verb verbs[] = {
      "With MODEL: its architecture, size, classes and preprocessing. Without: the processor, the\n"
      "BLAS library and the kernel it chose, and memory.\n",
      cmd_info},
-    {"bench", "gemm|train|loader DATA", "measure this machine",
-     "gemm: the rate of single-precision matrix products on the shapes of a model's training "
-     "step,\n"
-     "      single-threaded side by side in every thread; the share is of the rate of 1024 x 1024\n"
-     "      x 1024 products measured the same way.\n"
+    {"bench", "WHAT", "measure this machine",
+     "gemm: the rate of single-precision matrix products on the shapes of a model's training\n"
+     "      step, single-threaded side by side in every thread; the share is of the rate of\n"
+     "      1024 x 1024 x 1024 products measured the same way.\n"
      "train: training steps (forward, backward, update) on synthetic pictures; the share is of\n"
-     "      what the rate of the model's products allows, counting a step as three forward "
-     "passes.\n"
-     "loader: reading DATA/train/CLASS/pictures: decode, random crop to 224 x 224, mirror, "
-     "normalise;\n"
-     "      on one thread and on all, in pictures a second and a second of one processor's time.\n"
+     "      what the rate of the model's products allows, counting a step as three forward\n"
+     "      passes. The products are measured in turns with the steps.\n"
+     "infer: forward passes of one picture, on which all threads work, and of a batch; the share\n"
+     "      is of what the rate of the forward's products allows.\n"
+     "attention: time and memory of one layer, forward and backward, of each kind of attention\n"
+     "      with the model's width and heads, one picture on one thread; how the time grows with\n"
+     "      the number of tokens, and the ratio to softmax attention.\n"
+     "loader DATA: reading DATA/train/CLASS/pictures: decode, random crop to 224 x 224, mirror,\n"
+     "      normalise; on one thread and on all, in pictures a second and a second of one\n"
+     "      processor's time.\n"
+     "startup: zvit classify of one 500 x 375 JPEG with a model of random weights, from the start\n"
+     "      of the process to its answer.\n"
      "Figures are medians.\n",
      cmd_bench},
 };

@@ -1,11 +1,14 @@
-/* What zvit bench measures. */
+/* What zvit bench measures. Each kind is a function of settings that adds its figures to a report;
+ * the table of them is in tools/cmd_bench.c. Figures are medians. */
 #ifndef ZVIT_BENCH_H
 #define ZVIT_BENCH_H
 
 #include "vit/model.h"
 
 #define BENCH_NAME_MAX 64
-#define BENCH_MAX_RESULTS 64
+#define BENCH_MAX_RESULTS 128
+#define BENCH_MAX_REPEATS 100
+#define BENCH_MAX_TOKENS 4
 
 typedef struct bench_result {
     char name[BENCH_NAME_MAX];
@@ -21,31 +24,70 @@ typedef struct bench_report {
 
 typedef struct bench_settings {
     vit_config model;
-    int threads, batch_size, repeats;
-    bool fast_decode; /* of bench_loader */
+    int threads;
+    int batch_size, pictures, repeats;
+    int tokens[BENCH_MAX_TOKENS]; /* of bench_attention; a value as before it ends the list */
+    bool fast_decode;             /* of bench_loader */
+    const char *data;             /* DATA, or NULL */
 } bench_settings;
 
 /* Past BENCH_MAX_RESULTS nothing is added. */
 void bench_add(bench_report *report, const char *name, double value, const char *unit,
                double ceiling_share);
 
+/* The most memory that this process has held at once (peak resident set), in MB of 10^6 bytes. */
+void bench_add_memory(bench_report *report);
+
 /* The middle value (the mean of the two middle ones); sorts values. */
 double bench_median(double *values, size_t count);
 
-/* gemm.c: adds the rate of a large square product, of every product of a training step of the
- * model with `pictures` pictures at once, and of all of them together weighted by their flops:
- * that one, in flop/s over all threads, is *rate. */
-vit_status bench_gemm(const bench_settings *settings, const vit_model *model, size_t pictures,
-                      bench_report *report, double *rate);
+/* ---- the ceiling: ceiling.c ---- */
 
-/* train.c: adds the rate of training steps on synthetic pictures. gemm_rate: flop/s that are the
- * ceiling. */
-vit_status bench_train(const bench_settings *settings, const vit_model *model, double gemm_rate,
-                       bench_report *report);
+/* The rate at which this machine computes the matrix products of a model, every thread products of
+ * its own, single-threaded, all at the same time. A processor that others share changes its speed
+ * within seconds, so samples are taken in turns with what is measured against them. */
+#define BENCH_SAMPLES 5
+typedef struct bench_ceiling {
+    const vit_model *model;
+    int threads;
+    size_t pictures; /* in one product */
+    bool training;   /* with the products of the backward */
+    double rates[BENCH_SAMPLES];
+    size_t count;
+} bench_ceiling;
+bench_ceiling bench_ceiling_of(const bench_settings *settings, const vit_model *model,
+                               bool training);
+/* One more sample, in some tenths of a second; past BENCH_SAMPLES none is taken. */
+vit_status bench_ceiling_sample(bench_ceiling *ceiling);
+/* Flop/s over all threads: the median of the samples. */
+double bench_ceiling_rate(const bench_ceiling *ceiling);
 
-/* loader.c: adds how many pictures of data's train split are read, decoded, randomly cropped to 224
- * x 224, mirrored and normalised in a second and in a second of one processor's time, on one thread
+/* How many of the repeats, the count of which is `repeats`, come after sample number `sample` (from
+ * 0, of BENCH_SAMPLES): none after the last. */
+int bench_share_of_repeats(int repeats, size_t sample);
+
+/* ---- the kinds ---- */
+
+/* ceiling.c: the rate of a large square product, and of every product of a training step of the
+ * model with `pictures` pictures at once, and of all of them weighted by their flops. */
+vit_status bench_gemm(const bench_settings *settings, bench_report *report);
+
+/* train.c: steps of training on pictures of random numbers. */
+vit_status bench_train(const bench_settings *settings, bench_report *report);
+
+/* infer.c: forward passes of one picture, all threads on it, and of a batch. */
+vit_status bench_infer(const bench_settings *settings, bench_report *report);
+
+/* attention.c: forward and backward of one layer of every kind of attention over growing numbers of
+ * tokens. */
+vit_status bench_attention(const bench_settings *settings, bench_report *report);
+
+/* loader.c: how many pictures of data's train split are read, decoded, randomly cropped to 224 x
+ * 224, mirrored and normalised in a second and in a second of one processor's time, on one thread
  * and on all of them; their ceiling is as many times one thread's rate. */
-vit_status bench_loader(const bench_settings *settings, const char *data, bench_report *report);
+vit_status bench_loader(const bench_settings *settings, bench_report *report);
+
+/* startup.c: zvit classify of one picture, from the start of the process to its answer. */
+vit_status bench_startup(const bench_settings *settings, bench_report *report);
 
 #endif

@@ -15,18 +15,16 @@ typedef struct reader {
     vit_dataset *dataset;
     vit_loader *loader;
     vit_batch *batch;
-    double *wall, *cpu; /* (repeats) seconds of an epoch */
+    double wall[BENCH_MAX_REPEATS], cpu[BENCH_MAX_REPEATS]; /* seconds of an epoch */
 } reader;
 
 static void reader_free(reader *r) {
     vit_batch_free(r->batch);
     vit_loader_free(r->loader);
     vit_dataset_free(r->dataset);
-    vit_free(r->wall);
-    vit_free(r->cpu);
 }
 
-static vit_status reader_create(const bench_settings *settings, const char *data, reader *r) {
+static vit_status reader_create(const bench_settings *settings, reader *r) {
     vit_status status;
     vit_augment augment;
     const vit_option_group group = {
@@ -35,7 +33,7 @@ static vit_status reader_create(const bench_settings *settings, const char *data
     augment.color_jitter = 0;
     augment.train_interpolation = VIT_BILINEAR; /* what torchvision takes */
     augment.fast_decode = settings->fast_decode;
-    VIT_TRY(vit_dataset_open(data, "train", NULL, 0, &r->dataset, NULL));
+    VIT_TRY(vit_dataset_open(settings->data, "train", NULL, 0, &r->dataset, NULL));
     const vit_loader_config config = {
         .dataset = r->dataset,
         .batch_size = (size_t)settings->batch_size,
@@ -50,8 +48,6 @@ static vit_status reader_create(const bench_settings *settings, const char *data
     };
     VIT_TRY(vit_loader_create(&config, settings->threads, &r->loader));
     VIT_TRY(vit_batch_create(r->loader, &r->batch));
-    VIT_TRY(vit_alloc((void **)&r->wall, (size_t)settings->repeats, sizeof(double), "timings"));
-    VIT_TRY(vit_alloc((void **)&r->cpu, (size_t)settings->repeats, sizeof(double), "timings"));
 cleanup:
     return status;
 }
@@ -96,12 +92,12 @@ cleanup:
     return status;
 }
 
-vit_status bench_loader(const bench_settings *settings, const char *data, bench_report *report) {
+vit_status bench_loader(const bench_settings *settings, bench_report *report) {
     vit_status status = VIT_OK;
     reader r;
     double one[2], all[2];
     memset(&r, 0, sizeof r);
-    VIT_TRY(reader_create(settings, data, &r));
+    VIT_TRY(reader_create(settings, &r));
     VIT_TRY(measure(settings, &r, 1, one));
     bench_add(report, "reading, 1 thread", one[0], "images/s", NAN);
     bench_add(report, "of a processor, 1 thread", one[1], "images/CPU-s", NAN);

@@ -16,7 +16,7 @@ typedef struct trainee {
     vit_batch batch;
     vit_slots *slots;
     float *params, *grads, *moment1, *moment2;
-    double *seconds; /* (repeats) */
+    double seconds[BENCH_MAX_REPEATS];
 } trainee;
 
 static vit_status batch_create(const vit_model *model, size_t size, vit_batch *batch) {
@@ -55,7 +55,6 @@ static vit_status trainee_create(const bench_settings *settings, const vit_model
     VIT_TRY(vit_alloc((void **)&t->grads, n, sizeof(float), "gradients"));
     VIT_TRY(vit_alloc((void **)&t->moment1, n, sizeof(float), "first moments"));
     VIT_TRY(vit_alloc((void **)&t->moment2, n, sizeof(float), "second moments"));
-    VIT_TRY(vit_alloc((void **)&t->seconds, (size_t)settings->repeats, sizeof(double), "timings"));
     vit_params_init(&model->params, 0, t->params);
 cleanup:
     return status;
@@ -70,7 +69,6 @@ static void trainee_free(trainee *t) {
     vit_free(t->grads);
     vit_free(t->moment1);
     vit_free(t->moment2);
-    vit_free(t->seconds);
 }
 
 static vit_status step(const vit_model *model, trainee *t, int64_t number) {
@@ -92,26 +90,45 @@ static vit_status step(const vit_model *model, trainee *t, int64_t number) {
     return status;
 }
 
-vit_status bench_train(const bench_settings *settings, const vit_model *model, double gemm_rate,
-                       bench_report *report) {
+static vit_status measure(const bench_settings *settings, const vit_model *model, trainee *t,
+                          bench_ceiling *ceiling) {
     vit_status status = VIT_OK;
-    trainee t;
-    memset(&t, 0, sizeof t);
-    VIT_TRY(trainee_create(settings, model, &t));
-    for (int i = 0; i < WARM_UP_STEPS + settings->repeats; i++) {
-        double start = cli_now();
-        VIT_TRY(step(model, &t, i + 1));
-        if (i >= WARM_UP_STEPS) {
-            t.seconds[i - WARM_UP_STEPS] = cli_now() - start;
+    int64_t number = 0;
+    int measured = 0;
+    for (int i = 0; i < WARM_UP_STEPS; i++) {
+        VIT_TRY(step(model, t, ++number));
+    }
+    for (size_t sample = 0; sample < BENCH_SAMPLES; sample++) {
+        VIT_TRY(bench_ceiling_sample(ceiling));
+        for (int i = bench_share_of_repeats(settings->repeats, sample); i > 0; i--) {
+            double start = cli_now();
+            VIT_TRY(step(model, t, ++number));
+            t->seconds[measured++] = cli_now() - start;
         }
     }
+cleanup:
+    return status;
+}
+
+vit_status bench_train(const bench_settings *settings, bench_report *report) {
+    vit_status status = VIT_OK;
+    vit_model model = {0};
+    trainee t;
+    memset(&t, 0, sizeof t);
+    VIT_TRY(vit_model_init(&model, &settings->model));
+    VIT_TRY(trainee_create(settings, &model, &t));
+    bench_ceiling ceiling = bench_ceiling_of(settings, &model, true);
+    VIT_TRY(measure(settings, &model, &t, &ceiling));
     double seconds = bench_median(t.seconds, (size_t)settings->repeats);
-    double rate = settings->batch_size / seconds;
-    double flops = 3 * vit_config_flops(&model->config); /* forward, and twice that backward */
-    bench_add(report, "training", rate, "images/s", rate * flops / gemm_rate);
+    double rate = settings->batch_size / seconds, products = bench_ceiling_rate(&ceiling);
+    double flops = 3 * vit_config_flops(&model.config); /* forward, and twice that backward */
+    bench_add(report, "training", rate, "images/s", rate * flops / products);
     bench_add(report, "step", 1e3 * seconds, "ms", NAN);
     bench_add(report, "products of a picture's step", flops * 1e-9, "GFLOP", NAN);
+    bench_add(report, "the model's products", products * 1e-9, "GFLOP/s", NAN);
+    bench_add_memory(report);
 cleanup:
     trainee_free(&t);
+    vit_model_free(&model);
     return status;
 }

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define REPEAT_SECONDS 0.05 /* at least, for one timing */
-#define MAX_REPEATS 100
+#define SAMPLE_SECONDS 0.02 /* of a product, in a sample of all of them */
 #define SQUARE 1024
 
 typedef struct product {
@@ -25,25 +25,6 @@ typedef struct product {
 
 static double product_flops(const product *p) {
     return 2 * (double)p->M * (double)p->N * (double)p->K;
-}
-
-void bench_add(bench_report *report, const char *name, double value, const char *unit,
-               double ceiling_share) {
-    if (report->count < BENCH_MAX_RESULTS) {
-        bench_result *result = &report->results[report->count++];
-        *result = (bench_result){.value = value, .unit = unit, .ceiling_share = ceiling_share};
-        snprintf(result->name, sizeof result->name, "%s", name);
-    }
-}
-
-static int by_value(const void *left, const void *right) {
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-double bench_median(double *values, size_t count) {
-    qsort(values, count, sizeof *values, by_value);
-    return count % 2 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2]);
 }
 
 /* ---- one product ---- */
@@ -65,11 +46,12 @@ static void multiply(const product *p, float *block) {
              p->transpose_a ? p->M : p->K, B, p->transpose_b ? p->K : p->N, 0.0f, C, p->N);
 }
 
-/* Flop/s over all threads: the median of the repeats. */
-static vit_status measure(const product *p, int threads, int repeats, double *rate) {
+/* Flop/s over all threads: the median of the repeats, each of which takes at least `least` seconds.
+ */
+static vit_status measure(const product *p, int threads, int repeats, double least, double *rate) {
     vit_first_error error = {0};
-    double seconds[MAX_REPEATS] = {0}, start = 0;
-    size_t count = (size_t)(repeats < MAX_REPEATS ? repeats : MAX_REPEATS), rounds = 1;
+    double seconds[BENCH_MAX_REPEATS] = {0}, start = 0;
+    size_t count = (size_t)(repeats < BENCH_MAX_REPEATS ? repeats : BENCH_MAX_REPEATS), rounds = 1;
     bool ready = true;
     int together = 1;
 #pragma omp parallel num_threads(threads)
@@ -104,7 +86,7 @@ static vit_status measure(const product *p, int threads, int repeats, double *ra
             {
                 double took = cli_now() - start;
                 if (i == 0) {
-                    rounds = (size_t)fmin(fmax(ceil(REPEAT_SECONDS / fmax(took, 1e-9)), 1), 1e8);
+                    rounds = (size_t)fmin(fmax(ceil(least / fmax(took, 1e-9)), 1), 1e8);
                 } else {
                     seconds[i - 1] = took / (double)rounds;
                 }
@@ -119,7 +101,7 @@ static vit_status measure(const product *p, int threads, int repeats, double *ra
     return vit_first_error_raise(&error);
 }
 
-/* ---- the products of a training step ---- */
+/* ---- the products of a model ---- */
 
 typedef struct product_list {
     product items[BENCH_MAX_RESULTS];
@@ -138,49 +120,103 @@ static void add(product_list *list, const char *layer, const char *pass, bool tr
     snprintf(p->name, sizeof p->name, "%s %s %zux%zux%zu", layer, pass, M, N, K);
 }
 
-/* y = x W^T; dW = dy^T x; dx = dy W, which the first layer does not need. */
+/* y = x W^T; when training dW = dy^T x, and dx = dy W, which the first layer does not need. */
 static void add_linear(product_list *list, const char *layer, size_t rows, size_t in, size_t out,
-                       double times, bool needs_dx) {
+                       double times, bool training, bool needs_dx) {
     add(list, layer, "forward", false, true, rows, out, in, times);
-    add(list, layer, "weight gradient", true, false, out, in, rows, times);
-    if (needs_dx) {
+    if (training) {
+        add(list, layer, "weight gradient", true, false, out, in, rows, times);
+    }
+    if (training && needs_dx) {
         add(list, layer, "input gradient", false, false, rows, in, out, times);
     }
 }
 
-static product_list list_products(const vit_model *model, size_t pictures) {
+static product_list list_products(const vit_model *model, size_t pictures, bool training) {
     product_list list = {.count = 0};
     const vit_config *c = &model->config;
     size_t D = (size_t)c->embed_dim, P = (size_t)c->patch_size, F = model->hidden;
-    size_t rows = pictures * model->tokens, depth = (size_t)c->depth;
+    size_t rows = pictures * model->tokens, R = model->blocks[0].attention.columns;
     size_t patches = vit_config_grid_h(c) * vit_config_grid_w(c);
-    add_linear(&list, "patches", pictures * patches, 3 * P * P, D, 1, false);
-    add_linear(&list, "attention in", rows, D, model->blocks[0].attention.columns, (double)depth,
-               true);
-    add_linear(&list, "attention out", rows, D, D, (double)depth, true);
-    add_linear(&list, "mlp fc1", rows, D, F, (double)depth, true);
-    add_linear(&list, "mlp fc2", rows, F, D, (double)depth, true);
+    double depth = c->depth;
+    add_linear(&list, "patches", pictures * patches, 3 * P * P, D, 1, training, false);
+    add_linear(&list, "attention in", rows, D, R, depth, training, true);
+    add_linear(&list, "attention out", rows, D, D, depth, training, true);
+    add_linear(&list, "mlp fc1", rows, D, F, depth, training, true);
+    add_linear(&list, "mlp fc2", rows, F, D, depth, training, true);
     return list;
 }
 
-vit_status bench_gemm(const bench_settings *settings, const vit_model *model, size_t pictures,
-                      bench_report *report, double *rate) {
+/* ---- the ceiling of other measurements ---- */
+
+bench_ceiling bench_ceiling_of(const bench_settings *settings, const vit_model *model,
+                               bool training) {
+    return (bench_ceiling){.model = model,
+                           .threads = settings->threads,
+                           .pictures = (size_t)settings->pictures,
+                           .training = training};
+}
+
+vit_status bench_ceiling_sample(bench_ceiling *ceiling) {
+    vit_status status = VIT_OK;
+    product_list list = list_products(ceiling->model, ceiling->pictures, ceiling->training);
+    double flops = 0, seconds = 0;
+    if (ceiling->count == BENCH_SAMPLES) {
+        return VIT_OK;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        const product *p = &list.items[i];
+        double rate = 0;
+        VIT_TRY(measure(p, ceiling->threads, 1, SAMPLE_SECONDS, &rate));
+        flops += p->times * product_flops(p);
+        seconds += p->times * product_flops(p) / rate;
+    }
+    ceiling->rates[ceiling->count++] = flops / seconds;
+cleanup:
+    return status;
+}
+
+double bench_ceiling_rate(const bench_ceiling *ceiling) {
+    double rates[BENCH_SAMPLES];
+    memcpy(rates, ceiling->rates, sizeof rates);
+    return bench_median(rates, ceiling->count);
+}
+
+int bench_share_of_repeats(int repeats, size_t sample) {
+    int gaps = BENCH_SAMPLES - 1, gap = (int)sample;
+    return gap < gaps ? (gap + 1) * repeats / gaps - gap * repeats / gaps : 0;
+}
+
+/* ---- the kind gemm ---- */
+
+static vit_status measure_all(const bench_settings *settings, const vit_model *model,
+                              bench_report *report) {
     vit_status status = VIT_OK;
     const product square = {.M = SQUARE, .N = SQUARE, .K = SQUARE};
-    product_list list = list_products(model, pictures);
+    product_list list = list_products(model, (size_t)settings->pictures, true);
     double ceiling = 0, flops = 0, seconds = 0;
-    VIT_TRY(measure(&square, settings->threads, settings->repeats, &ceiling));
+    VIT_TRY(measure(&square, settings->threads, settings->repeats, REPEAT_SECONDS, &ceiling));
     bench_add(report, "square 1024x1024x1024", ceiling * 1e-9, "GFLOP/s", 1);
     for (size_t i = 0; i < list.count; i++) {
         const product *p = &list.items[i];
         double one = 0;
-        VIT_TRY(measure(p, settings->threads, settings->repeats, &one));
+        VIT_TRY(measure(p, settings->threads, settings->repeats, REPEAT_SECONDS, &one));
         bench_add(report, p->name, one * 1e-9, "GFLOP/s", one / ceiling);
         flops += p->times * product_flops(p);
         seconds += p->times * product_flops(p) / one;
     }
-    *rate = flops / seconds;
-    bench_add(report, "all of the step", *rate * 1e-9, "GFLOP/s", *rate / ceiling);
+    bench_add(report, "all of the step", flops / seconds * 1e-9, "GFLOP/s",
+              flops / seconds / ceiling);
 cleanup:
+    return status;
+}
+
+vit_status bench_gemm(const bench_settings *settings, bench_report *report) {
+    vit_status status;
+    vit_model model = {0};
+    VIT_TRY(vit_model_init(&model, &settings->model));
+    VIT_TRY(measure_all(settings, &model, report));
+cleanup:
+    vit_model_free(&model);
     return status;
 }
