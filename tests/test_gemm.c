@@ -110,13 +110,14 @@ START_TEST(small_shapes) {
 }
 END_TEST
 
-/* More than one block of rows, with a remainder. */
+/* More than one tile of rows, of columns, of both, with remainders. */
 START_TEST(large_shapes) {
     check_shape(63, 33, 192);
     check_shape(64, 50, 31);
     check_shape(65, 192, 65);
     check_shape(197, 65, 129);
     check_shape(5, 300, 700);
+    check_shape(210, 260, 40);
 }
 END_TEST
 

@@ -9,9 +9,9 @@
  * when asked. lda, ldb, ldc: floats from one stored row to the next. beta == 0 overwrites C,
  * whatever it held.
  *
- * Inside a parallel region the product runs on the calling thread alone. Outside one, the rows of C
- * are cut in fixed blocks that the OpenMP threads share. Either way the bits do not depend on the
- * number of threads. */
+ * Inside a parallel region the product runs on the calling thread alone. Outside one, C is cut in
+ * tiles, which depend on its shape alone, and the OpenMP threads share them. Either way the bits do
+ * not depend on the number of threads. */
 void vit_gemm(bool transpose_a, bool transpose_b, size_t M, size_t N, size_t K, float alpha,
               const float *A, size_t lda, const float *B, size_t ldb, float beta, float *C,
               size_t ldc);
