@@ -107,6 +107,21 @@ cleanup:
     return status;
 }
 
+vit_box vit_eval_box(const vit_preprocess *preprocess, size_t height, size_t width,
+                     const vit_image *image) {
+    size_t scaled_h, scaled_w, x, y, top, left, ignored;
+    scaled_size(preprocess, height, width, image, &scaled_h, &scaled_w);
+    center(scaled_h, height, &y, &ignored, &top);
+    center(scaled_w, width, &x, &ignored, &left);
+    double down = (double)image->height / (double)scaled_h;
+    double across = (double)image->width / (double)scaled_w;
+    double y0 = (double)y - (double)top, x0 = (double)x - (double)left;
+    return (vit_box){.x0 = x0 * across,
+                     .y0 = y0 * down,
+                     .x1 = (x0 + (double)width) * across,
+                     .y1 = (y0 + (double)height) * down};
+}
+
 /* ---- training ---- */
 
 /* The centre crop of torchvision's RandomResizedCrop for a picture that is too long or too tall. */

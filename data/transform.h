@@ -54,6 +54,11 @@ vit_status vit_transform_eval(const vit_preprocess *preprocess, size_t height, s
                               const vit_image *image, vit_transform_scratch *scratch,
                               float *out /* (3,height,width) */);
 
+/* What of a picture of image's size vit_transform_eval shows the network, in the picture's pixels.
+ * Where the picture is padded it reaches outside of it. */
+vit_box vit_eval_box(const vit_preprocess *preprocess, size_t height, size_t width,
+                     const vit_image *image);
+
 /* The crop of torchvision's RandomResizedCrop: ten tries, then the largest centre crop within the
  * aspect ratios. */
 vit_window vit_random_crop(const vit_augment *augment, size_t height, size_t width,

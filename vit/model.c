@@ -239,6 +239,18 @@ void vit_workspace_free(vit_workspace *workspace) {
     free(workspace);
 }
 
+const vit_block_saved *vit_workspace_block(const vit_workspace *workspace, size_t i) {
+    return &workspace->saved[i];
+}
+
+const float *vit_workspace_tokens(const vit_workspace *workspace, size_t i) {
+    return workspace->tokens[i];
+}
+
+const vit_head_saved *vit_workspace_head(const vit_workspace *workspace) {
+    return &workspace->head;
+}
+
 const float *vit_workspace_features(const vit_workspace *workspace) {
     return workspace->head.features;
 }
