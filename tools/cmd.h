@@ -16,11 +16,10 @@ struct cli_verb {
     const char *arguments; /* of the usage line: "MODEL DATA" */
     const char *summary;   /* one line for zvit --help */
     const char *details; /* paragraphs for zvit VERB --help; lines up to 80 wide, '\n' at the end */
-    /* argv holds the words after the verb; returns the exit code. */
-    int (*run)(const cli_verb *verb, int argc, char **argv);
+    bool log_json;       /* --log-json was given */
 };
 
-/* cmd_*.c */
+/* cmd_*.c: argv holds the words after the verb; returns the exit code. */
 int cmd_train(const cli_verb *verb, int argc, char **argv);
 int cmd_eval(const cli_verb *verb, int argc, char **argv);
 int cmd_classify(const cli_verb *verb, int argc, char **argv);
@@ -34,9 +33,9 @@ int cmd_pack(const cli_verb *verb, int argc, char **argv);
 /* ---- common flags ---- */
 typedef struct cli_common {
     int threads;
-    bool quiet, help, json;
+    bool quiet, help, log_json, json;
 } cli_common;
-/* --threads --quiet --help, and --json when with_json. */
+/* --threads --quiet --log-json --help, and --json when with_json. */
 vit_option_group cli_common_group(cli_common *common, bool with_json);
 /* Sets how many threads OpenMP uses from now on. */
 void cli_apply_threads(const cli_common *common);
@@ -46,14 +45,16 @@ void cli_apply_threads(const cli_common *common);
  */
 bool cli_parse(const cli_verb *verb, const vit_option_group *groups, size_t group_count, int argc,
                char **argv, int *words, int *code);
-/* True when --help or -h is among the words before "--". */
+/* True when --help or -h, and --log-json, is among the words before "--". */
 bool cli_wants_help(int argc, char **argv);
+bool cli_wants_log_json(int argc, char **argv);
 /* Prints zvit VERB --help from the tables; "default" is what the groups' targets hold now. */
 void cli_print_help(const cli_verb *verb, const vit_option_group *groups, size_t group_count);
 /* The choice nearest to word by edit distance, or NULL when none is near. choices ends in NULL. */
 const char *cli_nearest(const char *word, const char *const *choices);
 
-/* ---- errors: one line on standard error, "zvit VERB: message" ---- */
+/* ---- errors: one line on standard error, "zvit VERB: message"; with --log-json an object,
+ * {"event":"error","verb":VERB,"message":...} ---- */
 /* With vit_last_error() as the message. Returns CLI_FAILED. */
 int cli_fail(const cli_verb *verb);
 /* The same for wrong usage, with a hint at --help. Returns CLI_USAGE. */
@@ -74,6 +75,11 @@ void cli_put_padded(FILE *stream, const char *text, size_t width);
 const char *cli_thousands(double number, char *buffer);
 /* Prints a JSON value on standard output, with a newline, and frees it. */
 vit_status cli_print_json(vit_json *root, bool pretty);
+
+/* What happens, for --log-json: an object with "event" and "verb", to be added to; and printed on
+ * standard error, on a line of its own, and freed. */
+vit_json *cli_event(const cli_verb *verb, const char *event);
+void cli_print_event(vit_json *event);
 
 /* Seconds on a clock that only goes forward. */
 double cli_now(void);

@@ -22,8 +22,7 @@ static const vit_option check_options[] = {
 };
 
 static void show_progress(void *context, size_t done, size_t total) {
-    cli_progress_show(context, total > 0 ? (double)done / (double)total : -1,
-                      "reading: %zu of %zu pictures", done, total);
+    cli_progress_count(context, "reading", done, total);
 }
 
 static bool is_copy(const vit_survey *s, size_t i) {
@@ -287,7 +286,7 @@ int cmd_check(const cli_verb *verb, int argc, char **argv) {
     }
     cli_apply_threads(&common);
     cli_progress progress;
-    cli_progress_init(&progress, common.quiet);
+    cli_progress_init(&progress, verb, &common);
     vit_survey *survey = NULL;
     const vit_decode_options decode = vit_data_decode(&reading);
     const vit_dataset_query query = vit_data_query(&reading, argv[0], "train");

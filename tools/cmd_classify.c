@@ -217,8 +217,7 @@ static vit_status classify_all(classifier *c, const work *list, vit_predictor *p
         }
         fflush(stdout);
         first += count;
-        cli_progress_show(&c->progress, (double)first / (double)list->count, "%zu of %zu pictures",
-                          first, list->count);
+        cli_progress_count(&c->progress, "", first, list->count);
     }
 cleanup:
     cli_progress_clear(&c->progress);
@@ -234,7 +233,7 @@ static vit_status classify(const cli_verb *verb, const classify_flags *flags,
     vit_prediction *predictions = NULL;
     work list = {0};
     classifier c = {.verb = verb, .json = common->json};
-    cli_progress_init(&c.progress, common->quiet);
+    cli_progress_init(&c.progress, verb, common);
 
     VIT_TRY(vit_model_bundle_load(words[0], &bundle));
     for (int i = 1; i < word_count; i++) {

@@ -31,8 +31,7 @@ static const vit_option eval_options[] = {
 };
 
 static void show_progress(void *context, size_t done, size_t total) {
-    cli_progress_show(context, total > 0 ? (double)done / (double)total : -1, "%zu of %zu pictures",
-                      done, total);
+    cli_progress_count(context, "", done, total);
 }
 
 static vit_status print_json(const char *model, const char *data, const char *split,
@@ -116,7 +115,7 @@ static vit_status evaluate(const cli_verb *verb, const eval_flags *flags,
     vit_evaluator *evaluator = NULL;
     vit_eval_result result = {0};
     cli_progress progress;
-    cli_progress_init(&progress, common->quiet);
+    cli_progress_init(&progress, verb, common);
 
     VIT_TRY(vit_model_bundle_load(path, &bundle));
     VIT_TRY(open_data(verb, flags, reading, bundle, data, &dataset));

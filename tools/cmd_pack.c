@@ -22,8 +22,7 @@ static const vit_option pack_flag_options[] = {
 };
 
 static void show_progress(void *context, size_t done, size_t total) {
-    cli_progress_show(context, total > 0 ? (double)done / (double)total : -1, "%zu of %zu pictures",
-                      done, total);
+    cli_progress_count(context, "", done, total);
 }
 
 static vit_status print_result(const char *path, bool json, const vit_pack_result *result) {
@@ -51,7 +50,7 @@ static vit_status pack(const cli_verb *verb, const pack_flags *flags,
                        const char *path) {
     vit_pack_result result;
     cli_progress progress;
-    cli_progress_init(&progress, common->quiet);
+    cli_progress_init(&progress, verb, common);
     const vit_pack_options options = {.short_side = (size_t)flags->short_side,
                                       .decode = vit_data_decode(reading),
                                       .val_split = reading->val_split,

@@ -383,52 +383,105 @@ static void show_start(void *context, const vit_model *model, size_t train_image
                        size_t val_images) {
     display *d = context;
     char parameters[32], train[32], val[32];
-    cli_progress_say(
-        &d->progress, "%s: %s parameters; %s pictures to train on, %s to measure on, %d classes",
-        model->config.architecture, cli_thousands((double)model->params.total, parameters),
-        cli_thousands((double)train_images, train), cli_thousands((double)val_images, val),
-        model->config.num_classes);
+    const cli_field fields[] = {
+        {.key = "run", .text = d->request->flags.out},
+        {.key = "architecture", .text = model->config.architecture},
+        {.key = "parameters", .number = (double)model->params.total},
+        {.key = "train_images", .number = (double)train_images},
+        {.key = "val_images", .number = (double)val_images},
+        {.key = "classes", .number = model->config.num_classes},
+        {.key = "epochs", .number = d->request->settings.recipe.epochs},
+    };
+    cli_progress_event(&d->progress, "start", fields, sizeof fields / sizeof *fields,
+                       "%s: %s parameters; %s pictures to train on, %s to measure on, %d classes",
+                       model->config.architecture,
+                       cli_thousands((double)model->params.total, parameters),
+                       cli_thousands((double)train_images, train),
+                       cli_thousands((double)val_images, val), model->config.num_classes);
     cli_progress_say(&d->progress, "run folder: %s", d->request->flags.out);
     warn_of_slow_blas(d);
 }
 
 static void show_resumed(void *context, int epochs_done, size_t steps_done) {
     display *d = context;
-    cli_progress_say(&d->progress, "resumed after epoch %d and step %zu of the next", epochs_done,
-                     steps_done);
+    const cli_field fields[] = {{.key = "epochs_done", .number = epochs_done},
+                                {.key = "steps_done", .number = (double)steps_done}};
+    cli_progress_event(&d->progress, "resumed", fields, sizeof fields / sizeof *fields,
+                       "resumed after epoch %d and step %zu of the next", epochs_done, steps_done);
 }
 
+/* In steps of the whole run, evaluation not counted. */
 static void show_progress(void *context, const vit_train_progress *p) {
     display *d = context;
     char eta[32];
-    d->share = ((double)(p->epoch - 1) + (double)p->step / (double)p->steps) / (double)p->epochs;
-    cli_progress_show(&d->progress, d->share, "epoch %d/%d  %.0f img/s  loss %.4f  ETA %s",
-                      p->epoch, p->epochs, p->images_per_second, p->loss,
-                      cli_duration(p->eta_seconds, eta));
+    double done = (double)(p->epoch - 1) * (double)p->steps + (double)p->step;
+    double total = (double)p->epochs * (double)p->steps;
+    d->share = done / total;
+    const cli_field fields[] = {
+        {.key = "doing", .text = "training"},
+        {.key = "unit", .text = "steps"},
+        {.key = "done", .number = done},
+        {.key = "total", .number = total},
+        {.key = "rate", .number = p->images_per_second / d->request->settings.recipe.batch_size},
+        {.key = "eta_seconds", .number = p->eta_seconds < 0 ? NAN : p->eta_seconds},
+        {.key = "epoch", .number = p->epoch},
+        {.key = "lr", .number = p->lr},
+        {.key = "loss", .number = p->loss},
+        {.key = "images_per_second", .number = p->images_per_second},
+    };
+    cli_progress_show(&d->progress, d->share, fields, sizeof fields / sizeof *fields,
+                      "epoch %d/%d  %.0f img/s  loss %.4f  ETA %s", p->epoch, p->epochs,
+                      p->images_per_second, p->loss, cli_duration(p->eta_seconds, eta));
 }
 
 static void show_initialised(void *context, vit_init_action action, const char *tensor,
                              const char *detail) {
     display *d = context;
-    cli_progress_say(&d->progress, "init: %-9s  %s%s%s%s", vit_init_action_names[action], tensor,
-                     *detail ? " (" : "", detail, *detail ? ")" : "");
+    const cli_field fields[] = {{.key = "action", .text = vit_init_action_names[action]},
+                                {.key = "tensor", .text = tensor},
+                                {.key = "detail", .text = detail}};
+    cli_progress_event(&d->progress, "init", fields, sizeof fields / sizeof *fields,
+                       "init: %-9s  %s%s%s%s", vit_init_action_names[action], tensor,
+                       *detail ? " (" : "", detail, *detail ? ")" : "");
 }
 
+/* The bar stays that of the run. */
 static void show_evaluation(void *context, size_t done, size_t total) {
     display *d = context;
-    cli_progress_show(&d->progress, d->share, "measuring: %zu of %zu pictures", done, total);
+    const cli_field fields[] = {{.key = "doing", .text = "measuring"},
+                                {.key = "unit", .text = "pictures"},
+                                {.key = "done", .number = (double)done},
+                                {.key = "total", .number = (double)total}};
+    cli_progress_show(&d->progress, d->share, fields, sizeof fields / sizeof *fields,
+                      "measuring: %zu of %zu pictures", done, total);
 }
 
 static void show_epoch(void *context, const vit_epoch_row *row) {
     display *d = context;
+    int epochs = d->request->settings.recipe.epochs;
     char measured[128] = "";
     if (!isnan(row->top1)) {
         snprintf(measured, sizeof measured, "  val loss %.4f  top-1 %.2f %%  top-5 %.2f %%%s",
                  row->val_loss, row->top1, row->top5, row->best ? "  best" : "");
     }
-    cli_progress_say(&d->progress, "epoch %d/%d  lr %.2e  loss %.4f%s  %.0f img/s  %.1f s",
-                     row->epoch, d->request->settings.recipe.epochs, row->lr, row->train_loss,
-                     measured, row->images_per_second, row->seconds);
+    const cli_field fields[] = {
+        {.key = "epoch", .number = row->epoch},
+        {.key = "epochs", .number = epochs},
+        {.key = "step", .number = (double)row->step},
+        {.key = "lr", .number = row->lr},
+        {.key = "train_loss", .number = row->train_loss},
+        {.key = "val_loss", .number = row->val_loss},
+        {.key = "top1", .number = row->top1},
+        {.key = "top5", .number = row->top5},
+        {.key = "best", .number = row->best, .is_bool = true},
+        {.key = "images_per_second", .number = row->images_per_second},
+        {.key = "data_wait", .number = row->data_wait},
+        {.key = "seconds", .number = row->seconds},
+        {.key = "skipped", .number = (double)row->skipped},
+    };
+    cli_progress_event(&d->progress, "epoch", fields, sizeof fields / sizeof *fields,
+                       "epoch %d/%d  lr %.2e  loss %.4f%s  %.0f img/s  %.1f s", row->epoch, epochs,
+                       row->lr, row->train_loss, measured, row->images_per_second, row->seconds);
 }
 
 static void show_warning(void *context, const char *message) {
@@ -489,7 +542,7 @@ static int train(const cli_verb *verb, const request *r) {
     };
     vit_train_result result = {0};
     cli_apply_threads(&r->common);
-    cli_progress_init(&d.progress, r->common.quiet);
+    cli_progress_init(&d.progress, verb, &r->common);
     cli_signals_catch();
     const vit_train_request order = {
         .settings = &r->settings,

@@ -19,6 +19,10 @@ static const vit_option common_options[] = {
      .type = VIT_OPT_BOOL,
      .offset = offsetof(cli_common, quiet),
      .help = "no progress on standard error, only warnings and errors"},
+    {.name = "log-json",
+     .type = VIT_OPT_BOOL,
+     .offset = offsetof(cli_common, log_json),
+     .help = "what goes to standard error (progress, warnings, errors) as one JSON object a line"},
     {.name = "help",
      .letter = 'h',
      .type = VIT_OPT_BOOL,
@@ -45,13 +49,21 @@ void cli_apply_threads(const cli_common *common) {
     }
 }
 
-bool cli_wants_help(int argc, char **argv) {
+static bool has_word(int argc, char **argv, const char *word) {
     for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+        if (strcmp(argv[i], word) == 0) {
             return true;
         }
     }
     return false;
+}
+
+bool cli_wants_help(int argc, char **argv) {
+    return has_word(argc, argv, "--help") || has_word(argc, argv, "-h");
+}
+
+bool cli_wants_log_json(int argc, char **argv) {
+    return has_word(argc, argv, "--log-json");
 }
 
 bool cli_parse(const cli_verb *verb, const vit_option_group *groups, size_t group_count, int argc,

@@ -98,26 +98,52 @@ double cli_now(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static void print_line(const cli_verb *verb, const char *kind, const char *message) {
+vit_json *cli_event(const cli_verb *verb, const char *event) {
+    vit_json *root = vit_json_object();
+    vit_json_add_string(root, "event", event);
+    vit_json_add_string(root, "verb", verb->name);
+    return root;
+}
+
+void cli_print_event(vit_json *event) {
+    char *text = NULL;
+    if (vit_json_print(event, false, &text) == VIT_OK) {
+        fprintf(stderr, "%s\n", text); /* in one piece: stderr has no buffer of its own */
+        free(text);
+    }
+    vit_json_free(event);
+}
+
+/* kind: "error" or "warning". */
+static void print_message(const cli_verb *verb, const char *kind, const char *message) {
     fflush(stdout); /* keeps the order when both go to one terminal */
-    fprintf(stderr, "zvit%s%s: %s", *verb->name ? " " : "", verb->name, kind);
+    if (verb->log_json) {
+        vit_json *event = cli_event(verb, kind);
+        vit_json_add_string(event, "message", message);
+        cli_print_event(event);
+        return;
+    }
+    fprintf(stderr, "zvit%s%s: %s", *verb->name ? " " : "", verb->name,
+            strcmp(kind, "warning") == 0 ? "warning: " : "");
     cli_put(stderr, message);
     fputc('\n', stderr);
 }
 
 int cli_fail(const cli_verb *verb) {
-    print_line(verb, "", vit_last_error());
+    print_message(verb, "error", vit_last_error());
     return CLI_FAILED;
 }
 
 int cli_fail_usage(const cli_verb *verb) {
-    print_line(verb, "", vit_last_error());
-    fprintf(stderr, "Try 'zvit %s --help'.\n", verb->name);
+    print_message(verb, "error", vit_last_error());
+    if (!verb->log_json) {
+        fprintf(stderr, "Try 'zvit %s --help'.\n", verb->name);
+    }
     return CLI_USAGE;
 }
 
 void cli_warn(const cli_verb *verb, const char *message) {
-    print_line(verb, "warning: ", message);
+    print_message(verb, "warning", message);
 }
 
 int cli_finish(const cli_verb *verb, int code) {

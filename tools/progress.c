@@ -1,7 +1,5 @@
 #include "tools/progress.h"
 
-#include "tools/cmd.h"
-
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -11,17 +9,27 @@
 
 #define REDRAW_SECONDS 0.1
 #define LINE_SECONDS 30.0
+#define JSON_SECONDS 1.0
 #define BAR_CELLS 24
 #define LINE_MAX 256
 
-void cli_progress_init(cli_progress *progress, bool quiet) {
+static cli_progress_mode choose_mode(const cli_verb *verb, const cli_common *common) {
     const char *term = getenv("TERM");
-    const char *no_color = getenv("NO_COLOR");
+    if (common->quiet) {
+        return CLI_PROGRESS_QUIET;
+    }
+    if (verb->log_json) {
+        return CLI_PROGRESS_JSON;
+    }
     bool terminal = isatty(STDERR_FILENO) && term != NULL && strcmp(term, "dumb") != 0;
+    return terminal ? CLI_PROGRESS_BAR : CLI_PROGRESS_LINES;
+}
+
+void cli_progress_init(cli_progress *progress, const cli_verb *verb, const cli_common *common) {
+    const char *no_color = getenv("NO_COLOR");
     *progress = (cli_progress){
-        .mode = quiet      ? CLI_PROGRESS_QUIET
-                : terminal ? CLI_PROGRESS_BAR
-                           : CLI_PROGRESS_LINES,
+        .verb = verb,
+        .mode = choose_mode(verb, common),
         .colour = no_color == NULL || *no_color == 0,
         .last = cli_now(),
     };
@@ -59,19 +67,42 @@ static void redraw(cli_progress *progress, double share, const char *text) {
     progress->drawn = true;
 }
 
-void cli_progress_show(cli_progress *progress, double share, const char *format, ...) {
+/* Whether it is time to draw again; if so, the next time is a while off. */
+static bool is_due(cli_progress *progress) {
+    static const double waits[] = {[CLI_PROGRESS_LINES] = LINE_SECONDS,
+                                   [CLI_PROGRESS_BAR] = REDRAW_SECONDS,
+                                   [CLI_PROGRESS_JSON] = JSON_SECONDS};
     double now = cli_now();
-    double wait = progress->mode == CLI_PROGRESS_BAR ? REDRAW_SECONDS : LINE_SECONDS;
-    if (progress->mode == CLI_PROGRESS_QUIET || now - progress->last < wait) {
-        return;
+    if (progress->mode == CLI_PROGRESS_QUIET || now - progress->last < waits[progress->mode]) {
+        return false;
     }
     progress->last = now;
-    char text[LINE_MAX];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    if (progress->mode == CLI_PROGRESS_BAR) {
+    return true;
+}
+
+static void print_event(const cli_progress *progress, const char *event, const cli_field *fields,
+                        size_t count, const char *message) {
+    vit_json *root = cli_event(progress->verb, event);
+    for (size_t i = 0; i < count; i++) {
+        if (fields[i].text != NULL) {
+            vit_json_add_string(root, fields[i].key, fields[i].text);
+        } else if (fields[i].is_bool) {
+            vit_json_add_bool(root, fields[i].key, fields[i].number > 0);
+        } else {
+            vit_json_add_number(root, fields[i].key, fields[i].number);
+        }
+    }
+    if (message != NULL) {
+        vit_json_add_string(root, "message", message);
+    }
+    cli_print_event(root);
+}
+
+static void show(cli_progress *progress, double share, const cli_field *fields, size_t count,
+                 const char *text) {
+    if (progress->mode == CLI_PROGRESS_JSON) {
+        print_event(progress, "progress", fields, count, NULL);
+    } else if (progress->mode == CLI_PROGRESS_BAR) {
         redraw(progress, share, text);
     } else if (share >= 0) {
         fprintf(stderr, "%s (%.0f %%)\n", text, 100 * fmin(share, 1));
@@ -80,19 +111,101 @@ void cli_progress_show(cli_progress *progress, double share, const char *format,
     }
 }
 
-void cli_progress_say(cli_progress *progress, const char *format, ...) {
-    if (progress->mode == CLI_PROGRESS_QUIET) {
+void cli_progress_show(cli_progress *progress, double share, const cli_field *fields, size_t count,
+                       const char *format, ...) {
+    if (!is_due(progress)) {
         return;
     }
-    char text[1024];
+    char text[LINE_MAX];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    show(progress, share, fields, count, text);
+}
+
+/* Pictures a second since the count began; NaN while that says nothing. */
+static double count_rate(cli_progress *progress, size_t done, size_t total) {
+    double now = cli_now();
+    if (progress->count_start <= 0 || progress->count_total != total ||
+        done < progress->count_last) {
+        progress->count_start = now;
+        progress->count_first = done;
+        progress->count_total = total;
+    }
+    progress->count_last = done;
+    double seconds = now - progress->count_start;
+    size_t counted = done - progress->count_first;
+    return counted > 0 && seconds > 0 ? (double)counted / seconds : NAN;
+}
+
+static void describe_count(char text[LINE_MAX], const char *doing, size_t done, size_t total,
+                           double rate, double left) {
+    char counted[32], all[32], number[32], duration[32];
+    char of[64] = "", speed[64] = "", eta[64] = "";
+    if (total > 0) {
+        snprintf(of, sizeof of, " of %s", cli_thousands((double)total, all));
+    }
+    if (rate >= 10) {
+        snprintf(speed, sizeof speed, "  %s/s", cli_thousands(rate, number));
+    } else if (rate > 0) {
+        snprintf(speed, sizeof speed, "  %.1f/s", rate);
+    }
+    if (left >= 0) {
+        snprintf(eta, sizeof eta, "  ETA %s", cli_duration(left, duration));
+    }
+    snprintf(text, LINE_MAX, "%s%s%s%s pictures%s%s", doing, *doing ? ": " : "",
+             cli_thousands((double)done, counted), of, speed, eta);
+}
+
+void cli_progress_count(cli_progress *progress, const char *doing, size_t done, size_t total) {
+    double rate = count_rate(progress, done, total);
+    if (!is_due(progress)) {
+        return;
+    }
+    double left = total > 0 ? (double)(total - (done < total ? done : total)) / rate : NAN;
+    double share = total > 0 ? (double)done / (double)total : -1;
+    const cli_field fields[] = {{.key = "doing", .text = doing},
+                                {.key = "unit", .text = "pictures"},
+                                {.key = "done", .number = (double)done},
+                                {.key = "total", .number = total > 0 ? (double)total : NAN},
+                                {.key = "rate", .number = rate},
+                                {.key = "eta_seconds", .number = left}};
+    char text[LINE_MAX];
+    describe_count(text, doing, done, total, rate, left);
+    show(progress, share, fields, sizeof fields / sizeof *fields, text);
+}
+
+static void say(cli_progress *progress, const char *event, const cli_field *fields, size_t count,
+                const char *format, va_list args) {
+    if (progress->mode == CLI_PROGRESS_QUIET) {
+        return;
+    }
+    char text[1024];
+    vsnprintf(text, sizeof text, format, args);
     cli_progress_clear(progress);
-    cli_put(stderr, text);
-    fputc('\n', stderr);
+    if (progress->mode == CLI_PROGRESS_JSON) {
+        print_event(progress, event, fields, count, text);
+    } else {
+        cli_put(stderr, text);
+        fputc('\n', stderr);
+    }
     progress->last = cli_now();
+}
+
+void cli_progress_event(cli_progress *progress, const char *event, const cli_field *fields,
+                        size_t count, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say(progress, event, fields, count, format, args);
+    va_end(args);
+}
+
+void cli_progress_say(cli_progress *progress, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say(progress, "message", NULL, 0, format, args);
+    va_end(args);
 }
 
 void cli_progress_clear(cli_progress *progress) {

@@ -3,7 +3,12 @@
 
 #include <string.h>
 
-static const cli_verb verbs[] = {
+typedef struct row {
+    const char *name, *arguments, *summary, *details;
+    int (*run)(const cli_verb *verb, int argc, char **argv);
+} row;
+
+static const row verbs[] = {
     {"train", "DATA", "train a model on folders of pictures",
      "Trains on DATA/train/CLASS/(...)/picture and, when DATA/val is there, measures on it after\n"
      "every epoch. The run folder receives best.safetensors, last.safetensors, log.csv, args.json\n"
@@ -88,7 +93,7 @@ static void print_usage(FILE *stream) {
           stream);
 }
 
-static const cli_verb *find_verb(const char *name) {
+static const row *find_verb(const char *name) {
     for (size_t i = 0; i < VERBS; i++) {
         if (strcmp(verbs[i].name, name) == 0) {
             return &verbs[i];
@@ -127,9 +132,14 @@ int main(int argc, char **argv) {
         print_usage(stdout);
         return cli_finish(&self, CLI_DONE);
     }
-    const cli_verb *verb = find_verb(argv[1]);
+    const row *verb = find_verb(argv[1]);
     if (verb == NULL) {
         return unknown_verb(argv[1]);
     }
-    return verb->run(verb, argc - 2, argv + 2);
+    const cli_verb called = {.name = verb->name,
+                             .arguments = verb->arguments,
+                             .summary = verb->summary,
+                             .details = verb->details,
+                             .log_json = cli_wants_log_json(argc - 2, argv + 2)};
+    return verb->run(&called, argc - 2, argv + 2);
 }
