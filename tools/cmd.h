@@ -29,6 +29,7 @@ int cmd_preview(const cli_verb *verb, int argc, char **argv);
 int cmd_info(const cli_verb *verb, int argc, char **argv);
 int cmd_bench(const cli_verb *verb, int argc, char **argv);
 int cmd_pack(const cli_verb *verb, int argc, char **argv);
+int cmd_serve(const cli_verb *verb, int argc, char **argv);
 
 /* ---- common flags ---- */
 typedef struct cli_common {

@@ -51,6 +51,14 @@ static const row verbs[] = {
      "JPEGs of quality 95: they need less room and are decoded sooner, and are no longer the same\n"
      "pixels.\n",
      cmd_pack},
+    {"serve", "MODEL", "answer over HTTP: a web page, and JSON for programs",
+     "Serves MODEL (a .safetensors file or a run folder) on this machine: a page to drop pictures\n"
+     "on at http://127.0.0.1:8080/, and POST /v1/classify, GET /v1/model, /healthz and /metrics "
+     "for\n"
+     "programs (docs/serve.md). The address is printed on standard output once the server is "
+     "ready.\n"
+     "SIGINT or SIGTERM: answers what came in, then exits with 0; a second one ends at once.\n",
+     cmd_serve},
     {"info", "[MODEL]", "describe a model, or this machine",
      "With MODEL: its architecture, size, classes and preprocessing. Without: the processor, the\n"
      "BLAS library and the kernel it chose, and memory.\n",

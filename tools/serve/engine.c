@@ -1,0 +1,204 @@
+#include "tools/serve/engine.h"
+
+#include "eval/predict.h"
+#include "tools/cmd.h"
+#include "vit/arena.h"
+
+#include <omp.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct serve_engine {
+    const vit_model_bundle *bundle;
+    const vit_data_options *reading;
+    serve_metrics *metrics;
+    serve_queue *queue;
+    size_t max_batch;
+    double max_wait_ms;
+    int threads;
+
+    pthread_t thread;
+    bool started;
+
+    /* How the thread's beginning went, under lock. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool ready;
+    vit_status status;
+    char error[VIT_MESSAGE_MAX];
+};
+
+/* The computing thread's own. */
+typedef struct batch {
+    serve_engine *engine;
+    vit_predictor *predictor;
+    serve_picture **pictures;  /* (max_batch) */
+    vit_predict_input *inputs; /* (max_batch) */
+    vit_prediction *predictions;
+} batch;
+
+static vit_status batch_create(serve_engine *engine, batch *b) {
+    vit_status status = VIT_OK;
+    size_t most = engine->max_batch;
+    b->engine = engine;
+    VIT_TRY(vit_alloc((void **)&b->pictures, most, sizeof *b->pictures, "batch"));
+    VIT_TRY(vit_alloc((void **)&b->inputs, most, sizeof *b->inputs, "batch"));
+    VIT_TRY(vit_alloc((void **)&b->predictions, most, sizeof *b->predictions, "batch"));
+    VIT_TRY(vit_predictor_create(engine->bundle, most, engine->threads, engine->reading,
+                                 &b->predictor));
+cleanup:
+    return status;
+}
+
+static void batch_free(batch *b) {
+    vit_predictor_free(b->predictor);
+    vit_free(b->predictions);
+    vit_free(b->inputs);
+    vit_free(b->pictures);
+}
+
+/* What was found out of a picture, from the predictor's memory into the picture's. */
+static void take_over(const serve_engine *engine, const vit_prediction *from, serve_picture *to) {
+    size_t K = engine->bundle->model.head_shape.classes;
+    to->milliseconds = from->milliseconds;
+    to->status = from->status;
+    if (from->status != VIT_OK) {
+        to->error = strdup(from->error);
+        return;
+    }
+    to->status = vit_alloc((void **)&to->probabilities, K, sizeof(float), "probabilities");
+    if (to->status == VIT_OK) {
+        memcpy(to->probabilities, from->probabilities, K * sizeof(float));
+    }
+}
+
+static void compute(batch *b, size_t count) {
+    serve_engine *engine = b->engine;
+    size_t refused = 0;
+    double start = cli_now();
+    for (size_t i = 0; i < count; i++) {
+        /* Never NULL: that would have the predictor read the file of that name. */
+        const serve_picture *p = b->pictures[i];
+        b->inputs[i] =
+            (vit_predict_input){.name = p->name ? p->name : "picture",
+                                .bytes = p->bytes.data ? (const void *)p->bytes.data : "",
+                                .size = p->bytes.size};
+    }
+    vit_status status = vit_predict(b->predictor, b->inputs, count, b->predictions);
+    for (size_t i = 0; i < count; i++) {
+        if (status == VIT_OK) {
+            take_over(engine, &b->predictions[i], b->pictures[i]);
+        } else {
+            b->pictures[i]->status = status;
+            b->pictures[i]->error = strdup(vit_last_error());
+        }
+        refused += b->pictures[i]->status != VIT_OK;
+    }
+    serve_metrics_batch(engine->metrics, count, refused, cli_now() - start);
+}
+
+/* Pictures of one request may be spread over batches; the last one makes it done. */
+static void finish(serve_picture *picture) {
+    serve_job *job = picture->job;
+    if (--job->remaining == 0) {
+        job->done(job->context);
+    }
+}
+
+static void report(serve_engine *engine, vit_status status) {
+    pthread_mutex_lock(&engine->lock);
+    engine->ready = true;
+    engine->status = status;
+    if (status != VIT_OK) {
+        snprintf(engine->error, sizeof engine->error, "%s", vit_last_error());
+    }
+    pthread_cond_signal(&engine->changed);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+static void *run(void *context) {
+    serve_engine *engine = context;
+    batch b = {0};
+    omp_set_num_threads(engine->threads); /* a setting of each thread */
+    vit_status status = batch_create(engine, &b);
+    report(engine, status);
+    if (status == VIT_OK) {
+        size_t count;
+        while ((count = serve_queue_take(engine->queue, engine->max_batch, engine->max_wait_ms,
+                                         b.pictures)) > 0) {
+            compute(&b, count);
+            for (size_t i = 0; i < count; i++) {
+                finish(b.pictures[i]);
+            }
+        }
+    }
+    batch_free(&b);
+    return NULL;
+}
+
+vit_status serve_engine_start(const vit_model_bundle *bundle, const serve_settings *settings,
+                              const vit_data_options *reading, int threads, serve_metrics *metrics,
+                              serve_engine **out) {
+    vit_status status = VIT_OK;
+    serve_engine *engine = NULL;
+    *out = NULL;
+    VIT_TRY(vit_alloc((void **)&engine, 1, sizeof *engine, "server"));
+    engine->bundle = bundle;
+    engine->reading = reading;
+    engine->metrics = metrics;
+    engine->max_batch = (size_t)settings->max_batch;
+    engine->max_wait_ms = settings->max_wait_ms;
+    engine->threads = threads;
+    pthread_mutex_init(&engine->lock, NULL);
+    pthread_cond_init(&engine->changed, NULL);
+    VIT_TRY(serve_queue_create((size_t)settings->queue, &engine->queue));
+    int error = pthread_create(&engine->thread, NULL, run, engine);
+    if (error != 0) {
+        VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "cannot start a thread: %s", strerror(error)));
+    }
+    engine->started = true;
+    pthread_mutex_lock(&engine->lock);
+    while (!engine->ready) {
+        pthread_cond_wait(&engine->changed, &engine->lock);
+    }
+    status = engine->status;
+    pthread_mutex_unlock(&engine->lock);
+    if (status != VIT_OK) {
+        VIT_TRY(vit_fail(status, "%s", engine->error));
+    }
+    *out = engine;
+cleanup:
+    if (status != VIT_OK) {
+        serve_engine_free(engine);
+    }
+    return status;
+}
+
+serve_queue *serve_engine_queue(serve_engine *engine) {
+    return engine->queue;
+}
+
+void serve_engine_stop(serve_engine *engine) {
+    if (!engine) {
+        return;
+    }
+    if (engine->queue) {
+        serve_queue_close(engine->queue);
+    }
+    if (engine->started) {
+        pthread_join(engine->thread, NULL);
+        engine->started = false;
+    }
+}
+
+void serve_engine_free(serve_engine *engine) {
+    if (!engine) {
+        return;
+    }
+    serve_engine_stop(engine);
+    serve_queue_free(engine->queue);
+    pthread_cond_destroy(&engine->changed);
+    pthread_mutex_destroy(&engine->lock);
+    vit_free(engine);
+}
