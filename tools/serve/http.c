@@ -555,8 +555,10 @@ vit_status serve_http_start(const serve_context *context, serve_listener *listen
     size_t most = (size_t)settings->max_connections;
     VIT_TRY(serve_reserve_descriptors(most + SLACK + 64));
     VIT_TRY(serve_connections_create(most, settings->timeout, &http->connections));
+    /* poll, not epoll: with its edges libmicrohttpd 0.9.75 misses the end of a stream that comes
+     * together with data, and keeps the connection of a client that left until it times out. */
     http->daemon = MHD_start_daemon(
-        MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0,
+        MHD_USE_POLL | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0,
         NULL, NULL, on_request, http, MHD_OPTION_LISTEN_SOCKET, listener->fd,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)most + SLACK, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ceil(settings->timeout) + 5,

@@ -116,7 +116,8 @@ static void out_of_memory(serve_request *request) {
 /* Takes bytes from what all requests may hold. */
 static bool take(serve_request *request, size_t bytes) {
     serve_budget *budget = request->budget;
-    if (atomic_fetch_add(&budget->held, bytes) > budget->limit - bytes) {
+    size_t before = atomic_fetch_add(&budget->held, bytes);
+    if (bytes > budget->limit || before > budget->limit - bytes) {
         atomic_fetch_sub(&budget->held, bytes);
         serve_request_refuse(request, 503, "busy: other requests hold %zu MiB already; try again",
                              budget->limit / SERVE_MIB);
