@@ -331,11 +331,12 @@ START_TEST(a_threshold_makes_it_unknown) {
     vit_json *root = parse(r.body);
     const vit_json *result = vit_json_at(vit_json_get(root, "results"), 0);
     ck_assert(vit_json_bool(vit_json_get(result, "unknown"), false));
+    ck_assert_str_eq(string_of(result, "prediction"), "unknown");
     ck_assert_uint_eq(vit_json_count(vit_json_get(result, "top")), CLASSES);
     vit_json_free(root);
     reply_free(&r);
     r = post_golden(&s, "/v1/classify?threshold=0.01", "rgb.png");
-    check_has_not(r.body, "unknown");
+    check_has(r.body, "\"unknown\":false");
     reply_free(&r);
     stop(&s);
 }
@@ -530,7 +531,7 @@ START_TEST(broken_forms_are_refused) {
          ""},
         {FORM,
          "--" BOUNDARY "\r\nContent-Disposition: form-data; name=\"a\"; "
-                       "filename=\"a.png\"\r\n\r\nxxx\r\n--other--\r\n",
+         "filename=\"a.png\"\r\n\r\nxxx\r\n--other--\r\n",
          ""},
         {FORM,
          "--" BOUNDARY "\r\nContent-Disposition: form-data; name=\"topk\"\r\n\r\n0\r\n--" BOUNDARY
@@ -815,6 +816,21 @@ START_TEST(connections_are_kept) {
 END_TEST
 
 /* ---- beginning and end ---- */
+START_TEST(help_lists_the_settings) {
+    static const char *const flags[] = {
+        "--host",    "--port",       "--allow-host", "--max-body",    "--max-connections",
+        "--timeout", "--queue",      "--max-batch",  "--max-wait-ms", "--max-pixels",
+        "67108864",  "docs/serve.md"};
+    outcome result = zvit("serve", "--help", NULL);
+    check_code(&result, 0);
+    ck_assert_str_eq(result.err, "");
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        check_has(result.out, flags[i]);
+    }
+    release(&result);
+}
+END_TEST
+
 START_TEST(a_stop_answers_what_came) {
     static const int signals[] = {SIGTERM, SIGINT};
     vit_bytes picture = golden("rgb.png");
@@ -916,6 +932,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, idle_connections_keep_nobody_out);
     tcase_add_test(tcase, connections_are_kept);
     tcase_add_test(tcase, a_stop_answers_what_came);
+    tcase_add_test(tcase, help_lists_the_settings);
     tcase_add_test(tcase, beginnings_that_go_wrong);
     tcase_add_test(tcase, everybody_is_warned_of);
     tcase_add_test(tcase, the_access_log_cannot_steer_a_terminal);

@@ -27,15 +27,17 @@ static void add_top(const vit_model_bundle *bundle, const serve_query *query,
                     vit_json *result) {
     vit_json *top = vit_json_array();
     const float *p = picture->probabilities;
+    bool unknown = (double)p[indices[0]] < query->threshold;
+    /* As zvit classify --json has it. */
+    vit_json_add_string(result, "prediction",
+                        unknown ? "unknown" : bundle->class_names[indices[0]]);
+    vit_json_add_bool(result, "unknown", unknown);
     for (size_t i = 0; i < count; i++) {
         vit_json *entry = vit_json_object();
         vit_json_add_string(entry, "class", bundle->class_names[indices[i]]);
         vit_json_add_number(entry, "index", indices[i]);
         vit_json_add_number(entry, "probability", (double)p[indices[i]]);
         vit_json_add(top, NULL, entry);
-    }
-    if ((double)p[indices[0]] < query->threshold) {
-        vit_json_add_bool(result, "unknown", true);
     }
     vit_json_add(result, "top", top);
     vit_json_add_number(result, "milliseconds", picture->milliseconds);

@@ -192,7 +192,7 @@ function caption(item) {
 function renderResult(item) {
   const top = item.result.top;
   const small = document.createElement("small");
-  page.verdict.textContent = item.result.unknown ? "unknown" : top[0].class;
+  page.verdict.textContent = item.result.prediction;
   small.textContent = `${percent(top[0].probability)} probable`;
   page.verdict.append(small);
   const shown = item.all ? top.length : Math.min(SHOWN, top.length);
