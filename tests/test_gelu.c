@@ -40,6 +40,12 @@ static void check_length(size_t n) {
     vit_gelu_backward(n, x, dy, dx);
     reference r = {n, dyd};
     check_gradient("dx", loss, &r, n, xd, dx, 50, 1e-6);
+    float *dx_again = filled_new(n, NAN), *y_again = filled_new(n, NAN);
+    vit_gelu_backward_again(n, x, dy, dx_again, y_again);
+    check_same_bits("dx, with y again", n, dx_again, dx);
+    check_same_bits("y again", n, y_again, y);
+    free(dx_again);
+    free(y_again);
     /* dx may be dy, and y may be x. */
     vit_gelu_backward(n, x, dy, dy);
     check_same_bits("dx in place", n, dy, dx);

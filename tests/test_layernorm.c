@@ -88,6 +88,12 @@ static void check_forward(const reference *r, const tensors *t) {
     }
     check_close("y", M * D, actual, expected, r->offset != 0 ? 1e-4 : 1e-6);
     check_gap("y", M, D, y, t->y_stride);
+    if (t->gamma && t->x_stride == D) {
+        float *again = filled_new(M * D, NAN);
+        vit_layernorm_again(M, D, t->x, t->gamma, t->beta, t->mean, t->rstd, again);
+        check_same_bits("y again", M * D, again, actual);
+        free(again);
+    }
     free(y);
     free(actual);
     free(expected);

@@ -307,6 +307,45 @@ START_TEST(gradients_with_drop_path_and_of_the_pictures) {
 }
 END_TEST
 
+/* Gradients of weights and pictures, one after the other, of a fresh model with noise. */
+static float *gradients(const vit_config *config, vit_workspace_kind kind, int threads) {
+    enum { B = 3, PIXELS = 3 * 23 * 17 };
+    fixture f;
+    fixture_make(&f, config, B, false);
+    vit_workspace_free(f.workspace);
+    ck_vit_ok(vit_workspace_create(&f.model, B, kind, &f.workspace));
+    size_t total = f.model.params.total, depth = (size_t)config->depth;
+    float *noise = random_new(11, total, 0.1), *images = random_new(1, B * PIXELS, 1.0);
+    float *drop = random_new(3, 2 * depth * B, 1.0), *cotangent = random_new(2, B * 5, 1.0);
+    float *grads = calloc(total + B * PIXELS, sizeof *grads), logits[B * 5];
+    for (size_t i = 0; i < total; i++) {
+        f.params[i] += noise[i];
+    }
+#pragma omp parallel num_threads(threads)
+#pragma omp master
+    {
+        vit_model_forward(&f.model, f.params, f.workspace, B, images, drop, logits);
+        vit_model_backward(&f.model, f.params, grads, f.workspace, B, drop, cotangent,
+                           grads + total);
+    }
+    free(noise), free(images), free(drop), free(cotangent);
+    fixture_free(&f);
+    return grads;
+}
+
+START_TEST(checkpointed_gradients_have_the_same_bits) {
+    vit_config config = odd_config(_i);
+    config.depth = 3;
+    float *whole = gradients(&config, VIT_TRAINING, 1);
+    float *again = gradients(&config, VIT_TRAINING_CHECKPOINTED, 2);
+    vit_model model;
+    ck_vit_ok(vit_model_init(&model, &config));
+    check_same_bits("gradients", model.params.total + 3 * 3 * 23 * 17, again, whole);
+    vit_model_free(&model);
+    free(whole), free(again);
+}
+END_TEST
+
 START_TEST(dropped_branches_leave_the_residual_stream) {
     /* With every branch of a picture dropped, its logits do not depend on the blocks' weights. */
     vit_config config = odd_config(VIT_ATTENTION_ZEROS);
@@ -333,11 +372,14 @@ START_TEST(workspace_bytes_are_what_it_takes) {
     ck_vit_ok(vit_config_preset("zeros_tiny_patch16_224", &config));
     vit_model model;
     ck_vit_ok(vit_model_init(&model, &config));
-    size_t inference, training, twice;
+    size_t inference, training, checkpointed, twice;
     ck_vit_ok(vit_workspace_bytes(&model, 1, false, &inference));
     ck_vit_ok(vit_workspace_bytes(&model, 1, true, &training));
     ck_vit_ok(vit_workspace_bytes(&model, 2, true, &twice));
+    ck_vit_ok(vit_workspace_bytes(&model, 1, VIT_TRAINING_CHECKPOINTED, &checkpointed));
     ck_assert_uint_lt(4 * inference, training);
+    ck_assert_uint_lt(3 * checkpointed, training);
+    ck_assert_uint_lt(inference, checkpointed);
     ck_assert_uint_lt(training, twice);
     ck_assert_uint_le(twice, 2 * training + 65536);
     vit_model_free(&model);
@@ -364,6 +406,7 @@ static Suite *suite(void) {
     tcase_add_test(t, timm_weights_give_timms_logits);
     tcase_add_loop_test(t, inference_workspace_and_threads_change_no_bit, 0, 4);
     tcase_add_loop_test(t, gradients_with_drop_path_and_of_the_pictures, 0, 4);
+    tcase_add_loop_test(t, checkpointed_gradients_have_the_same_bits, 0, 4);
     tcase_add_test(t, dropped_branches_leave_the_residual_stream);
     tcase_add_test(t, workspace_bytes_are_what_it_takes);
     tcase_add_test(t, parameter_counts_are_timms);

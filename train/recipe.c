@@ -68,6 +68,13 @@ const vit_option vit_recipe_options[] = {
      .help =
          "parts of a batch whose gradients are summed in a fixed tree, a power of two (0: by the "
          "batch size)"},
+    {.name = "checkpoint-activations",
+     .type = VIT_OPT_BOOL,
+     .offset = FIELD(checkpoint_activations),
+     .may_change = true,
+     .help =
+         "keep only what goes into each block and compute the rest again in the backward: the "
+         "same result with a fraction of the memory, a third slower (timm: grad-checkpointing)"},
     {.name = "seed",
      .type = VIT_OPT_U64,
      .offset = FIELD(seed),

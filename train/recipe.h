@@ -18,6 +18,7 @@ typedef struct vit_recipe {
     int early_stop;    /* epochs without a better one; 0: never */
     int batch_size;
     int slots; /* 0 = by the batch */
+    bool checkpoint_activations;
     uint64_t seed;
     double lr;
     int lr_base_size; /* batch that lr is meant for; 0: any */

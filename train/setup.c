@@ -156,6 +156,7 @@ static vit_status create_slots(vit_run *r) {
         .batch_size = batch_size,
         .slots = recipe->slots ? (size_t)recipe->slots : vit_slots_auto(batch_size),
         .threads = r->threads,
+        .checkpoint = recipe->checkpoint_activations,
         .seed = recipe->seed,
         .drop_path = recipe->drop_path,
         .smoothing = recipe->smoothing,

@@ -114,7 +114,9 @@ static vit_status worker_init(const vit_slots *slots, worker *w) {
     vit_status status = VIT_OK;
     const vit_model *model = slots->config.model;
     size_t K = (size_t)model->config.num_classes, depth = (size_t)model->config.depth;
-    VIT_TRY(vit_workspace_create(model, slots->chunk, true, &w->workspace));
+    VIT_TRY(vit_workspace_create(
+        model, slots->chunk, slots->config.checkpoint ? VIT_TRAINING_CHECKPOINTED : VIT_TRAINING,
+        &w->workspace));
     VIT_TRY(vit_alloc((void **)&w->logits, slots->chunk * K, sizeof(float), "logits"));
     VIT_TRY(vit_alloc((void **)&w->targets, slots->chunk * K, sizeof(float), "targets"));
     VIT_TRY(vit_alloc((void **)&w->dlogits, slots->chunk * K, sizeof(float), "logits' gradient"));

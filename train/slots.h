@@ -22,6 +22,7 @@ typedef struct vit_slots_config {
     size_t chunk; /* pictures in flight in a thread; 0 = chosen by the model's size */
     int threads;
     uint64_t seed;
+    bool checkpoint; /* VIT_TRAINING_CHECKPOINTED */
     double drop_path;
     double smoothing;
     vit_mix_options mix;        /* mixup and CutMix; all 0: off */

@@ -1,5 +1,6 @@
 #include "vit/arena.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -41,6 +42,16 @@ vit_status vit_alloc(void **out, size_t count, size_t size, const char *what) {
 
 void vit_free(void *block) {
     free(block);
+}
+
+size_t vit_size_times(size_t a, size_t b) {
+    size_t product;
+    return __builtin_mul_overflow(a, b, &product) ? SIZE_MAX : product;
+}
+
+size_t vit_size_plus(size_t a, size_t b) {
+    size_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? SIZE_MAX : sum;
 }
 
 void *vit_arena_take(vit_arena *arena, size_t count, size_t size) {

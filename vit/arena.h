@@ -13,6 +13,10 @@
 vit_status vit_alloc(void **out, size_t count, size_t size, const char *what);
 void vit_free(void *block);
 
+/* Products and sums of sizes; what does not fit becomes SIZE_MAX, which no arena has room for. */
+size_t vit_size_times(size_t a, size_t b);
+size_t vit_size_plus(size_t a, size_t b);
+
 /* A bump allocator. The same planning code runs twice: with base == NULL it only adds up `used`,
  * after vit_arena_allocate it hands out the same pieces of one real block.
  *

@@ -52,33 +52,24 @@ void vit_block_free(vit_block *block) {
 
 void vit_block_plan(const vit_block *block, size_t B, bool training, vit_arena *arena,
                     vit_block_saved *saved) {
-    size_t M = B * block->tokens, D = block->dim, F = block->hidden;
-    saved->norm1 = vit_arena_floats(arena, M * D);
+    size_t M = vit_size_times(B, block->tokens), D = block->dim, F = block->hidden;
     saved->mean1 = vit_arena_floats(arena, M);
     saved->rstd1 = vit_arena_floats(arena, M);
-    saved->middle = vit_arena_floats(arena, M * D);
-    saved->hidden = vit_arena_floats(arena, M * F);
-    if (training) {
-        saved->norm2 = vit_arena_floats(arena, M * D);
-        saved->mean2 = vit_arena_floats(arena, M);
-        saved->rstd2 = vit_arena_floats(arena, M);
-        saved->activated = vit_arena_floats(arena, M * F);
-    } else {
-        saved->norm2 = saved->norm1;
-        saved->mean2 = saved->mean1;
-        saved->rstd2 = saved->rstd1;
-        saved->activated = saved->hidden;
-    }
+    saved->mean2 = training ? vit_arena_floats(arena, M) : saved->mean1;
+    saved->rstd2 = training ? vit_arena_floats(arena, M) : saved->rstd1;
+    saved->middle = vit_arena_floats(arena, vit_size_times(M, D));
+    saved->hidden = vit_arena_floats(arena, vit_size_times(M, F));
     vit_attention_plan(&block->attention, B, training, arena, &saved->attention);
 }
 
-/* Scratch is one (B,N,D) branch, then what attention or MLP need, whichever is more. */
+/* Scratch is a normalised (B,N,D) and a branch (B,N,D), in training also the gradient of the first,
+ * then what attention or MLP need, whichever is more. The MLP wants activated, and its gradient. */
 size_t vit_block_scratch(const vit_block *block, size_t B, bool training) {
-    size_t M = B * block->tokens;
+    size_t M = vit_size_times(B, block->tokens);
     size_t attention = vit_attention_scratch(&block->attention, B, training);
-    size_t mlp = training ? M * block->hidden : 0;
-    size_t branches = (training ? 2 : 1) * M * block->dim;
-    return branches + (attention > mlp ? attention : mlp);
+    size_t mlp = training ? vit_size_times(2, vit_size_times(M, block->hidden)) : 0;
+    size_t rows = vit_size_times(training ? 3 : 2, vit_size_times(M, block->dim));
+    return vit_size_plus(rows, attention > mlp ? attention : mlp);
 }
 
 static vit_mlp_weights mlp_weights(const vit_block *block, const float *params) {
@@ -86,22 +77,22 @@ static vit_mlp_weights mlp_weights(const vit_block *block, const float *params) 
                              params + block->fc2_weight, params + block->fc2_bias};
 }
 
-void vit_block_forward(const vit_block *block, const float *params, size_t B, const float *x,
-                       const float *attn_scale, const float *mlp_scale,
+void vit_block_forward(const vit_block *block, const float *params, size_t B, bool training,
+                       const float *x, const float *attn_scale, const float *mlp_scale,
                        const vit_block_saved *saved, float *scratch, float *y) {
     size_t N = block->tokens, D = block->dim, M = B * N;
-    float *branch = scratch; /* (B,N,D) */
-    float *inner = scratch + M * D;
+    float *norm = scratch;           /* (B,N,D) */
+    float *branch = scratch + M * D; /* (B,N,D) */
+    float *inner = scratch + 2 * M * D;
     vit_layernorm_forward(M, D, VIT_LAYERNORM_EPS, x, D, params + block->norm1_weight,
-                          params + block->norm1_bias, saved->norm1, D, saved->mean1, saved->rstd1);
-    vit_attention_forward(&block->attention, params, B, saved->norm1, &saved->attention, inner,
-                          branch);
+                          params + block->norm1_bias, norm, D, saved->mean1, saved->rstd1);
+    vit_attention_forward(&block->attention, params, B, norm, &saved->attention, inner, branch);
     vit_residual_forward(B, N * D, x, branch, attn_scale, saved->middle);
     vit_layernorm_forward(M, D, VIT_LAYERNORM_EPS, saved->middle, D, params + block->norm2_weight,
-                          params + block->norm2_bias, saved->norm2, D, saved->mean2, saved->rstd2);
+                          params + block->norm2_bias, norm, D, saved->mean2, saved->rstd2);
     vit_mlp_weights weights = mlp_weights(block, params);
-    vit_mlp_forward(M, D, block->hidden, &weights, saved->norm2, saved->hidden, saved->activated,
-                    branch);
+    vit_mlp_forward(M, D, block->hidden, &weights, norm, saved->hidden,
+                    training ? inner : saved->hidden, branch);
     vit_residual_forward(B, N * D, saved->middle, branch, mlp_scale, y);
 }
 
@@ -128,22 +119,27 @@ void vit_block_backward(const vit_block *block, const float *params, float *grad
     size_t N = block->tokens, D = block->dim, M = B * N;
     float *scaled = scratch;        /* (B,N,D) */
     float *dnorm = scratch + M * D; /* (B,N,D) */
-    float *inner = scratch + 2 * M * D;
+    float *norm = scratch + 2 * M * D;
+    float *inner = scratch + 3 * M * D;
     vit_mlp_weights weights = mlp_weights(block, params);
     vit_mlp_grads mlp_grads = {grads + block->fc1_weight, grads + block->fc1_bias,
                                grads + block->fc2_weight, grads + block->fc2_bias};
 
     const float *dbranch = branch_gradient(B, N * D, gradient, mlp_scale, scaled);
-    vit_mlp_backward(M, D, block->hidden, &weights, saved->norm2, saved->hidden, saved->activated,
-                     dbranch, inner, dnorm, &mlp_grads);
+    vit_layernorm_again(M, D, saved->middle, params + block->norm2_weight,
+                        params + block->norm2_bias, saved->mean2, saved->rstd2, norm);
+    vit_mlp_backward(M, D, block->hidden, &weights, norm, saved->hidden, dbranch, inner, dnorm,
+                     &mlp_grads);
     vit_layernorm_backward(M, D, saved->middle, D, params + block->norm2_weight, saved->mean2,
                            saved->rstd2, dnorm, D, scaled, D, grads + block->norm2_weight,
                            grads + block->norm2_bias);
     add_gradient(M * D, scaled, gradient);
 
     dbranch = branch_gradient(B, N * D, gradient, attn_scale, scaled);
-    vit_attention_backward(&block->attention, params, grads, B, saved->norm1, &saved->attention,
-                           dbranch, inner, dnorm);
+    vit_layernorm_again(M, D, x, params + block->norm1_weight, params + block->norm1_bias,
+                        saved->mean1, saved->rstd1, norm);
+    vit_attention_backward(&block->attention, params, grads, B, norm, &saved->attention, dbranch,
+                           inner, dnorm);
     vit_layernorm_backward(M, D, x, D, params + block->norm1_weight, saved->mean1, saved->rstd1,
                            dnorm, D, scaled, D, grads + block->norm1_weight,
                            grads + block->norm1_bias);

@@ -18,24 +18,24 @@ vit_status vit_block_init(vit_block *block, const vit_attention_config *attentio
 void vit_block_free(vit_block *block);
 
 /* What a forward leaves for the backward, for B pictures. Blocks of an inference workspace share
- * one. */
+ * one. What is cheap to make again is not here: the normalised inputs of attention and MLP, and
+ * what GELU makes of hidden. Memory, not arithmetic, is what a backward waits for. */
 typedef struct vit_block_saved {
-    float *norm1, *norm2;      /* (B,N,D) the normalised inputs of attention and MLP */
-    float *mean1, *rstd1;      /* (B,N) */
-    float *mean2, *rstd2;      /* (B,N) */
-    float *middle;             /* (B,N,D) between attention and MLP */
-    float *hidden, *activated; /* (B,N,F) before and after GELU; the same memory in inference */
+    float *mean1, *rstd1; /* (B,N) */
+    float *mean2, *rstd2; /* (B,N) */
+    float *middle;        /* (B,N,D) between attention and MLP */
+    float *hidden;        /* (B,N,F) before GELU */
     vit_attention_saved attention;
 } vit_block_saved;
 
 void vit_block_plan(const vit_block *block, size_t B, bool training, vit_arena *arena,
                     vit_block_saved *saved);
-/* Floats of scratch, free again after each call. */
+/* Floats of scratch, free again after each call; SIZE_MAX when that does not fit. */
 size_t vit_block_scratch(const vit_block *block, size_t B, bool training);
 
-/* attn_scale, mlp_scale: drop-path scales (B) of the two branches, or NULL. y may be x in
- * inference. */
-void vit_block_forward(const vit_block *block, const float *params, size_t B,
+/* training: as it was planned. attn_scale, mlp_scale: drop-path scales (B) of the two branches, or
+ * NULL. y may be x in inference. */
+void vit_block_forward(const vit_block *block, const float *params, size_t B, bool training,
                        const float *x /* (B,N,D) */, const float *attn_scale,
                        const float *mlp_scale, const vit_block_saved *saved, float *scratch,
                        float *y /* (B,N,D) */);

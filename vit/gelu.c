@@ -54,6 +54,17 @@ VIT_CLONES static void backward_block(size_t n, const float *x, const float *exp
     }
 }
 
+/* Both at once: Phi serves the value and the derivative. dx may be dy. */
+VIT_CLONES static void again_block(size_t n, const float *x, const float *exponential,
+                                   const float *dy, float *dx, float *y) {
+    for (size_t i = 0; i < n; i++) {
+        float cdf = normal_cdf(x[i], exponential[i]);
+        float density = INV_SQRT_2PI * exponential[i];
+        dx[i] = dy[i] * (cdf + x[i] * density);
+        y[i] = x[i] * cdf;
+    }
+}
+
 static void forward(size_t n, const float *x, float *y) {
     float exponential[BLOCK];
     for (size_t i = 0; i < n; i += BLOCK) {
@@ -82,5 +93,15 @@ void vit_gelu_backward(size_t n, const float *x, const float *dy, float *dx) {
         exponents(count, x + i, exponential);
         vit_vexp(count, exponential, exponential);
         backward_block(count, x + i, exponential, dy + i, dx + i);
+    }
+}
+
+void vit_gelu_backward_again(size_t n, const float *x, const float *dy, float *dx, float *y) {
+    float exponential[BLOCK];
+    for (size_t i = 0; i < n; i += BLOCK) {
+        size_t count = n - i < BLOCK ? n - i : BLOCK;
+        exponents(count, x + i, exponential);
+        vit_vexp(count, exponential, exponential);
+        again_block(count, x + i, exponential, dy + i, dx + i, y + i);
     }
 }

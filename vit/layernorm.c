@@ -64,6 +64,24 @@ void vit_layernorm_forward(size_t M, size_t D, float eps, const float *x, size_t
     }
 }
 
+VIT_CLONES static void again_rows(size_t M, size_t D, const float *x, const float *gamma,
+                                  const float *beta, const float *mean, const float *rstd,
+                                  float *y) {
+    for (size_t i = 0; i < M; i++) {
+        const float *row = x + i * D;
+        float *out = y + i * D;
+        float m = mean[i], r = rstd[i];
+        for (size_t j = 0; j < D; j++) {
+            out[j] = (row[j] - m) * r * gamma[j] + beta[j];
+        }
+    }
+}
+
+void vit_layernorm_again(size_t M, size_t D, const float *x, const float *gamma, const float *beta,
+                         const float *mean, const float *rstd, float *y) {
+    again_rows(M, D, x, gamma, beta, mean, rstd, y);
+}
+
 /* Sum of g * (x - mean). */
 VIT_INLINE float centred_dot(size_t n, const float *g, const float *x, float mean) {
     float lanes[VIT_LANES] = {0};

@@ -27,6 +27,11 @@ void vit_linear_backward(size_t M, size_t in, size_t out, const float *x /* (M,i
 void vit_layernorm_forward(size_t M, size_t D, float eps, const float *x, size_t x_stride,
                            const float *gamma /* (D) */, const float *beta /* (D) */, float *y,
                            size_t y_stride, float *mean /* (M) */, float *rstd /* (M) */);
+/* y once more, to the same bits, from the mean and rstd that were saved: less than to write y to
+ * memory and read it back. */
+void vit_layernorm_again(size_t M, size_t D, const float *x /* (M,D) */, const float *gamma,
+                         const float *beta, const float *mean /* (M) */,
+                         const float *rstd /* (M) */, float *y /* (M,D) */);
 void vit_layernorm_backward(size_t M, size_t D, const float *x, size_t x_stride,
                             const float *gamma /* (D) or NULL */, const float *mean /* (M) */,
                             const float *rstd /* (M) */, const float *dy, size_t dy_stride,
@@ -37,6 +42,8 @@ void vit_layernorm_backward(size_t M, size_t D, const float *x, size_t x_stride,
 void vit_gelu_forward(size_t n, const float *x, float *y);
 /* dx may be dy. */
 void vit_gelu_backward(size_t n, const float *x, const float *dy, float *dx);
+/* Also y, once more and to the same bits: the backward has nearly all of it at hand. */
+void vit_gelu_backward_again(size_t n, const float *x, const float *dy, float *dx, float *y);
 
 /* ---- mlp.c: fc2(gelu(fc1(x))), hidden width F ---- */
 typedef struct vit_mlp_weights {
@@ -51,11 +58,12 @@ typedef struct vit_mlp_grads {
 /* For inference hidden and activated may be the same memory. */
 void vit_mlp_forward(size_t M, size_t D, size_t F, const vit_mlp_weights *w,
                      const float *x /* (M,D) */, float *hidden /* (M,F) saved: before GELU */,
-                     float *activated /* (M,F) saved: after GELU */, float *y /* (M,D) */);
+                     float *activated /* (M,F) after GELU; not wanted again */,
+                     float *y /* (M,D) */);
 void vit_mlp_backward(size_t M, size_t D, size_t F, const vit_mlp_weights *w,
                       const float *x /* (M,D) */, const float *hidden /* (M,F) */,
-                      const float *activated /* (M,F) */, const float *dy /* (M,D) */,
-                      float *scratch /* (M,F) */, float *dx /* (M,D) */, const vit_mlp_grads *g);
+                      const float *dy /* (M,D) */, float *scratch /* (2,M,F) */,
+                      float *dx /* (M,D) */, const vit_mlp_grads *g);
 
 /* ---- patch_embed.c: a P x P convolution of stride P as one product; pixels in the order channel,
  * row, column ---- */

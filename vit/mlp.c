@@ -1,3 +1,4 @@
+#include "vit/gemm.h"
 #include "vit/layers.h"
 
 void vit_mlp_forward(size_t M, size_t D, size_t F, const vit_mlp_weights *w, const float *x,
@@ -8,10 +9,11 @@ void vit_mlp_forward(size_t M, size_t D, size_t F, const vit_mlp_weights *w, con
 }
 
 void vit_mlp_backward(size_t M, size_t D, size_t F, const vit_mlp_weights *w, const float *x,
-                      const float *hidden, const float *activated, const float *dy, float *scratch,
-                      float *dx, const vit_mlp_grads *g) {
-    /* scratch is the gradient of activated, then of hidden. */
-    vit_linear_backward(M, F, D, activated, w->fc2_weight, dy, scratch, g->fc2_weight, g->fc2_bias);
-    vit_gelu_backward(M * F, hidden, scratch, scratch);
-    vit_linear_backward(M, D, F, x, w->fc1_weight, scratch, dx, g->fc1_weight, g->fc1_bias);
+                      const float *hidden, const float *dy, float *scratch, float *dx,
+                      const vit_mlp_grads *g) {
+    float *activated = scratch, *dhidden = scratch + M * F;
+    vit_gemm(false, false, M, F, D, 1, dy, D, w->fc2_weight, F, 0, dhidden, F);
+    vit_gelu_backward_again(M * F, hidden, dhidden, dhidden, activated);
+    vit_linear_backward(M, F, D, activated, w->fc2_weight, dy, NULL, g->fc2_weight, g->fc2_bias);
+    vit_linear_backward(M, D, F, x, w->fc1_weight, dhidden, dx, g->fc1_weight, g->fc1_bias);
 }

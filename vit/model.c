@@ -120,8 +120,8 @@ void vit_model_free(vit_model *model) {
 struct vit_workspace {
     vit_arena arena;
     size_t max_batch;
-    bool training;
-    float *columns; /* (B,patches,3*P*P) */
+    bool training, checkpointed; /* by its kind */
+    float *columns;              /* (B,patches,3*P*P) */
     float **tokens; /* (depth + 1) residual stream (B,N,D) before each block and after the last */
     vit_block_saved *saved; /* (depth) */
     vit_head_saved head;
@@ -140,17 +140,22 @@ static size_t block_scratch(const vit_model *model, size_t B, bool training) {
     return most;
 }
 
+/* Of the residual stream (B,N,D). */
+static size_t stream_floats(const vit_model *model, size_t B) {
+    return vit_size_times(B, vit_size_times(model->tokens, model->patch.dim));
+}
+
 /* In inference all blocks share one set of saved tensors and work on one residual stream in place.
- */
+ * When checkpointed they share the saved tensors, but each keeps what went in. */
 static void plan_blocks(const vit_model *model, vit_workspace *w, size_t B) {
     size_t depth = (size_t)model->config.depth;
-    size_t floats = B * model->tokens * model->patch.dim;
+    size_t floats = stream_floats(model, B);
     for (size_t i = 0; i <= depth; i++) {
         w->tokens[i] = i == 0 || w->training ? vit_arena_floats(&w->arena, floats) : w->tokens[0];
     }
     /* Measured by the largest: the first block alone may have the zero-order term. */
     for (size_t i = 0; i < depth; i++) {
-        if (i == 0 || w->training) {
+        if (i == 0 || (w->training && !w->checkpointed)) {
             vit_block_plan(&model->blocks[i], B, w->training, &w->arena, &w->saved[i]);
         } else {
             w->saved[i] = w->saved[0];
@@ -160,31 +165,32 @@ static void plan_blocks(const vit_model *model, vit_workspace *w, size_t B) {
 }
 
 static void plan(const vit_model *model, vit_workspace *w) {
-    size_t B = w->max_batch, D = model->patch.dim;
+    size_t B = w->max_batch, D = model->patch.dim, BD = vit_size_times(B, D);
     size_t patches = vit_patch_count(&model->patch);
     size_t pixels = model->patch.channels * model->patch.patch * model->patch.patch;
-    w->columns = vit_arena_floats(&w->arena, B * patches * pixels);
+    w->columns = vit_arena_floats(&w->arena, vit_size_times(B, vit_size_times(patches, pixels)));
     plan_blocks(model, w, B);
-    w->head.pooled = vit_arena_floats(&w->arena, B * D);
-    w->head.features = vit_arena_floats(&w->arena, B * D);
+    w->head.pooled = vit_arena_floats(&w->arena, BD);
+    w->head.features = vit_arena_floats(&w->arena, BD);
     w->head.mean = vit_arena_floats(&w->arena, B);
     w->head.rstd = vit_arena_floats(&w->arena, B);
     if (w->training) {
-        w->gradient = vit_arena_floats(&w->arena, B * model->tokens * D);
-        w->dcolumns = vit_arena_floats(&w->arena, patches * pixels);
-        w->head_scratch = vit_arena_floats(&w->arena, 2 * B * D);
+        w->gradient = vit_arena_floats(&w->arena, stream_floats(model, B));
+        w->dcolumns = vit_arena_floats(&w->arena, vit_size_times(patches, pixels));
+        w->head_scratch = vit_arena_floats(&w->arena, vit_size_times(2, BD));
     }
 }
 
 /* A workspace whose arena has been measured but not taken. */
-static vit_status measure(const vit_model *model, size_t max_batch, bool training,
+static vit_status measure(const vit_model *model, size_t max_batch, vit_workspace_kind kind,
                           vit_workspace **out) {
     *out = NULL;
     size_t depth = (size_t)model->config.depth;
     vit_workspace *w = calloc(1, sizeof *w);
     if (w) {
         w->max_batch = max_batch;
-        w->training = training;
+        w->training = kind != VIT_INFERENCE;
+        w->checkpointed = kind == VIT_TRAINING_CHECKPOINTED;
         w->tokens = calloc(depth + 1, sizeof *w->tokens);
         w->saved = calloc(depth, sizeof *w->saved);
     }
@@ -197,10 +203,10 @@ static vit_status measure(const vit_model *model, size_t max_batch, bool trainin
     return VIT_OK;
 }
 
-vit_status vit_workspace_create(const vit_model *model, size_t max_batch, bool training,
+vit_status vit_workspace_create(const vit_model *model, size_t max_batch, vit_workspace_kind kind,
                                 vit_workspace **out) {
     vit_workspace *w;
-    vit_status status = measure(model, max_batch, training, &w);
+    vit_status status = measure(model, max_batch, kind, &w);
     if (status == VIT_OK) {
         status = vit_arena_allocate(&w->arena, "activations");
     }
@@ -214,10 +220,10 @@ vit_status vit_workspace_create(const vit_model *model, size_t max_batch, bool t
     return VIT_OK;
 }
 
-vit_status vit_workspace_bytes(const vit_model *model, size_t max_batch, bool training,
+vit_status vit_workspace_bytes(const vit_model *model, size_t max_batch, vit_workspace_kind kind,
                                size_t *bytes) {
     vit_workspace *w;
-    vit_status status = measure(model, max_batch, training, &w);
+    vit_status status = measure(model, max_batch, kind, &w);
     if (status != VIT_OK) {
         return status;
     }
@@ -267,6 +273,13 @@ static const float *scale_row(const float *drop_scale, size_t block, size_t bran
     return drop_scale ? drop_scale + (2 * block + branch) * B : NULL;
 }
 
+static void forward_block(const vit_model *model, const float *params, vit_workspace *w, size_t i,
+                          size_t B, const float *drop_scale) {
+    vit_block_forward(&model->blocks[i], params, B, w->training, w->tokens[i],
+                      scale_row(drop_scale, i, 0, B), scale_row(drop_scale, i, 1, B), &w->saved[i],
+                      w->scratch, w->tokens[i + 1]);
+}
+
 void vit_model_forward(const vit_model *model, const float *params, vit_workspace *workspace,
                        size_t B, const float *images, const float *drop_scale, float *logits) {
     vit_workspace *w = workspace;
@@ -277,9 +290,7 @@ void vit_model_forward(const vit_model *model, const float *params, vit_workspac
                           w->tokens[0]);
     size_t depth = (size_t)model->config.depth;
     for (size_t i = 0; i < depth; i++) {
-        vit_block_forward(&model->blocks[i], params, B, w->tokens[i],
-                          scale_row(drop_scale, i, 0, B), scale_row(drop_scale, i, 1, B),
-                          &w->saved[i], w->scratch, w->tokens[i + 1]);
+        forward_block(model, params, w, i, B, drop_scale);
     }
     vit_head_weights head = head_weights(model, params);
     vit_head_forward(&model->head_shape, B, &head, w->tokens[depth], &w->head, logits);
@@ -294,7 +305,12 @@ void vit_model_backward(const vit_model *model, const float *params, float *grad
                                  grads + model->head_weight, grads + model->head_bias};
     vit_head_backward(&model->head_shape, B, &head, &w->head, dlogits, w->head_scratch, w->gradient,
                       &head_grads);
-    for (size_t i = (size_t)model->config.depth; i-- > 0;) {
+    size_t depth = (size_t)model->config.depth;
+    for (size_t i = depth; i-- > 0;) {
+        /* The last block's tensors are still there. The output comes out as it was. */
+        if (w->checkpointed && i + 1 < depth) {
+            forward_block(model, params, w, i, B, drop_scale);
+        }
         vit_block_backward(&model->blocks[i], params, grads, B, w->tokens[i],
                            scale_row(drop_scale, i, 0, B), scale_row(drop_scale, i, 1, B),
                            &w->saved[i], w->scratch, w->gradient);

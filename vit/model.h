@@ -22,18 +22,28 @@ typedef struct vit_model {
 vit_status vit_model_init(vit_model *model, const vit_config *config);
 void vit_model_free(vit_model *model);
 
+/* What a workspace keeps of a forward. false and true stand for the first two. */
+typedef enum vit_workspace_kind {
+    VIT_INFERENCE,
+    VIT_TRAINING,
+    /* Of each block only what went in; the backward runs a block's forward again before its
+     * backward (Chen et al. 2016, arXiv:1604.06174). The same bits for about 1/depth of the memory
+     * and a third more time. */
+    VIT_TRAINING_CHECKPOINTED
+} vit_workspace_kind;
+
 /* One thread's tensors for up to max_batch pictures. */
 typedef struct vit_workspace vit_workspace;
-vit_status vit_workspace_create(const vit_model *model, size_t max_batch, bool training,
+vit_status vit_workspace_create(const vit_model *model, size_t max_batch, vit_workspace_kind kind,
                                 vit_workspace **out);
 void vit_workspace_free(vit_workspace *workspace);
 /* Bytes that vit_workspace_create would take. */
-vit_status vit_workspace_bytes(const vit_model *model, size_t max_batch, bool training,
+vit_status vit_workspace_bytes(const vit_model *model, size_t max_batch, vit_workspace_kind kind,
                                size_t *bytes);
 
 /* logits (B,K) of images (B,3,H,W), B <= max_batch. drop_scale (depth*2, B): drop-path scales as
  * vit_drop_path_scale gives them, row 2*block+branch; NULL for none. A training workspace keeps
- * what the backward needs. */
+ * what the backward needs, checkpointed or not. */
 void vit_model_forward(const vit_model *model, const float *params, vit_workspace *workspace,
                        size_t B, const float *images, const float *drop_scale, float *logits);
 

@@ -201,39 +201,29 @@ void vit_attention_free(vit_attention *attention) {
 
 /* ---- planning ---- */
 
-/* Sizes that do not fit become SIZE_MAX, which no arena has room for. */
-static size_t times(size_t a, size_t b) {
-    size_t product;
-    return __builtin_mul_overflow(a, b, &product) ? SIZE_MAX : product;
-}
-
-static size_t plus(size_t a, size_t b) {
-    size_t sum;
-    return __builtin_add_overflow(a, b, &sum) ? SIZE_MAX : sum;
-}
-
 void vit_attention_plan(const vit_attention *attention, size_t B, bool training, vit_arena *arena,
                         vit_attention_saved *saved) {
     (void)training; /* a forward writes all of it either way */
     const vit_attention_config *c = &attention->config;
-    size_t M = times(B, c->tokens);
+    size_t M = vit_size_times(B, c->tokens);
     size_t extra = core_of(c)->extra_floats(attention);
-    saved->packed = vit_arena_floats(arena, times(M, attention->columns));
-    saved->mixed = vit_arena_floats(arena, times(M, c->dim));
-    saved->extra = vit_arena_floats(arena, times(times(B, c->heads), extra));
+    saved->packed = vit_arena_floats(arena, vit_size_times(M, attention->columns));
+    saved->mixed = vit_arena_floats(arena, vit_size_times(M, c->dim));
+    saved->extra = vit_arena_floats(arena, vit_size_times(vit_size_times(B, c->heads), extra));
 }
 
 size_t vit_attention_scratch(const vit_attention *attention, size_t B, bool training) {
     const vit_attention_config *c = &attention->config;
     const vit_attention_core *core = core_of(c);
     /* One piece for each thread that a forward can keep busy. */
-    size_t forward = times(times(B, c->heads), core->forward_scratch(attention));
+    size_t forward = vit_size_times(vit_size_times(B, c->heads), core->forward_scratch(attention));
     if (!training) {
         return forward;
     }
-    size_t M = times(B, c->tokens);
-    size_t backward = plus(plus(times(M, c->dim), times(M, attention->columns)),
-                           core->backward_scratch(attention));
+    size_t M = vit_size_times(B, c->tokens);
+    size_t backward = vit_size_plus(
+        vit_size_plus(vit_size_times(M, c->dim), vit_size_times(M, attention->columns)),
+        core->backward_scratch(attention));
     return forward > backward ? forward : backward;
 }
 
