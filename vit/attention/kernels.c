@@ -16,11 +16,41 @@ void vit_rotate_pair(const vit_attention *attention, bool inverse, float *q, flo
     vit_rope_apply(N, attention->d, attention->cosine, attention->sine, inverse, k, stride);
 }
 
-/* ---- unit length ---- */
+/* The usual head width. A kernel's body is compiled for it apart, so that a row is a few registers
+ * and no loop. */
+enum { USUAL_WIDTH = 64 };
 
-VIT_CLONES static void unit_rows(size_t N, size_t d, float *x, size_t stride, float *inverse_norm) {
-    for (size_t t = 0; t < N; t++) {
-        float *row = x + t * stride;
+/* ---- turned and of unit length ---- */
+
+/* A head's rows and their angles, those of the first row first; no cosine without rope. */
+typedef struct turned_rows {
+    size_t rows, stride;
+    const float *cosine, *sine; /* (rows,d/2) */
+} turned_rows;
+
+static turned_rows turned(const vit_attention *attention, size_t from, size_t rows, size_t stride) {
+    bool turns = attention->config.rope != VIT_ROPE_NONE;
+    size_t at = from * (attention->d / 2);
+    return (turned_rows){rows, stride, turns ? attention->cosine + at : NULL,
+                         turns ? attention->sine + at : NULL};
+}
+
+/* sign is +1 to turn by +angle, -1 to turn back. */
+VIT_INLINE void turn(size_t pairs, const float *restrict c, const float *restrict s, float sign,
+                     float *restrict row) {
+    for (size_t j = 0; j < pairs; j++) {
+        float a = row[j], b = row[pairs + j], sine = sign * s[j];
+        row[j] = a * c[j] - b * sine;
+        row[pairs + j] = b * c[j] + a * sine;
+    }
+}
+
+VIT_INLINE void turn_unit(const turned_rows *r, size_t d, float *x, float *inverse_norm) {
+    for (size_t t = 0; t < r->rows; t++) {
+        float *row = x + t * r->stride;
+        if (r->cosine) {
+            turn(d / 2, r->cosine + t * (d / 2), r->sine + t * (d / 2), 1.0f, row);
+        }
         float norm = sqrtf(vit_dot(d, row, row));
         /* Written so that a NaN stays one. */
         float inverse = 1.0f / (norm < VIT_UNIT_EPS ? VIT_UNIT_EPS : norm);
@@ -31,27 +61,53 @@ VIT_CLONES static void unit_rows(size_t N, size_t d, float *x, size_t stride, fl
     }
 }
 
-void vit_unit_forward(size_t N, size_t d, float *x, size_t stride, float *inverse_norm) {
-    unit_rows(N, d, x, stride, inverse_norm);
+VIT_CLONES static void turn_unit_rows(const turned_rows *r, size_t d, float *x,
+                                      float *inverse_norm) {
+    if (d == USUAL_WIDTH) {
+        turn_unit(r, USUAL_WIDTH, x, inverse_norm);
+    } else {
+        turn_unit(r, d, x, inverse_norm);
+    }
 }
 
-VIT_CLONES static void unit_rows_backward(size_t N, size_t d, const float *unit,
-                                          const float *inverse_norm, float *dx, size_t stride) {
-    for (size_t t = 0; t < N; t++) {
-        const float *row = unit + t * stride;
-        float *drow = dx + t * stride;
+void vit_turn_unit_forward(const vit_attention *attention, size_t from, size_t rows, float *x,
+                           size_t stride, float *inverse_norm) {
+    turned_rows r = turned(attention, from, rows, stride);
+    turn_unit_rows(&r, attention->d, x + from * stride, inverse_norm + from);
+}
+
+VIT_INLINE void turn_unit_back(const turned_rows *r, size_t d, const float *unit,
+                               const float *inverse_norm, float *dx) {
+    for (size_t t = 0; t < r->rows; t++) {
+        const float *row = unit + t * r->stride;
+        float *restrict drow = dx + t * r->stride;
         float inverse = inverse_norm[t];
         bool clamped = inverse >= 1.0f / VIT_UNIT_EPS;
         float along = clamped ? 0 : vit_dot(d, row, drow);
         for (size_t j = 0; j < d; j++) {
             drow[j] = inverse * (drow[j] - along * row[j]);
         }
+        if (r->cosine) {
+            turn(d / 2, r->cosine + t * (d / 2), r->sine + t * (d / 2), -1.0f, drow);
+        }
     }
 }
 
-void vit_unit_backward(size_t N, size_t d, const float *unit, const float *inverse_norm, float *dx,
-                       size_t stride) {
-    unit_rows_backward(N, d, unit, inverse_norm, dx, stride);
+VIT_CLONES static void turn_unit_rows_back(const turned_rows *r, size_t d, const float *unit,
+                                           const float *inverse_norm, float *dx) {
+    if (d == USUAL_WIDTH) {
+        turn_unit_back(r, USUAL_WIDTH, unit, inverse_norm, dx);
+    } else {
+        turn_unit_back(r, d, unit, inverse_norm, dx);
+    }
+}
+
+void vit_turn_unit_backward(const vit_attention *attention, size_t from, size_t rows,
+                            const float *unit, const float *inverse_norm, float *dx,
+                            size_t stride) {
+    turned_rows r = turned(attention, from, rows, stride);
+    turn_unit_rows_back(&r, attention->d, unit + from * stride, inverse_norm + from,
+                        dx + from * stride);
 }
 
 /* ---- LayerNorm of a head ---- */
@@ -60,16 +116,25 @@ void vit_head_norm_forward(size_t N, size_t d, float *x, size_t stride, float *m
     vit_layernorm_forward(N, d, VIT_HEAD_NORM_EPS, x, stride, NULL, NULL, x, stride, mean, rstd);
 }
 
-VIT_CLONES static void head_norm_backward(size_t N, size_t d, const float *normalised,
-                                          const float *rstd, float *dx, size_t stride) {
+VIT_INLINE void head_norm_back(size_t N, size_t d, const float *normalised, const float *rstd,
+                               float *dx, size_t stride) {
     for (size_t t = 0; t < N; t++) {
         const float *y = normalised + t * stride;
-        float *row = dx + t * stride;
+        float *restrict row = dx + t * stride;
         float mean = vit_sum(d, row) / (float)d;
         float along = vit_dot(d, row, y) / (float)d;
         for (size_t j = 0; j < d; j++) {
             row[j] = rstd[t] * (row[j] - mean - along * y[j]);
         }
+    }
+}
+
+VIT_CLONES static void head_norm_backward(size_t N, size_t d, const float *normalised,
+                                          const float *rstd, float *dx, size_t stride) {
+    if (d == USUAL_WIDTH) {
+        head_norm_back(N, USUAL_WIDTH, normalised, rstd, dx, stride);
+    } else {
+        head_norm_back(N, d, normalised, rstd, dx, stride);
     }
 }
 
@@ -108,35 +173,44 @@ void vit_gates_backward(size_t N, bool zero_order, const float *value, const flo
 
 /* ---- weighted rows ---- */
 
-VIT_CLONES static void scale_rows(size_t N, size_t d, const float *weight, const float *x,
-                                  size_t stride, float *out, size_t out_stride) {
+VIT_INLINE void scale(size_t N, size_t d, size_t parts, const float *const weights[],
+                      const float *x, size_t stride, float *restrict out) {
     for (size_t t = 0; t < N; t++) {
         const float *row = x + t * stride;
-        float *to = out + t * out_stride;
-        float w = weight[t];
-        for (size_t j = 0; j < d; j++) {
-            to[j] = w * row[j];
+        for (size_t p = 0; p < parts; p++) {
+            float *restrict to = out + (t * parts + p) * d;
+            float w = weights[p][t];
+            for (size_t j = 0; j < d; j++) {
+                to[j] = w * row[j];
+            }
         }
+    }
+}
+
+VIT_CLONES static void scale_rows(size_t N, size_t d, size_t parts, const float *const weights[],
+                                  const float *x, size_t stride, float *out) {
+    if (d == USUAL_WIDTH && parts == 2) {
+        scale(N, USUAL_WIDTH, 2, weights, x, stride, out);
+    } else {
+        scale(N, d, parts, weights, x, stride, out);
     }
 }
 
 void vit_scale_rows(size_t N, size_t d, size_t parts, const float *const weights[], const float *x,
                     size_t stride, float *out) {
-    for (size_t p = 0; p < parts; p++) {
-        scale_rows(N, d, weights[p], x, stride, out + p * d, parts * d);
-    }
+    scale_rows(N, d, parts, weights, x, stride, out);
 }
 
-VIT_CLONES static void scale_rows_backward(size_t N, size_t d, size_t parts,
-                                           const float *const weights[], const float *x,
-                                           size_t stride, const float *P, float *dx,
-                                           size_t dx_stride, float *const dweights[]) {
+VIT_INLINE void scale_back(size_t N, size_t d, size_t parts, const float *const weights[],
+                           const float *x, size_t stride, const float *P, float *dx,
+                           size_t dx_stride, float *const dweights[]) {
     for (size_t t = 0; t < N; t++) {
         const float *row = x + t * stride;
-        float *drow = dx + t * dx_stride;
+        float *restrict drow = dx + t * dx_stride;
         for (size_t p = 0; p < parts; p++) {
             const float *from = P + (t * parts + p) * d;
             float w = weights[p][t];
+            dweights[p][t] = vit_dot(d, row, from);
             if (p == 0) {
                 for (size_t j = 0; j < d; j++) {
                     drow[j] = w * from[j];
@@ -146,8 +220,18 @@ VIT_CLONES static void scale_rows_backward(size_t N, size_t d, size_t parts,
                     drow[j] += w * from[j];
                 }
             }
-            dweights[p][t] = vit_dot(d, row, from);
         }
+    }
+}
+
+VIT_CLONES static void scale_rows_backward(size_t N, size_t d, size_t parts,
+                                           const float *const weights[], const float *x,
+                                           size_t stride, const float *P, float *dx,
+                                           size_t dx_stride, float *const dweights[]) {
+    if (d == USUAL_WIDTH && parts == 2) {
+        scale_back(N, USUAL_WIDTH, 2, weights, x, stride, P, dx, dx_stride, dweights);
+    } else {
+        scale_back(N, d, parts, weights, x, stride, P, dx, dx_stride, dweights);
     }
 }
 

@@ -9,16 +9,20 @@
 #define VIT_UNIT_EPS 1e-12f
 
 /* Rotates q and k by the position of their token; nothing without rope. The inverse, for the
- * gradients, turns back. */
+ * gradients, turns back. For the cores that do not make them unit. */
 void vit_rotate_pair(const vit_attention *attention, bool inverse, float *q, float *k,
                      size_t stride);
 
-/* x_t / max(||x_t||, eps) in place; inverse_norm (N) is kept for the backward. */
-void vit_unit_forward(size_t N, size_t d, float *x, size_t stride, float *inverse_norm);
-/* dx in place: in the gradient of the unit vectors, out that of what they were made from. Where the
+/* Rows from .. from + rows - 1 of the q or k of a head, in one pass: turned by the position of
+ * their token (not without rope), then made unit, x_t / max(||x_t||, eps), in place; inverse_norm
+ * (N) is kept for the backward. */
+void vit_turn_unit_forward(const vit_attention *attention, size_t from, size_t rows,
+                           float *x /* (N,d) */, size_t stride, float *inverse_norm /* (N) */);
+/* dx in place: in the gradient of the unit rows, out that of what they were made from. Where the
  * length was below eps it counted as a constant. */
-void vit_unit_backward(size_t N, size_t d, const float *unit, const float *inverse_norm, float *dx,
-                       size_t stride);
+void vit_turn_unit_backward(const vit_attention *attention, size_t from, size_t rows,
+                            const float *unit /* (N,d) */, const float *inverse_norm /* (N) */,
+                            float *dx /* (N,d) */, size_t stride);
 
 /* LayerNorm without affine part of the rows of one head, in place. The backward needs only what
  * came out and rstd. */

@@ -106,22 +106,31 @@ static void weighted(const zeros_shape *s, float *vectors, size_t from, size_t r
     vit_scale_rows(rows, s->d, s->parts, (const float *const *)weights, x + from * s->R, s->R, out);
 }
 
-/* state = sum_i key_i k_i^T v_i, then mixed_t = (query_t q_t) state. */
-static void linear_forward(const zeros_shape *s, const vit_core_forward_args *args,
-                           const zeros_extra *extra, float *scratch) {
+/* state = sum_i key_i k_i^T v_i, then mixed_t = (query_t q_t) state. All that is done to a row of k
+ * or q is done while its block is in cache, and nothing passes over all tokens more than once: that
+ * is what keeps the time linear when they no longer fit. */
+static void linear_forward(const vit_attention *attention, const zeros_shape *s,
+                           const vit_core_forward_args *args, const zeros_extra *extra,
+                           float *scratch, float *mean) {
     const vit_head_columns *in = &args->packed;
     size_t step = rows_at_a_time(s), width = s->parts * s->d;
     for (size_t t = 0; t < s->N; t += step) {
         size_t rows = s->N - t < step ? s->N - t : step;
+        vit_turn_unit_forward(attention, t, rows, in->k, s->R, extra->inverse_k);
         weighted(s, extra->key, t, rows, in->k, scratch);
         vit_gemm(true, false, width, s->d, rows, 1, scratch, width, in->v + t * s->R, s->R,
                  t > 0 ? 1 : 0, extra->state, s->d);
     }
     for (size_t t = 0; t < s->N; t += step) {
         size_t rows = s->N - t < step ? s->N - t : step;
+        float *mixed = args->mixed + t * s->D;
+        vit_turn_unit_forward(attention, t, rows, in->q, s->R, extra->inverse_q);
         weighted(s, extra->query, t, rows, in->q, scratch);
-        vit_gemm(false, false, rows, s->d, width, 1, scratch, width, extra->state, s->d, 0,
-                 args->mixed + t * s->D, s->D);
+        vit_gemm(false, false, rows, s->d, width, 1, scratch, width, extra->state, s->d, 0, mixed,
+                 s->D);
+        if (attention->config.head_norm) {
+            vit_head_norm_forward(rows, s->d, mixed, s->D, mean, extra->rstd + t);
+        }
     }
 }
 
@@ -130,15 +139,19 @@ typedef struct zeros_token_grads {
     float *query, *key; /* (parts,N) gradients of the token factors */
 } zeros_token_grads;
 
-static void linear_backward_query(const zeros_shape *s, const vit_core_backward_args *args,
-                                  const zeros_extra *extra, const zeros_token_grads *grads,
-                                  float *pieces, float *dstate) {
+/* Block by block as the forward. */
+static void linear_backward_query(const vit_attention *attention, const zeros_shape *s,
+                                  const vit_core_backward_args *args, const zeros_extra *extra,
+                                  const zeros_token_grads *grads, float *pieces, float *dstate) {
     size_t step = rows_at_a_time(s), width = s->parts * s->d;
     float *products = pieces + step * width;
     for (size_t t = 0; t < s->N; t += step) {
         size_t rows = s->N - t < step ? s->N - t : step;
-        const float *dout = args->dmixed + t * s->D;
+        float *dout = args->dmixed + t * s->D;
         float *weights[PARTS_MAX], *dweights[PARTS_MAX];
+        if (attention->config.head_norm) {
+            vit_head_norm_backward(rows, s->d, args->mixed + t * s->D, extra->rstd + t, dout, s->D);
+        }
         weighted(s, extra->query, t, rows, args->packed.q, pieces);
         vit_gemm(true, false, width, s->d, rows, 1, pieces, width, dout, s->D, t > 0 ? 1 : 0,
                  dstate, s->d);
@@ -149,12 +162,15 @@ static void linear_backward_query(const zeros_shape *s, const vit_core_backward_
         vit_scale_rows_backward(rows, s->d, s->parts, (const float *const *)weights,
                                 args->packed.q + t * s->R, s->R, products,
                                 args->dpacked.q + t * s->R, s->R, dweights);
+        vit_turn_unit_backward(attention, t, rows, args->packed.q, extra->inverse_q,
+                               args->dpacked.q, s->R);
     }
 }
 
-static void linear_backward_key(const zeros_shape *s, const vit_core_backward_args *args,
-                                const zeros_extra *extra, const zeros_token_grads *grads,
-                                float *pieces, const float *dstate) {
+static void linear_backward_key(const vit_attention *attention, const zeros_shape *s,
+                                const vit_core_backward_args *args, const zeros_extra *extra,
+                                const zeros_token_grads *grads, float *pieces,
+                                const float *dstate) {
     size_t step = rows_at_a_time(s), width = s->parts * s->d;
     float *products = pieces + step * width;
     for (size_t t = 0; t < s->N; t += step) {
@@ -170,6 +186,8 @@ static void linear_backward_key(const zeros_shape *s, const vit_core_backward_ar
         vit_scale_rows_backward(rows, s->d, s->parts, (const float *const *)weights,
                                 args->packed.k + t * s->R, s->R, products,
                                 args->dpacked.k + t * s->R, s->R, dweights);
+        vit_turn_unit_backward(attention, t, rows, args->packed.k, extra->inverse_k,
+                               args->dpacked.k, s->R);
     }
 }
 
@@ -203,16 +221,22 @@ VIT_CLONES static void explicit_weights(size_t N, size_t parts, size_t from, siz
     }
 }
 
-static void explicit_forward(const zeros_shape *s, const vit_core_forward_args *args,
-                             const zeros_extra *extra, float *scratch, float *row) {
+static void explicit_forward(const vit_attention *attention, const zeros_shape *s,
+                             const vit_core_forward_args *args, const zeros_extra *extra,
+                             float *scratch, float *row) {
     const vit_head_columns *in = &args->packed;
     size_t step = rows_at_a_time(s), N = s->N;
+    vit_turn_unit_forward(attention, 0, N, in->q, s->R, extra->inverse_q);
+    vit_turn_unit_forward(attention, 0, N, in->k, s->R, extra->inverse_k);
     for (size_t t = 0; t < N; t += step) {
         size_t rows = N - t < step ? N - t : step;
         vit_gemm(false, true, rows, N, s->d, 1, in->q + t * s->R, s->R, in->k, s->R, 0, scratch, N);
         explicit_weights(N, s->parts, t, rows, extra->query, extra->key, row, scratch);
         vit_gemm(false, false, rows, s->d, N, 1, scratch, N, in->v, s->R, 0, args->mixed + t * s->D,
                  s->D);
+    }
+    if (attention->config.head_norm) {
+        vit_head_norm_forward(N, s->d, args->mixed, s->D, row, extra->rstd);
     }
 }
 
@@ -242,12 +266,15 @@ VIT_CLONES static void explicit_weights_backward(size_t N, size_t parts, size_t 
     }
 }
 
-static void explicit_backward(const zeros_shape *s, const vit_core_backward_args *args,
-                              const zeros_extra *extra, const zeros_token_grads *grads,
-                              float *pieces, float *row) {
+static void explicit_backward(const vit_attention *attention, const zeros_shape *s,
+                              const vit_core_backward_args *args, const zeros_extra *extra,
+                              const zeros_token_grads *grads, float *pieces, float *row) {
     const vit_head_columns *in = &args->packed, *din = &args->dpacked;
     size_t step = rows_at_a_time(s), N = s->N, d = s->d, R = s->R;
     float *angle = pieces, *dangle = pieces + step * N;
+    if (attention->config.head_norm) {
+        vit_head_norm_backward(N, d, args->mixed, extra->rstd, args->dmixed, s->D);
+    }
     memset(grads->key, 0, s->parts * N * sizeof *grads->key);
     for (size_t t = 0; t < N; t += step) {
         size_t rows = N - t < step ? N - t : step;
@@ -261,6 +288,8 @@ static void explicit_backward(const zeros_shape *s, const vit_core_backward_args
         vit_gemm(false, false, rows, d, N, 1, dangle, N, in->k, R, 0, din->q + t * R, R);
         vit_gemm(true, false, N, d, rows, 1, dangle, N, in->q + t * R, R, add, din->k, R);
     }
+    vit_turn_unit_backward(attention, 0, N, in->q, extra->inverse_q, din->q, R);
+    vit_turn_unit_backward(attention, 0, N, in->k, extra->inverse_k, din->k, R);
 }
 
 /* ---- the core ---- */
@@ -273,9 +302,6 @@ static void forward(const vit_attention *attention, const vit_core_forward_args 
     float *spare = args->scratch + forward_scratch(attention) - s.N; /* (N) */
 
     vit_gates_forward(s.N, in->gate, s.R, s.parts == 3, extra.query);
-    vit_rotate_pair(attention, false, in->q, in->k, s.R);
-    vit_unit_forward(s.N, s.d, in->q, s.R, extra.inverse_q);
-    vit_unit_forward(s.N, s.d, in->k, s.R, extra.inverse_k);
     float *first = extra.key;
     vit_deviation_forward(attention, args->params, args->head, in->u, extra.mean_u, first);
     vit_zero_sum_forward(s.N, first, first, extra.key + s.N, extra.whole);
@@ -283,12 +309,9 @@ static void forward(const vit_attention *attention, const vit_core_forward_args 
         extra.key[2 * s.N + i] = 1.0f / (float)s.N;
     }
     if (s.explicit_form) {
-        explicit_forward(&s, args, &extra, args->scratch, spare);
+        explicit_forward(attention, &s, args, &extra, args->scratch, spare);
     } else {
-        linear_forward(&s, args, &extra, args->scratch);
-    }
-    if (attention->config.head_norm) {
-        vit_head_norm_forward(s.N, s.d, args->mixed, s.D, spare, extra.rstd);
+        linear_forward(attention, &s, args, &extra, args->scratch, spare);
     }
 }
 
@@ -296,28 +319,22 @@ static void backward(const vit_attention *attention, const vit_core_backward_arg
     zeros_shape s = shape_of(attention);
     zeros_extra extra;
     carve_extra(&s, args->extra, &extra);
-    const vit_head_columns *in = &args->packed, *din = &args->dpacked;
+    const vit_head_columns *din = &args->dpacked;
     zeros_token_grads grads = {.query = args->scratch, .key = args->scratch + s.parts * s.N};
     float *ds = grads.key + s.parts * s.N; /* (N) */
     float *dmean = ds + s.N;               /* (d) */
     float *dstate = dmean + s.d;           /* (parts,d,d) linear form only */
     float *pieces = dstate + (s.explicit_form ? 0 : s.parts * s.d * s.d);
 
-    if (attention->config.head_norm) {
-        vit_head_norm_backward(s.N, s.d, args->mixed, extra.rstd, args->dmixed, s.D);
-    }
     if (s.explicit_form) {
-        explicit_backward(&s, args, &extra, &grads, pieces, ds);
+        explicit_backward(attention, &s, args, &extra, &grads, pieces, ds);
     } else {
-        linear_backward_query(&s, args, &extra, &grads, pieces, dstate);
-        linear_backward_key(&s, args, &extra, &grads, pieces, dstate);
+        linear_backward_query(attention, &s, args, &extra, &grads, pieces, dstate);
+        linear_backward_key(attention, &s, args, &extra, &grads, pieces, dstate);
     }
     vit_gates_backward(s.N, s.parts == 3, extra.query, grads.query, din->gate, s.R);
     vit_zero_sum_backward(s.N, extra.whole, 1, grads.key, 1, grads.key + s.N, ds);
     vit_deviation_backward(attention, args, extra.mean_u, ds, dmean);
-    vit_unit_backward(s.N, s.d, in->q, extra.inverse_q, din->q, s.R);
-    vit_unit_backward(s.N, s.d, in->k, extra.inverse_k, din->k, s.R);
-    vit_rotate_pair(attention, true, din->q, din->k, s.R);
 }
 
 static const char *const projection_names[] = {"q", "k", "v", "u", NULL};

@@ -209,9 +209,8 @@ static void forward(const vit_attention *attention, const vit_core_forward_args 
     const vit_head_columns *in = &args->packed;
 
     vit_gates_forward(s.N, in->gate, s.R, s.zero_order, extra.gates);
-    vit_rotate_pair(attention, false, in->q, in->k, s.R);
-    vit_unit_forward(s.N, s.d, in->q, s.R, extra.inverse_q);
-    vit_unit_forward(s.N, s.d, in->k, s.R, extra.inverse_k);
+    vit_turn_unit_forward(attention, 0, s.N, in->q, s.R, extra.inverse_q);
+    vit_turn_unit_forward(attention, 0, s.N, in->k, s.R, extra.inverse_k);
     vit_deviation_causal_forward(attention, args->params, args->head, in->u, extra.s);
     fill_ones(&work);
     vit_causal_prefix prefix = {0};
@@ -486,9 +485,8 @@ static void backward(const vit_attention *attention, const vit_core_backward_arg
     reverse_scan(&s, args, &extra, &w);
     vit_gates_backward(s.N, s.zero_order, extra.gates, w.dgates, din->gate, s.R);
     vit_deviation_causal_backward(attention, args, w.ds);
-    vit_unit_backward(s.N, s.d, in->q, extra.inverse_q, din->q, s.R);
-    vit_unit_backward(s.N, s.d, in->k, extra.inverse_k, din->k, s.R);
-    vit_rotate_pair(attention, true, din->q, din->k, s.R);
+    vit_turn_unit_backward(attention, 0, s.N, in->q, extra.inverse_q, din->q, s.R);
+    vit_turn_unit_backward(attention, 0, s.N, in->k, extra.inverse_k, din->k, s.R);
 }
 
 static const char *const projection_names[] = {"q", "k", "v", "u", NULL};
