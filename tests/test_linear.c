@@ -111,6 +111,7 @@ END_TEST
 /* Large enough for the bias to be laid out by several threads. */
 START_TEST(shared_among_threads) {
     check_shape(300, 3, 257, true);
+    check_shape(2100, 5, 3, true); /* more rows than go together */
 }
 END_TEST
 
