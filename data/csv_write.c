@@ -50,10 +50,15 @@ void vit_csv_text(vit_csv *csv, const char *text) {
 void vit_csv_number(vit_csv *csv, double value) {
     char number[VIT_NUMBER_MAX] = "";
     if (isfinite(value)) {
-        vit_number_format(value, number, sizeof number);
+        vit_number_round(value, 10, number, sizeof number);
     }
     begin_field(csv);
     append(csv, number, strlen(number));
+}
+
+void vit_csv_raw(vit_csv *csv, const char *line) {
+    append(csv, line, strlen(line));
+    csv->within = true;
 }
 
 void vit_csv_end_line(vit_csv *csv) {

@@ -22,8 +22,10 @@ typedef struct vit_csv {
 
 void vit_csv_free(vit_csv *csv);
 void vit_csv_text(vit_csv *csv, const char *text);
-/* The shortest text that reads back the same; what is not finite is an empty field. */
+/* To ten significant digits, whole numbers whole; what is not finite is an empty field. */
 void vit_csv_number(vit_csv *csv, double value);
+/* A line's beginning as it stands, without quotes: a header of known names. */
+void vit_csv_raw(vit_csv *csv, const char *line);
 void vit_csv_end_line(vit_csv *csv);
 
 /* Writes the table (vit_file_replace). */

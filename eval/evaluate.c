@@ -7,10 +7,13 @@
 #include <omp.h>
 #include <string.h>
 
+const char *const vit_tta_names[] = {"none", "flip", NULL};
+
 /* What one thread computes with. */
 typedef struct worker {
     vit_workspace *workspace;
-    float *logits, *targets; /* (chunk,K) */
+    float *logits;   /* (chunk,K) */
+    float *mirrored; /* (chunk,K) of the mirrored pictures, with VIT_TTA_FLIP */
 } worker;
 
 /* A product's last bits depend on how many rows it has, so pictures are cut into chunks by their
@@ -24,8 +27,8 @@ struct vit_evaluator {
     vit_batch *batches[2];
     size_t worker_count;
     worker *workers;
-    double *losses;       /* (batch) */
-    unsigned char *right; /* (batch) 2: best, 1: among the five best, 0: neither */
+    vit_score *scores; /* (batch) */
+    vit_tta tta;
 
     /* One batch's work list, inside the critical section vit_evaluate. */
     size_t next_chunk, next_fetch;
@@ -84,7 +87,6 @@ static vit_status worker_init(const vit_evaluator *e, worker *w) {
     size_t K = (size_t)e->model->config.num_classes;
     VIT_TRY(vit_workspace_create(e->model, e->chunk, false, &w->workspace));
     VIT_TRY(vit_alloc((void **)&w->logits, e->chunk * K, sizeof(float), "logits"));
-    VIT_TRY(vit_alloc((void **)&w->targets, e->chunk * K, sizeof(float), "targets"));
 cleanup:
     return status;
 }
@@ -117,8 +119,7 @@ vit_status vit_evaluator_create(const vit_model *model, const vit_preprocess *pr
     batch_size = batch_size < dataset->count ? batch_size : dataset->count;
     batch_size = (batch_size + e->chunk - 1) / e->chunk * e->chunk;
     VIT_TRY(create_loader(e, preprocess, dataset, batch_size, reading));
-    VIT_TRY(vit_alloc((void **)&e->losses, batch_size, sizeof *e->losses, "losses"));
-    VIT_TRY(vit_alloc((void **)&e->right, batch_size, sizeof *e->right, "evaluator"));
+    VIT_TRY(vit_alloc((void **)&e->scores, batch_size, sizeof *e->scores, "scores"));
     VIT_TRY(vit_alloc((void **)&e->workers, (size_t)threads, sizeof *e->workers, "evaluator"));
     e->worker_count = (size_t)threads;
     VIT_TRY(create_workers(e));
@@ -137,35 +138,84 @@ void vit_evaluator_free(vit_evaluator *evaluator) {
     for (size_t i = 0; i < evaluator->worker_count; i++) {
         vit_workspace_free(evaluator->workers[i].workspace);
         vit_free(evaluator->workers[i].logits);
-        vit_free(evaluator->workers[i].targets);
+        vit_free(evaluator->workers[i].mirrored);
     }
     vit_free(evaluator->workers);
-    vit_free(evaluator->losses);
-    vit_free(evaluator->right);
+    vit_free(evaluator->scores);
     vit_batch_free(evaluator->batches[0]);
     vit_batch_free(evaluator->batches[1]);
     vit_loader_free(evaluator->loader);
     vit_free(evaluator);
 }
 
+vit_status vit_evaluator_set_tta(vit_evaluator *evaluator, vit_tta tta) {
+    size_t values = evaluator->chunk * (size_t)evaluator->model->config.num_classes;
+    for (size_t i = 0; tta == VIT_TTA_FLIP && i < evaluator->worker_count; i++) {
+        worker *w = &evaluator->workers[i];
+        vit_status status = w->mirrored
+                                ? VIT_OK
+                                : vit_alloc((void **)&w->mirrored, values, sizeof(float), "logits");
+        if (status != VIT_OK) {
+            return status;
+        }
+    }
+    evaluator->tta = tta;
+    return VIT_OK;
+}
+
 /* ---- one batch ---- */
 
-/* logits: of the whole batch (count,K), or NULL. */
+static void mirror(size_t rows, size_t width, float *pixels /* (rows,width) */) {
+    for (size_t y = 0; y < rows; y++) {
+        float *row = pixels + y * width;
+        for (size_t left = 0, right = width - 1; left < right; left++, right--) {
+            float t = row[left];
+            row[left] = row[right];
+            row[right] = t;
+        }
+    }
+}
+
+static double log_sum_exp(size_t K, const float *x) {
+    double most = -INFINITY, sum = 0;
+    for (size_t k = 0; k < K; k++) {
+        most = most < x[k] ? x[k] : most;
+    }
+    for (size_t k = 0; k < K; k++) {
+        sum += exp(x[k] - most);
+    }
+    return most + log(sum);
+}
+
+/* a = log((softmax(a) + softmax(b)) / 2): logits whose softmax is the mean of the probabilities, so
+ * that all figures are made of them as of any other. The sum is taken of logarithms, so that what
+ * is too small for a float as a probability is kept. */
+static void average(size_t K, float *a, const float *b) {
+    double sum_a = log_sum_exp(K, a), sum_b = log_sum_exp(K, b);
+    for (size_t k = 0; k < K; k++) {
+        double x = a[k] - sum_a, y = b[k] - sum_b;
+        double most = x < y ? y : x, least = x < y ? x : y;
+        a[k] = (float)(most == -INFINITY ? most : most + log1p(exp(least - most)) - log(2));
+    }
+}
+
+/* logits: of the whole batch (count,K), or NULL. The batch's pictures are used up. */
 static void run_chunk(vit_evaluator *e, const float *params, const vit_batch *batch, size_t chunk,
                       worker *w, float *logits) {
     size_t first = chunk * e->chunk, K = (size_t)e->model->config.num_classes;
     size_t B = batch->count - first < e->chunk ? batch->count - first : e->chunk;
-    size_t pixels = e->model->patch.channels * e->model->patch.height * e->model->patch.width;
-    vit_model_forward(e->model, params, w->workspace, B, batch->images + first * pixels, NULL,
-                      w->logits);
-    vit_smooth_targets(B, K, batch->labels + first, 0, w->targets);
-    vit_cross_entropy(B, K, w->logits, w->targets, 1.0f, e->losses + first, NULL);
+    size_t rows = e->model->patch.channels * e->model->patch.height, width = e->model->patch.width;
+    float *images = batch->images + first * rows * width;
+    vit_model_forward(e->model, params, w->workspace, B, images, NULL, w->logits);
+    if (e->tta == VIT_TTA_FLIP) {
+        mirror(B * rows, width, images);
+        vit_model_forward(e->model, params, w->workspace, B, images, NULL, w->mirrored);
+        for (size_t b = 0; b < B; b++) {
+            average(K, w->logits + b * K, w->mirrored + b * K);
+        }
+    }
     for (size_t b = 0; b < B; b++) {
-        const float *scores = w->logits + b * K;
-        int label = batch->labels[first + b];
-        e->right[first + b] = vit_in_top_k(K, scores, label, 1)   ? 2
-                              : vit_in_top_k(K, scores, label, 5) ? 1
-                                                                  : 0;
+        vit_score_logits(K, w->logits + b * K, batch->labels[first + b], &e->scores[first + b]);
     }
     if (logits) {
         memcpy(logits + first * K, w->logits, B * K * sizeof *logits);
@@ -225,9 +275,9 @@ static void add_batch(const vit_evaluator *e, const vit_batch *batch, float *log
             }
             continue;
         }
-        sum->loss += e->losses[i];
-        sum->best += e->right[i] == 2;
-        sum->among_five += e->right[i] > 0;
+        sum->loss += e->scores[i].loss;
+        sum->best += e->scores[i].top1;
+        sum->among_five += e->scores[i].top5;
     }
     sum->done += batch->count;
 }

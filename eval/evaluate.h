@@ -28,9 +28,17 @@ vit_status vit_evaluator_create(const vit_model *model, const vit_preprocess *pr
                                 const vit_data_options *reading, vit_evaluator **out);
 void vit_evaluator_free(vit_evaluator *evaluator);
 
+/* Test-time augmentation, from the next call on. Flip: what is measured (and given out as logits)
+ * is log of the mean of the softmax probabilities of the picture and of its mirror image, which is
+ * the network's input turned left to right. Twice the work. */
+typedef enum vit_tta { VIT_TTA_NONE = 0, VIT_TTA_FLIP = 1 } vit_tta;
+extern const char *const vit_tta_names[];
+vit_status vit_evaluator_set_tta(vit_evaluator *evaluator, vit_tta tta);
+
 /* A picture that cannot be read is an error, or is left out and counted; when none is left, that is
- * an error. logits (dataset->count,K) may be NULL; rows of what was left out are NaN. The result
- * does not depend on threads or batch size. */
+ * an error. logits (dataset->count,K) may be NULL; rows of what was left out are NaN; they are what
+ * vit_outcome_create makes everything else of. The result does not depend on threads or batch size.
+ */
 vit_status vit_evaluate(vit_evaluator *evaluator, const float *params, vit_eval_progress progress,
                         void *context, float *logits, vit_eval_result *result);
 

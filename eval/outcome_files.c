@@ -4,7 +4,6 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* ---- eval.json ---- */
 
@@ -61,18 +60,8 @@ vit_json *vit_outcome_json(const vit_outcome *outcome, bool whole) {
 }
 
 static vit_status write_json(const vit_outcome *outcome, const char *path) {
-    char *text = NULL;
-    vit_file_writer *writer = NULL;
     vit_json *root = vit_outcome_json(outcome, true);
-    vit_status status = VIT_OK;
-    VIT_TRY(vit_json_print(root, true, &text));
-    VIT_TRY(vit_file_begin(path, &writer));
-    VIT_TRY(vit_file_printf(writer, "%s\n", text));
-    status = vit_file_commit(writer);
-    writer = NULL;
-cleanup:
-    vit_file_abort(writer);
-    free(text);
+    vit_status status = vit_json_save(root, path);
     vit_json_free(root);
     return status;
 }
@@ -80,11 +69,7 @@ cleanup:
 /* ---- tables ---- */
 
 static void per_class_table(const vit_outcome *outcome, vit_csv *csv) {
-    static const char *const head[] = {"class",     "support", "predicted", "right",
-                                       "precision", "recall",  "f1"};
-    for (size_t i = 0; i < sizeof head / sizeof *head; i++) {
-        vit_csv_text(csv, head[i]);
-    }
+    vit_csv_raw(csv, "class,support,predicted,right,precision,recall,f1");
     vit_csv_end_line(csv);
     for (size_t k = 0; k < outcome->K; k++) {
         const vit_class_metrics *c = &outcome->metrics.per_class[k];
@@ -117,9 +102,7 @@ static void confusion_table(const vit_outcome *outcome, vit_csv *csv) {
 }
 
 static void predictions_head(const vit_outcome *outcome, vit_csv *csv) {
-    vit_csv_text(csv, "path");
-    vit_csv_text(csv, "label");
-    vit_csv_text(csv, "label_probability");
+    vit_csv_raw(csv, "path,label,label_probability");
     for (size_t j = 0; j < outcome->topk; j++) {
         char name[64];
         snprintf(name, sizeof name, "top%zu", j + 1);

@@ -103,7 +103,7 @@ START_TEST(wrong_usage_exits_with_2) {
     check_usage(zvit("classify", "--topk", "0", "m", "p", NULL), "--topk: 0");
     check_usage(zvit("train", NULL), "DATA");
     check_usage(zvit("train", "a", "b", NULL), "DATA");
-    check_usage(zvit("eval", "m", NULL), "MODEL DATA");
+    check_usage(zvit("eval", "m", NULL), "MODEL... DATA");
     check_usage(zvit("classify", "m", NULL), "PATH");
     check_usage(zvit("info", "a", "b", NULL), "MODEL");
     check_usage(zvit("bench", "gem", NULL), "gemm");

@@ -84,7 +84,17 @@ static run evaluate(const fixture *f, size_t batch_size, int threads) {
 
 /* ---- one picture at a time ---- */
 
-static void plain_logits(const fixture *f, float *logits) {
+static void mirror_input(float *input) {
+    for (size_t y = 0; y < 3 * HEIGHT; y++) {
+        float row[WIDTH];
+        memcpy(row, input + y * WIDTH, sizeof row);
+        for (size_t x = 0; x < WIDTH; x++) {
+            input[y * WIDTH + x] = row[WIDTH - 1 - x];
+        }
+    }
+}
+
+static void plain_logits(const fixture *f, bool mirrored, float *logits) {
     vit_workspace *workspace;
     vit_bytes bytes = {0};
     vit_image image = {0};
@@ -95,6 +105,9 @@ static void plain_logits(const fixture *f, float *logits) {
     for (size_t i = 0; i < IMAGES; i++) {
         ck_vit_ok(vit_image_load(f->dataset->samples[i].path, &decode, &bytes, &image));
         ck_vit_ok(vit_transform_eval(&preprocess, HEIGHT, WIDTH, &image, &scratch, input));
+        if (mirrored) {
+            mirror_input(input);
+        }
         vit_model_forward(&f->model, f->params, workspace, 1, input, NULL, logits + i * CLASSES);
     }
     vit_transform_scratch_free(&scratch);
@@ -119,7 +132,7 @@ START_TEST(as_one_at_a_time) {
     set_up(&f);
     run r = evaluate(&f, 8, 2);
     float *logits = random_new(2, IMAGES * CLASSES, 1);
-    plain_logits(&f, logits);
+    plain_logits(&f, false, logits);
     double *expected = to_double(logits, IMAGES * CLASSES), loss = 0, best = 0, five = 0;
     check_close("logits", IMAGES * CLASSES, r.logits, expected, 1e-6);
     for (size_t i = 0; i < IMAGES; i++) {
@@ -164,6 +177,85 @@ START_TEST(batch_and_threads_do_not_show) {
         }
     }
     free(one.logits);
+    tear_down(&f);
+}
+END_TEST
+
+/* ---- mirrored ---- */
+
+static void softmax(const float *x, double *p) {
+    double sum = 0;
+    for (int k = 0; k < CLASSES; k++) {
+        sum += exp(x[k]);
+    }
+    for (int k = 0; k < CLASSES; k++) {
+        p[k] = exp(x[k]) / sum;
+    }
+}
+
+/* Two evaluations, of the pictures and of mirrored inputs, averaged here. */
+START_TEST(flip_is_the_mean_of_two) {
+    fixture f;
+    set_up(&f);
+    run plain = evaluate(&f, 8, 2);
+    float *mirrored = random_new(2, IMAGES * CLASSES, 1),
+          *logits = random_new(1, IMAGES * CLASSES, 1);
+    plain_logits(&f, true, mirrored);
+    vit_evaluator *evaluator;
+    vit_eval_result result;
+    ck_vit_ok(vit_evaluator_create(&f.model, &preprocess, f.dataset, 8, 2, NULL, &evaluator));
+    ck_vit_ok(vit_evaluator_set_tta(evaluator, VIT_TTA_FLIP));
+    ck_vit_ok(vit_evaluate(evaluator, f.params, NULL, NULL, logits, &result));
+    double loss = 0, right = 0, difference = 0;
+    for (size_t i = 0; i < IMAGES; i++) {
+        double a[CLASSES], b[CLASSES], both[CLASSES];
+        int best = 0, label = f.dataset->samples[i].label;
+        softmax(plain.logits + i * CLASSES, a);
+        softmax(mirrored + i * CLASSES, b);
+        softmax(logits + i * CLASSES, both);
+        for (int k = 0; k < CLASSES; k++) {
+            double mean = (a[k] + b[k]) / 2;
+            ck_assert_double_eq_tol(both[k], mean, 1e-6);
+            best = a[k] + b[k] > a[best] + b[best] ? k : best;
+            difference = fmax(difference, fabs(a[k] - b[k]));
+        }
+        loss -= log((a[label] + b[label]) / 2) / IMAGES;
+        right += best == label;
+    }
+    ck_assert_double_gt(difference, 0.01); /* or it would prove little */
+    ck_assert_double_eq_tol(result.loss, loss, 1e-5);
+    ck_assert_double_eq(result.top1, 100 * right / IMAGES);
+    /* And back. */
+    ck_vit_ok(vit_evaluator_set_tta(evaluator, VIT_TTA_NONE));
+    ck_vit_ok(vit_evaluate(evaluator, f.params, NULL, NULL, logits, &result));
+    check_same_bits("logits", IMAGES * CLASSES, logits, plain.logits);
+    vit_evaluator_free(evaluator);
+    free(plain.logits);
+    free(mirrored);
+    free(logits);
+    tear_down(&f);
+}
+END_TEST
+
+START_TEST(flip_batch_and_threads_do_not_show) {
+    fixture f;
+    set_up(&f);
+    float *first = random_new(1, IMAGES * CLASSES, 1), *other = random_new(1, IMAGES * CLASSES, 1);
+    for (int i = 0; i < 4; i++) {
+        const size_t batches[] = {1, 7, 26, 13};
+        vit_evaluator *evaluator;
+        vit_eval_result result;
+        ck_vit_ok(vit_evaluator_create(&f.model, &preprocess, f.dataset, batches[i], 1 + i % 3,
+                                       NULL, &evaluator));
+        ck_vit_ok(vit_evaluator_set_tta(evaluator, VIT_TTA_FLIP));
+        ck_vit_ok(vit_evaluate(evaluator, f.params, NULL, NULL, i == 0 ? first : other, &result));
+        if (i > 0) {
+            check_same_bits("logits", IMAGES * CLASSES, other, first);
+        }
+        vit_evaluator_free(evaluator);
+    }
+    free(first);
+    free(other);
     tear_down(&f);
 }
 END_TEST
@@ -291,6 +383,8 @@ static Suite *suite(void) {
     tcase_add_unchecked_fixture(tc, make_base, remove_base);
     tcase_add_test(tc, as_one_at_a_time);
     tcase_add_test(tc, batch_and_threads_do_not_show);
+    tcase_add_test(tc, flip_is_the_mean_of_two);
+    tcase_add_test(tc, flip_batch_and_threads_do_not_show);
     tcase_add_test(tc, again_with_other_weights);
     tcase_add_test(tc, weights_that_are_not_finite);
     tcase_add_test(tc, broken_pictures);

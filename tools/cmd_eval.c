@@ -1,15 +1,20 @@
-#include "tools/cmd.h"
+#include "tools/eval_table.h"
 #include "tools/progress.h"
 
 #include "eval/evaluate.h"
-#include "vit/model_file.h"
+#include "eval/results.h"
+#include "vit/arena.h"
 
+#include <limits.h>
 #include <omp.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 typedef struct eval_flags {
-    char split[256];
-    int batch_size;
+    char split[256], out[PATH_MAX], results_file[PATH_MAX];
+    int batch_size, tta, topk;
 } eval_flags;
 
 static const vit_option eval_options[] = {
@@ -28,134 +33,318 @@ static const vit_option eval_options[] = {
      .max = 65536,
      .value = "64",
      .help = "pictures at once; the result does not depend on it"},
+    {.name = "tta",
+     .type = VIT_OPT_ENUM,
+     .offset = offsetof(eval_flags, tta),
+     .choices = vit_tta_names,
+     .value = "none",
+     .help = "flip: the mean of the probabilities of each picture and of its mirror image; twice "
+             "the work"},
+    {.name = "out",
+     .type = VIT_OPT_STRING,
+     .offset = offsetof(eval_flags, out),
+     .count = sizeof((eval_flags *)0)->out,
+     .metavar = "DIR",
+     .help = "write eval.json, per_class.csv, confusion_matrix.csv and predictions.csv; of several "
+             "models each into a folder of its own in DIR"},
+    {.name = "topk",
+     .type = VIT_OPT_INT,
+     .offset = offsetof(eval_flags, topk),
+     .min = 1,
+     .max = 1000000,
+     .value = "5",
+     .help = "classes of each picture in predictions.csv, best first; at most all of them"},
+    {.name = "results-file",
+     .type = VIT_OPT_STRING,
+     .offset = offsetof(eval_flags, results_file),
+     .count = sizeof((eval_flags *)0)->results_file,
+     .metavar = "CSV",
+     .help = "append a row for each model, in the columns of timm's validate.py"},
 };
 
-static void show_progress(void *context, size_t done, size_t total) {
-    cli_progress_count(context, "", done, total);
+/* One call of the verb. */
+typedef struct evaluation {
+    const cli_verb *verb;
+    eval_flags flags;
+    vit_data_options reading;
+    cli_common common;
+    char **models;
+    size_t count; /* of models */
+    const char *data;
+    cli_progress progress;
+    const char *current; /* the model at work when there are several, else "" */
+} evaluation;
+
+/* A model and the data as it sees them. */
+typedef struct subject {
+    vit_model_bundle *bundle;
+    vit_dataset *dataset;
+    size_t missing; /* classes without a picture */
+} subject;
+
+static void subject_free(subject *s) {
+    vit_dataset_free(s->dataset);
+    vit_model_bundle_free(s->bundle);
+    *s = (subject){0};
 }
 
-static vit_status print_json(const char *model, const char *data, const char *split,
-                             const vit_eval_result *result) {
-    vit_json *root = vit_json_object();
-    vit_json_add_string(root, "model", model);
-    vit_json_add_string(root, "data", data);
-    vit_json_add_string(root, "split", split);
-    vit_json_add_number(root, "images", (double)result->images);
-    vit_json_add_number(root, "skipped", (double)result->skipped);
-    vit_json_add_number(root, "classes", (double)result->classes);
-    vit_json_add_number(root, "top1", result->top1);
-    vit_json_add_number(root, "top5", result->top5);
-    vit_json_add_number(root, "loss", result->loss);
-    vit_json_add_number(root, "images_per_second", result->images_per_second);
-    vit_json_add_number(root, "seconds", result->seconds);
-    return cli_print_json(root, true);
-}
-
-static void print_table(const char *model, const vit_dataset *dataset,
-                        const vit_eval_result *result) {
-    char number[32], duration[32];
-    fputs("model     ", stdout);
-    cli_put(stdout, model);
-    fputs("\ndata      ", stdout);
-    cli_put(stdout, dataset->root);
-    printf("\npictures  %s in %zu classes\n", cli_thousands((double)result->images, number),
-           result->classes);
-    printf("top-1     %.2f %%\n", result->top1);
-    printf("top-5     %.2f %%\n", result->top5);
-    printf("loss      %.4f\n", result->loss);
-    printf("speed     %s pictures/s (%s)\n", cli_thousands(result->images_per_second, number),
-           cli_duration(result->seconds, duration));
-}
-
-static void warn_missing(const cli_verb *verb, const vit_dataset *dataset, size_t missing) {
-    if (missing > 0) {
-        vit_fail(VIT_OK, "%s: %zu of the model's %zu classes have no picture", dataset->root,
-                 missing, dataset->class_count);
-        cli_warn(verb, vit_last_error());
+static vit_status subject_open(const evaluation *e, const char *model, subject *out) {
+    vit_status status = VIT_OK;
+    *out = (subject){0};
+    VIT_TRY(vit_model_bundle_load(model, &out->bundle));
+    vit_dataset_query query = vit_data_query(&e->reading, e->data, e->flags.split);
+    query.known_classes = (const char *const *)out->bundle->class_names;
+    query.known_count = (size_t)out->bundle->model.config.num_classes;
+    status = vit_dataset_find(&query, &out->dataset, &out->missing);
+    if (status != VIT_OK && e->count > 1) {
+        VIT_TRY(vit_fail_context(status, "%s", model));
     }
-}
-
-/* What the figures do not show. */
-static void warn_skipped(const cli_verb *verb, const vit_eval_result *result) {
-    if (result->skipped > 0) {
-        vit_fail(VIT_OK, "%zu of %zu pictures could not be read and were left out; the first: %s",
-                 result->skipped, result->skipped + result->images, result->first_skipped);
-        cli_warn(verb, vit_last_error());
-    }
-}
-
-static vit_status open_data(const cli_verb *verb, const eval_flags *flags,
-                            const vit_data_options *reading, const vit_model_bundle *bundle,
-                            const char *data, vit_dataset **dataset) {
-    size_t missing = 0;
-    vit_dataset_query query = vit_data_query(reading, data, flags->split);
-    query.known_classes = (const char *const *)bundle->class_names;
-    query.known_count = (size_t)bundle->model.config.num_classes;
-    vit_status status = vit_dataset_find(&query, dataset, &missing);
+    VIT_TRY(status);
+cleanup:
     if (status != VIT_OK) {
-        return status;
+        subject_free(out);
     }
-    warn_missing(verb, *dataset, missing);
-    if ((*dataset)->whole) {
+    return status;
+}
+
+/* ---- what the figures do not show ---- */
+
+static void warn_missing(const evaluation *e, const char *model, const subject *s) {
+    if (s->missing > 0) {
+        vit_fail(VIT_OK, "%s: %zu of the %zu classes of %s have no picture", s->dataset->root,
+                 s->missing, s->dataset->class_count, e->count > 1 ? model : "the model");
+        cli_warn(e->verb, vit_last_error());
+    }
+}
+
+static void warn_whole(const evaluation *e, const subject *s) {
+    if (s->dataset->whole) {
         vit_fail(VIT_OK,
                  "%s: is not divided into train and val; measuring on all its pictures (with "
                  "--val-split as in training, only on those that were held out)",
-                 data);
-        cli_warn(verb, vit_last_error());
+                 e->data);
+        cli_warn(e->verb, vit_last_error());
+    }
+}
+
+static void warn_skipped(const evaluation *e, const vit_eval_result *result) {
+    if (result->skipped > 0) {
+        vit_fail(VIT_OK, "%zu of %zu pictures could not be read and were left out; the first: %s",
+                 result->skipped, result->skipped + result->images, result->first_skipped);
+        cli_warn(e->verb, vit_last_error());
+    }
+}
+
+/* ---- before the work: all that can be known to fail ---- */
+
+/* Where a model's files go: DIR, or DIR/NUMBER-NAME when there are several models. */
+static vit_status out_folder(const evaluation *e, size_t index, char *buffer, size_t size) {
+    const char *model = e->models[index];
+    size_t end = strlen(model);
+    while (end > 1 && model[end - 1] == '/') {
+        end--;
+    }
+    size_t begin = end;
+    while (begin > 0 && model[begin - 1] != '/') {
+        begin--;
+    }
+    const char ending[] = ".safetensors";
+    size_t length = end - begin, dropped = sizeof ending - 1;
+    if (length > dropped && strncmp(model + end - dropped, ending, dropped) == 0) {
+        length -= dropped;
+    }
+    int needed = e->count > 1 ? snprintf(buffer, size, "%s/%zu-%.*s", e->flags.out, index + 1,
+                                         (int)length, model + begin)
+                              : snprintf(buffer, size, "%s", e->flags.out);
+    return needed >= 0 && (size_t)needed < size
+               ? VIT_OK
+               : vit_fail(VIT_ERROR_ARGUMENT, "--out %s: too long a path", e->flags.out);
+}
+
+static vit_status make_folders(const evaluation *e) {
+    char path[PATH_MAX];
+    for (size_t i = 0; *e->flags.out && i < e->count; i++) {
+        vit_status status = out_folder(e, i, path, sizeof path);
+        status = status == VIT_OK ? vit_folder_make(path) : status;
+        if (status == VIT_OK && access(path, W_OK | X_OK) != 0) {
+            status = vit_fail(VIT_ERROR_IO, "--out %s: is a folder that may not be written", path);
+        }
+        if (status != VIT_OK) {
+            return status;
+        }
     }
     return VIT_OK;
 }
 
-static vit_status evaluate(const cli_verb *verb, const eval_flags *flags,
-                           const vit_data_options *reading, const cli_common *common,
-                           const char *path, const char *data) {
+/* Of several models the last may be the broken one. */
+static vit_status check_all(const evaluation *e) {
     vit_status status = VIT_OK;
-    vit_model_bundle *bundle = NULL;
-    vit_dataset *dataset = NULL;
-    vit_evaluator *evaluator = NULL;
-    vit_eval_result result = {0};
-    cli_progress progress;
-    cli_progress_init(&progress, verb, common);
-
-    VIT_TRY(vit_model_bundle_load(path, &bundle));
-    VIT_TRY(open_data(verb, flags, reading, bundle, data, &dataset));
-    VIT_TRY(vit_evaluator_create(&bundle->model, &bundle->preprocess, dataset,
-                                 (size_t)flags->batch_size, omp_get_max_threads(), reading,
-                                 &evaluator));
-    status = vit_evaluate(evaluator, bundle->params, show_progress, &progress, NULL, &result);
-    cli_progress_clear(&progress);
-    VIT_TRY(status);
-    warn_skipped(verb, &result);
-    if (common->json) {
-        VIT_TRY(print_json(path, data, flags->split, &result));
-    } else {
-        print_table(path, dataset, &result);
+    for (size_t i = 0; e->count > 1 && i < e->count; i++) {
+        subject s;
+        VIT_TRY(subject_open(e, e->models[i], &s));
+        subject_free(&s);
     }
+    if (*e->flags.results_file) {
+        VIT_TRY(vit_results_check(e->flags.results_file));
+    }
+    VIT_TRY(make_folders(e));
+cleanup:
+    return status;
+}
+
+/* ---- the work ---- */
+
+static void show_progress(void *context, size_t done, size_t total) {
+    evaluation *e = context;
+    cli_progress_count(&e->progress, e->current, done, total);
+}
+
+static vit_status run(evaluation *e, const subject *s, float *logits, vit_eval_result *result) {
+    vit_evaluator *evaluator = NULL;
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_evaluator_create(&s->bundle->model, &s->bundle->preprocess, s->dataset,
+                                 (size_t)e->flags.batch_size, omp_get_max_threads(), &e->reading,
+                                 &evaluator));
+    VIT_TRY(vit_evaluator_set_tta(evaluator, (vit_tta)e->flags.tta));
+    status = vit_evaluate(evaluator, s->bundle->params, show_progress, e, logits, result);
+    cli_progress_clear(&e->progress);
 cleanup:
     vit_evaluator_free(evaluator);
-    vit_dataset_free(dataset);
-    vit_model_bundle_free(bundle);
+    return status;
+}
+
+/* Measures on every picture. The outcome borrows from the subject. */
+static vit_status measure(evaluation *e, const char *model, const subject *s, vit_outcome **out) {
+    size_t K = (size_t)s->bundle->model.config.num_classes, values;
+    float *logits = NULL;
+    vit_eval_result result = {0};
+    vit_status status = VIT_OK;
+    *out = NULL;
+    if (__builtin_mul_overflow(s->dataset->count, K, &values)) {
+        return vit_fail(VIT_ERROR_MEMORY, "%s: %zu pictures of %zu classes do not fit in memory",
+                        s->dataset->root, s->dataset->count, K);
+    }
+    VIT_TRY(vit_alloc((void **)&logits, values, sizeof *logits, "logits"));
+    VIT_TRY(run(e, s, logits, &result));
+    warn_skipped(e, &result);
+    VIT_TRY(vit_outcome_create(s->dataset, K, (const char *const *)s->bundle->class_names, logits,
+                               (size_t)e->flags.topk, out));
+    if ((*out)->skipped > result.skipped) {
+        VIT_TRY(vit_fail(VIT_ERROR_NUMERIC,
+                         "%s: the network's output is not a number for %zu of %zu pictures", model,
+                         (*out)->skipped - result.skipped, s->dataset->count));
+    }
+    (*out)->model = model;
+    (*out)->data = e->data;
+    (*out)->split = e->flags.split;
+    (*out)->tta = vit_tta_names[e->flags.tta];
+    (*out)->seconds = result.seconds;
+    (*out)->images_per_second = result.images_per_second;
+cleanup:
+    vit_free(logits);
+    if (status != VIT_OK) {
+        vit_outcome_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+/* Files, a row of results, and what is to be printed of one model. */
+static vit_status keep(const evaluation *e, size_t index, const subject *s,
+                       const vit_outcome *outcome, cli_eval_row *row) {
+    const vit_metrics *m = &outcome->metrics;
+    char path[PATH_MAX];
+    vit_status status = VIT_OK;
+    if (*e->flags.out) {
+        VIT_TRY(out_folder(e, index, path, sizeof path));
+        VIT_TRY(vit_outcome_write(outcome, path));
+    }
+    if (*e->flags.results_file) {
+        VIT_TRY(
+            vit_results_append(e->flags.results_file, outcome->model, s->bundle, m->top1, m->top5));
+    }
+    VIT_TRY(cli_eval_row_fill(row, s->bundle, outcome));
+cleanup:
+    return status;
+}
+
+static vit_status evaluate_one(evaluation *e, size_t index, cli_eval_row *row) {
+    const char *model = e->models[index];
+    subject s;
+    vit_outcome *outcome = NULL;
+    vit_status status = subject_open(e, model, &s);
+    if (status != VIT_OK) {
+        return status;
+    }
+    e->current = e->count > 1 ? model : "";
+    warn_missing(e, model, &s);
+    if (index == 0) {
+        warn_whole(e, &s);
+    }
+    VIT_TRY(measure(e, model, &s, &outcome));
+    VIT_TRY(keep(e, index, &s, outcome, row));
+cleanup:
+    vit_outcome_free(outcome);
+    subject_free(&s);
+    return status;
+}
+
+/* Of several models DIR/eval.json holds all of them. */
+static vit_status write_all(const evaluation *e, const cli_eval_row *rows) {
+    char path[PATH_MAX];
+    if (!*e->flags.out || e->count < 2) {
+        return VIT_OK;
+    }
+    vit_status status = vit_path_join(path, sizeof path, e->flags.out, "eval.json");
+    vit_json *all = cli_eval_json(rows, e->count);
+    status = status == VIT_OK ? vit_json_save(all, path) : status;
+    vit_json_free(all);
+    return status;
+}
+
+static vit_status evaluate_all(evaluation *e) {
+    cli_eval_row *rows = NULL;
+    vit_status status = VIT_OK;
+    cli_progress_init(&e->progress, e->verb, &e->common);
+    VIT_TRY(check_all(e));
+    VIT_TRY(vit_alloc((void **)&rows, e->count, sizeof *rows, "results"));
+    for (size_t i = 0; i < e->count; i++) {
+        VIT_TRY(evaluate_one(e, i, &rows[i]));
+    }
+    VIT_TRY(write_all(e, rows));
+    if (e->common.json) {
+        VIT_TRY(cli_print_json(cli_eval_json(rows, e->count), true));
+    } else {
+        cli_eval_print(rows, e->count);
+    }
+cleanup:
+    for (size_t i = 0; rows && i < e->count; i++) {
+        cli_eval_row_free(&rows[i]);
+    }
+    vit_free(rows);
     return status;
 }
 
 int cmd_eval(const cli_verb *verb, int argc, char **argv) {
-    eval_flags flags;
-    vit_data_options reading = {0};
-    cli_common common;
+    evaluation e = {.verb = verb};
     const vit_option_group groups[] = {
-        {"Evaluation", eval_options, sizeof eval_options / sizeof *eval_options, &flags, NULL},
-        vit_data_group(&reading, VIT_DATA_ROWS_EVAL),
-        cli_common_group(&common, true)};
+        {"Evaluation", eval_options, sizeof eval_options / sizeof *eval_options, &e.flags, NULL},
+        vit_data_group(&e.reading, VIT_DATA_ROWS_EVAL),
+        cli_common_group(&e.common, true)};
     int words = 0, code = CLI_DONE;
     if (!cli_parse(verb, groups, 3, argc, argv, &words, &code)) {
         return code;
     }
-    if (words != 2) {
-        vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected two: MODEL DATA)", words);
+    if (words < 2) {
+        vit_fail(VIT_ERROR_ARGUMENT, "%d argument%s (expected at least two: MODEL... DATA)", words,
+                 words == 1 ? "" : "s");
         return cli_fail_usage(verb);
     }
-    cli_apply_threads(&common);
-    if (evaluate(verb, &flags, &reading, &common, argv[0], argv[1]) != VIT_OK) {
+    e.models = argv;
+    e.count = (size_t)words - 1;
+    e.data = argv[words - 1];
+    cli_apply_threads(&e.common);
+    if (evaluate_all(&e) != VIT_OK) {
         return cli_fail(verb);
     }
     return cli_finish(verb, CLI_DONE);

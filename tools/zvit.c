@@ -15,9 +15,11 @@ static const row verbs[] = {
      "and classes.txt. A setting comes from the command line, else from --config, else from the\n"
      "recipe, else from the model. SIGINT or SIGTERM: saves, then exits with 130 or 143.\n",
      cmd_train},
-    {"eval", "MODEL DATA", "measure a model on folders of pictures",
+    {"eval", "MODEL... DATA", "measure models on folders of pictures",
      "Measures MODEL (a .safetensors file or a run folder) on the pictures of DATA/val/CLASS/.\n"
-     "Folders are matched with the model's classes by name.\n",
+     "Folders are matched with the model's classes by name. Several models are measured on the\n"
+     "same pictures and shown side by side; they may differ in size and in the order of classes.\n"
+     "balanced: mean recall of the classes; ECE: expected calibration error, 0 to 1.\n",
      cmd_eval},
     {"classify", "MODEL PATH...", "name what pictures show",
      "Classifies pictures with MODEL (a .safetensors file or a run folder). A PATH is a picture "

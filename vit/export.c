@@ -148,20 +148,9 @@ static vit_json *timm_config(const vit_model_bundle *bundle) {
 
 static vit_status write_config(const vit_model_bundle *bundle, vit_export_format format,
                                const char *path) {
-    vit_status status = VIT_OK;
-    char *text = NULL;
-    vit_file_writer *writer = NULL;
     vit_json *config =
         format == VIT_EXPORT_TIMM ? timm_config(bundle) : vit_model_config_json(bundle);
-    VIT_TRY(vit_json_print(config, true, &text));
-    VIT_TRY(vit_file_begin(path, &writer));
-    VIT_TRY(vit_file_write(writer, text, strlen(text)));
-    VIT_TRY(vit_file_write(writer, "\n", 1));
-    status = vit_file_commit(writer);
-    writer = NULL;
-cleanup:
-    vit_file_abort(writer);
-    free(text);
+    vit_status status = vit_json_save(config, path);
     vit_json_free(config);
     return status;
 }

@@ -557,3 +557,16 @@ vit_status vit_json_print(const vit_json *root, bool pretty, char **out) {
     cJSON_Delete(copy);
     return *out ? VIT_OK : vit_fail(VIT_ERROR_MEMORY, "JSON text: out of memory");
 }
+
+vit_status vit_json_save(const vit_json *root, const char *path) {
+    char *text = NULL;
+    vit_file_writer *writer = NULL;
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_json_print(root, true, &text));
+    VIT_TRY(vit_file_begin(path, &writer));
+    vit_file_printf(writer, "%s\n", text); /* commit reports a failure */
+    status = vit_file_commit(writer);
+cleanup:
+    free(text);
+    return status;
+}

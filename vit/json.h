@@ -57,6 +57,8 @@ bool vit_json_bool(const vit_json *node, bool fallback);
 /* The text, indented when pretty; *out is released with free(). Numbers print so that they read
  * back the same. */
 vit_status vit_json_print(const vit_json *root, bool pretty, char **out);
+/* The indented text and a newline, as a file (vit_file_replace). */
+vit_status vit_json_save(const vit_json *root, const char *path);
 
 /* The bytes (1 to 4) of the UTF-8 character at text, of which length bytes may be read; 0 when
  * there is none or it is not well formed. */

@@ -18,11 +18,15 @@ const char *vit_number_parse(const char *text, double *value) {
     return end;
 }
 
-static void format_shortest(double value, char *buffer, size_t size) {
-    if (fabs(value) < 1e15 && value == floor(value)) {
+static bool format_whole(double value, char *buffer, size_t size) {
+    bool whole = fabs(value) < 1e15 && value == floor(value);
+    if (whole) {
         snprintf(buffer, size, "%.0f", value);
-        return;
     }
+    return whole;
+}
+
+static void format_shortest(double value, char *buffer, size_t size) {
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(buffer, size, "%.*g", digits, value);
         if (strtod(buffer, NULL) == value) {
@@ -31,12 +35,26 @@ static void format_shortest(double value, char *buffer, size_t size) {
     }
 }
 
-void vit_number_format(double value, char *buffer, size_t size) {
+/* digits 0: as few as read back the same. */
+static void format(double value, int digits, char *buffer, size_t size) {
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     locale_t before = c ? uselocale(c) : (locale_t)0;
-    format_shortest(value, buffer, size);
+    bool whole = format_whole(value, buffer, size);
+    if (!whole && digits > 0) {
+        snprintf(buffer, size, "%.*g", digits, value);
+    } else if (!whole) {
+        format_shortest(value, buffer, size);
+    }
     if (c) {
         uselocale(before);
         freelocale(c);
     }
+}
+
+void vit_number_format(double value, char *buffer, size_t size) {
+    format(value, 0, buffer, size);
+}
+
+void vit_number_round(double value, int digits, char *buffer, size_t size) {
+    format(value, digits, buffer, size);
 }

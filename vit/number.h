@@ -15,4 +15,7 @@ const char *vit_number_parse(const char *text, double *value);
  * exponent ("50000", "0.1", "1e-08"). */
 void vit_number_format(double value, char *buffer, size_t size);
 
+/* The same, but rounded to that many significant digits; whole numbers are still whole. */
+void vit_number_round(double value, int digits, char *buffer, size_t size);
+
 #endif
