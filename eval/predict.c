@@ -22,6 +22,7 @@ struct vit_predictor {
     vit_decode_options decode;
     size_t batch_size;
     int threads;
+    bool prefer_latency;
     size_t worker_count;
     worker *workers;
     vit_predict_input *files; /* (batch_size) of vit_predict_files */
@@ -109,6 +110,10 @@ void vit_predictor_free(vit_predictor *predictor) {
     vit_free(predictor);
 }
 
+void vit_predictor_prefer_latency(vit_predictor *predictor) {
+    predictor->prefer_latency = true;
+}
+
 static vit_status load(const vit_predictor *p, worker *w, const vit_predict_input *input) {
     if (input->bytes) {
         return vit_image_decode(input->bytes, input->size, input->name, &p->decode, &w->image);
@@ -162,7 +167,7 @@ vit_status vit_predict(vit_predictor *predictor, const vit_predict_input *inputs
                         count, predictor->batch_size);
     }
     int threads = predictor->threads;
-    if (count == 1) {
+    if (count == 1 && predictor->prefer_latency) {
         /* Outside of a parallel region, so that the operations share the threads. */
         int before = omp_get_max_threads();
         omp_set_num_threads(threads);
@@ -170,7 +175,11 @@ vit_status vit_predict(vit_predictor *predictor, const vit_predict_input *inputs
         omp_set_num_threads(before);
         return VIT_OK;
     }
-    threads = (int)predictor->worker_count;
+    threads = (int)(count < predictor->worker_count ? count : predictor->worker_count);
+    if (count == 0) {
+        return VIT_OK;
+    }
+    /* Also for one picture: what an operation does differs outside of a region. */
 #pragma omp parallel num_threads(threads)
     {
         worker *w = &predictor->workers[omp_get_thread_num()];

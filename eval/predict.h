@@ -12,6 +12,10 @@ vit_status vit_predictor_create(const vit_model_bundle *bundle, size_t batch_siz
                                 const vit_data_options *reading, vit_predictor **out);
 void vit_predictor_free(vit_predictor *predictor);
 
+/* From now on a picture that comes alone is computed by all threads together. That is sooner by up
+ * to their number; its last bits then differ from those that it gets among others. */
+void vit_predictor_prefer_latency(vit_predictor *predictor);
+
 typedef struct vit_prediction {
     vit_status status; /* of this picture */
     char error[VIT_MESSAGE_MAX];
@@ -27,7 +31,10 @@ typedef struct vit_predict_input {
 } vit_predict_input;
 
 /* Up to batch_size pictures at once; one that cannot be read is reported in its prediction and does
- * not stop the others. */
+ * not stop the others. Each is computed by one thread and in products of its own: the last bits of
+ * a product depend on how many rows it has and, with OpenBLAS's kernels for Haswell and Zen, on
+ * where among them a row lies. So a picture's result is the same bits whatever its neighbours, the
+ * size of the batch and the number of threads, and alone. */
 vit_status vit_predict(vit_predictor *predictor, const vit_predict_input *inputs, size_t count,
                        vit_prediction *predictions);
 /* The same for files. */

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CLASSES = 4, FILES = 9, SIDE = 16 };
+/* Of more than 64 tokens, which a product outside of a parallel region cuts into blocks. */
+enum { CLASSES = 4, FILES = 9, SIDE = 36 };
 static const char *const classes[] = {"a", "b", "c", "d"};
 static char *base;
 static char paths[FILES + 2][1024]; /* then one that is no picture, and one that is not there */
@@ -106,13 +107,16 @@ START_TEST(one_and_many) {
             }
         }
         ck_vit_ok(vit_predict_files(predictor, files, 0, predictions));
+        vit_predictor_prefer_latency(predictor);
+        ck_vit_ok(vit_predict_files(predictor, files, 1, predictions));
+        check_prediction(bundle, paths[0], predictions);
         vit_predictor_free(predictor);
     }
     vit_model_bundle_free(bundle);
 }
 END_TEST
 
-/* The same bits whoever the neighbours are and however many threads there are. */
+/* The same bits whoever the neighbours are, none included, and however many threads there are. */
 START_TEST(neighbours_do_not_show) {
     vit_model_bundle *bundle = make_bundle();
     float first[CLASSES];
@@ -120,14 +124,14 @@ START_TEST(neighbours_do_not_show) {
         vit_predictor *predictor;
         vit_prediction predictions[FILES];
         ck_vit_ok(vit_predictor_create(bundle, FILES, threads, NULL, &predictor));
-        for (size_t count = 2; count <= FILES; count++) {
+        for (size_t count = 1; count <= FILES; count++) {
             const char *files[FILES];
             for (size_t i = 0; i < count; i++) {
                 files[i] = paths[i + 1 < count ? i + 1 : 0]; /* ours is the last */
             }
             ck_vit_ok(vit_predict_files(predictor, files, count, predictions));
             const float *ours = predictions[count - 1].probabilities;
-            if (threads == 1 && count == 2) {
+            if (threads == 1 && count == 1) {
                 memcpy(first, ours, sizeof first);
             }
             ck_assert_msg(memcmp(first, ours, sizeof first) == 0, "%zu files, %d threads", count,
