@@ -323,6 +323,32 @@ START_TEST(a_failed_rename_leaves_nothing) {
 }
 END_TEST
 
+START_TEST(a_new_file_replaces_nothing) {
+    for (int round = 0; round < 3; round++) {
+        char text[16];
+        vit_file_writer *writer;
+        bool taken = round == 0;
+        snprintf(text, sizeof text, "%d", round);
+        ck_vit_ok(vit_file_begin(path, &writer));
+        ck_vit_ok(vit_file_write(writer, text, strlen(text)));
+        ck_vit_ok(vit_file_commit_new(writer, &taken));
+        ck_assert_int_eq(taken, round > 0);
+        check_holds(path, "0");
+        ck_assert_uint_eq(count_entries(folder), 1); /* no temporary is left */
+    }
+    /* A link that leads nowhere has the name as well. */
+    char link[1024];
+    vit_file_writer *writer;
+    bool taken;
+    temp_path(link, folder, "link");
+    ck_assert_int_eq(symlink("nowhere", link), 0);
+    ck_vit_ok(vit_file_begin(link, &writer));
+    ck_vit_ok(vit_file_commit_new(writer, &taken));
+    ck_assert(taken);
+    ck_assert_uint_eq(count_entries(folder), 2);
+}
+END_TEST
+
 /* ---- folders and paths ---- */
 
 START_TEST(makes_folders) {
@@ -369,6 +395,7 @@ static Suite *suite(void) {
     tcase_add_test(t, only_files_are_read);
     tcase_add_test(t, maps_what_is_there);
     tcase_add_test(t, writes_appear_at_commit);
+    tcase_add_test(t, a_new_file_replaces_nothing);
     tcase_add_test(t, abort_leaves_the_old_file);
     tcase_add_test(t, large_and_small_pieces_keep_their_order);
     tcase_add_test(t, the_mode_follows_the_umask);

@@ -373,7 +373,19 @@ static vit_status sync_folder(const vit_file_writer *writer) {
     return status;
 }
 
-static vit_status finish(vit_file_writer *writer) {
+/* A rename that fails with EEXIST. Where the file system has none, a second name is given and the
+ * first taken away. */
+static int rename_new(const char *from, const char *to) {
+    int failed = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+    if (failed != 0 && (errno == EINVAL || errno == ENOSYS || errno == ENOTSUP)) {
+        failed = link(from, to);
+        failed = failed == 0 ? unlink(from) : failed;
+    }
+    return failed;
+}
+
+/* taken NULL: what has the name is replaced. */
+static vit_status finish(vit_file_writer *writer, bool *taken) {
     vit_status status = flush_buffer(writer);
     if (status != VIT_OK) {
         return status;
@@ -384,19 +396,33 @@ static vit_status finish(vit_file_writer *writer) {
     int closed = close(writer->fd);
     writer->fd = -1;
     /* After EINTR the descriptor is gone on Linux, and the data was synced above. */
-    if ((closed != 0 && errno != EINTR) || rename(writer->temporary, writer->target) != 0) {
+    if ((closed != 0 && errno != EINTR) ||
+        (taken ? rename_new : rename)(writer->temporary, writer->target) != 0) {
         int error = errno;
         unlink(writer->temporary);
+        if (taken && closed == 0 && error == EEXIST) {
+            *taken = true;
+            return VIT_OK;
+        }
         return fail_errno(writer->shown, closed != 0 ? "close" : "rename", error);
     }
     return sync_folder(writer);
 }
 
-vit_status vit_file_commit(vit_file_writer *writer) {
+static vit_status commit(vit_file_writer *writer, bool *taken) {
     vit_status status = writer->failure != VIT_OK ? vit_fail(writer->failure, "%s", writer->message)
-                                                  : finish(writer);
+                                                  : finish(writer, taken);
     writer_free(writer);
     return status;
+}
+
+vit_status vit_file_commit(vit_file_writer *writer) {
+    return commit(writer, NULL);
+}
+
+vit_status vit_file_commit_new(vit_file_writer *writer, bool *taken) {
+    *taken = false;
+    return commit(writer, taken);
 }
 
 void vit_file_abort(vit_file_writer *writer) {

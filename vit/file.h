@@ -5,6 +5,8 @@
 
 #include "vit/status.h"
 
+#include <stdbool.h>
+
 /* A reusable byte buffer. Zero-initialise; release with vit_bytes_free. */
 typedef struct vit_bytes {
     unsigned char *data;
@@ -39,6 +41,9 @@ vit_status vit_file_write(vit_file_writer *writer, const void *data, size_t size
 vit_status vit_file_printf(vit_file_writer *writer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 vit_status vit_file_commit(vit_file_writer *writer);
+/* The same, but never replaces: when something has the name by now, *taken is set, the temporary is
+ * removed and that is no failure. */
+vit_status vit_file_commit_new(vit_file_writer *writer, bool *taken);
 void vit_file_abort(vit_file_writer *writer); /* NULL is fine */
 
 /* begin + write + commit. */
