@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Decodes one UTF-8 character of at most 4 bytes; returns its length, or 0 when the bytes are not
  * UTF-8 (overlong forms and surrogates included). */
@@ -146,12 +148,22 @@ void cli_warn(const cli_verb *verb, const char *message) {
     print_message(verb, "warning", message);
 }
 
+/* Whoever read standard output has closed it (head does, when it has its lines): known, and no news
+ * to the user. */
+static bool is_reader_gone(void) {
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
+}
+
 int cli_finish(const cli_verb *verb, int code) {
     errno = 0;
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        vit_fail(VIT_ERROR_IO, "standard output: %s",
-                 errno != 0 ? strerror(errno) : "could not be written");
-        return cli_fail(verb);
+    if (fflush(stdout) == 0 && !ferror(stdout)) {
+        return code;
     }
-    return code;
+    if (is_reader_gone()) {
+        return CLI_FAILED;
+    }
+    vit_fail(VIT_ERROR_IO, "standard output: %s",
+             errno != 0 ? strerror(errno) : "could not be written");
+    return cli_fail(verb);
 }

@@ -1,7 +1,10 @@
 /* The zvit command: one table of verbs. */
 #include "tools/cmd.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct row {
     const char *name, *arguments, *summary, *details;
@@ -22,10 +25,13 @@ static const row verbs[] = {
      "balanced: mean recall of the classes; ECE: expected calibration error, 0 to 1.\n",
      cmd_eval},
     {"classify", "MODEL PATH...", "name what pictures show",
-     "Classifies pictures with MODEL (a .safetensors file or a run folder). A PATH is a picture "
-     "or\n"
-     "a folder, which is searched with its subfolders. A picture that cannot be read is reported,\n"
-     "the others are still classified, and the exit code is 1.\n",
+     "Classifies pictures with MODEL (a .safetensors file or a run folder). A PATH is a picture, "
+     "a\n"
+     "folder (searched with its subfolders), - (a picture on standard input) or @LIST (a file "
+     "with\n"
+     "a path on each line, relative to the current folder; @-: the list on standard input). What\n"
+     "cannot be read is reported, the others are still classified, and the exit code is 1. A\n"
+     "picture's result is the same bits whatever the others are.\n",
      cmd_classify},
     {"check", "DATA", "read every picture and report what is wrong",
      "Reads every picture of DATA as training would: counts, sizes, formats, what cannot be read\n"
@@ -128,8 +134,22 @@ static int unknown_verb(const char *word) {
     return CLI_USAGE;
 }
 
+/* Whoever starts a program may have closed its standard streams; then the first file that it opens
+ * takes their place, and results are written into it. What is put there instead can be neither read
+ * (0) nor written to (1, 2), as if it were closed. A reader that goes away is no reason to be
+ * killed: what is being written fails. */
+static void guard_streams(void) {
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) {
+            _exit(CLI_FAILED); /* and nobody to tell */
+        }
+    }
+    signal(SIGPIPE, SIG_IGN);
+}
+
 int main(int argc, char **argv) {
     static const cli_verb self = {.name = "", .arguments = "", .summary = "", .details = ""};
+    guard_streams();
     if (argc < 2) {
         print_usage(stderr);
         return CLI_USAGE;
