@@ -483,7 +483,7 @@ START_TEST(a_recipe_gives_way) {
 }
 END_TEST
 
-/* ---- eval, classify, info on a model ---- */
+/* ---- eval and info on a model ---- */
 START_TEST(eval_measures) {
     outcome result;
     train_for(&result);
@@ -511,106 +511,6 @@ START_TEST(eval_measures) {
     release(&result);
     check_failure(zvit("eval", in_folder("run"), in_folder("data"), "--split", "test", NULL),
                   "eval", "test");
-}
-END_TEST
-
-START_TEST(classify_goes_on_after_a_broken_picture) {
-    char good[1024], broken[1024], last[1024];
-    outcome result;
-    train_for(&result);
-    golden_path("formats/rgba.png", good);
-    golden_path("formats/bad_truncated.png", broken);
-    golden_path("formats/cmyk.jpg", last);
-    result = zvit("classify", in_folder("run"), good, broken, in_folder("nowhere.png"), last, NULL);
-    check_code(&result, 1);
-    check_has(result.out, "rgba.png");
-    check_has(result.out, "cmyk.jpg");
-    check_has_not(result.out, "bad_truncated.png");
-    check_has(result.out, "bright");
-    ck_assert_uint_eq(count_lines(result.out), 4); /* two pictures, two classes */
-    check_has(result.err, "zvit classify: ");
-    check_has(result.err, "bad_truncated.png");
-    check_has(result.err, "nowhere.png");
-    ck_assert_uint_eq(count_lines(result.err), 2);
-    release(&result);
-}
-END_TEST
-
-static void check_top(const vit_json *line, const char *path, size_t topk) {
-    ck_assert_str_eq(string_of(line, "path"), path);
-    const vit_json *top = vit_json_get(line, "top");
-    ck_assert_uint_eq(vit_json_count(top), topk);
-    double before = 1, sum = 0;
-    for (const vit_json *entry = vit_json_first(top); entry; entry = vit_json_next(entry)) {
-        double probability = number_of(entry, "probability");
-        ck_assert_double_le(probability, before);
-        ck_assert_str_eq(string_of(entry, "class"),
-                         number_of(entry, "index") == 0 ? "bright" : "dull");
-        before = probability;
-        sum += probability;
-    }
-    ck_assert(topk < 2 || (sum > 0.9999 && sum < 1.0001));
-    ck_assert_double_ge(number_of(line, "milliseconds"), 0);
-}
-
-START_TEST(classify_prints_json_lines) {
-    char good[1024], broken[1024];
-    outcome result;
-    train_for(&result);
-    golden_path("formats/rgba.png", good);
-    golden_path("formats/bad_empty.jpg", broken);
-    result = zvit("classify", in_folder("run"), "--json", "-b", "2", in_folder("data/val"), broken,
-                  good, NULL);
-    check_code(&result, 1);
-    const char *paths[] = {in_folder("data/val/bright/1.jpg"), in_folder("data/val/dull/1.png"),
-                           broken, good};
-    char *rest = NULL, *line = strtok_r(result.out, "\n", &rest);
-    for (size_t i = 0; i < 4; i++, line = strtok_r(NULL, "\n", &rest)) {
-        ck_assert_ptr_nonnull(line);
-        vit_json *root = parse(line);
-        if (paths[i] == broken) {
-            ck_assert_str_eq(string_of(root, "path"), broken);
-            check_has(string_of(root, "error"), "bad_empty.jpg");
-        } else {
-            check_top(root, paths[i], 2);
-        }
-        vit_json_free(root);
-    }
-    ck_assert_ptr_null(line);
-    release(&result);
-
-    result = zvit("classify", in_folder("run"), "--json", "--topk", "1", good, NULL);
-    check_code(&result, 0);
-    vit_json *root = parse(result.out);
-    check_top(root, good, 1);
-    vit_json_free(root);
-    release(&result);
-}
-END_TEST
-
-START_TEST(names_cannot_steer_the_terminal) {
-    outcome result;
-    train_for(&result);
-    const char *path = in_folder("a\x1b[31m\xc2\x9b\xe2\x80\xae\xff.png");
-    copy_picture("rgb.png", path);
-    result = zvit("classify", in_folder("run"), path, NULL);
-    check_code(&result, 0);
-    check_has(result.out, "a?[31m???.png");
-    check_has_not(result.out, "\x1b");
-    release(&result);
-    result = zvit("classify", in_folder("run"), in_folder("b\x1b[2J.png"), NULL);
-    check_code(&result, 1);
-    check_has(result.err, "b?[2J.png");
-    check_has_not(result.err, "\x1b");
-    release(&result);
-    path = in_folder("tab\there.png");
-    copy_picture("rgb.png", path);
-    result = zvit("classify", in_folder("run"), "--json", path, NULL);
-    check_code(&result, 0);
-    vit_json *root = parse(result.out);
-    ck_assert_str_eq(string_of(root, "path"), path);
-    vit_json_free(root);
-    release(&result);
 }
 END_TEST
 
@@ -669,9 +569,6 @@ static Suite *suite(void) {
     tcase_add_test(train, a_run_is_resumed);
     tcase_add_test(train, a_recipe_gives_way);
     tcase_add_test(model, eval_measures);
-    tcase_add_test(model, classify_goes_on_after_a_broken_picture);
-    tcase_add_test(model, classify_prints_json_lines);
-    tcase_add_test(model, names_cannot_steer_the_terminal);
     tcase_add_test(model, info_describes_a_model);
     return s;
 }

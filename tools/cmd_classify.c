@@ -1,10 +1,13 @@
+#include "tools/classify_inputs.h"
+#include "tools/classify_print.h"
 #include "tools/cmd.h"
 #include "tools/progress.h"
+#include "tools/sorter.h"
 
 #include "data/folder.h"
-#include "eval/metrics.h"
-#include "eval/predict.h"
+#include "vit/arena.h"
 
+#include <limits.h>
 #include <omp.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -12,6 +15,10 @@
 
 typedef struct classify_flags {
     int topk, batch_size;
+    double threshold;
+    bool csv;
+    char sort_into[PATH_MAX];
+    int sort_by;
 } classify_flags;
 
 static const vit_option classify_options[] = {
@@ -22,206 +29,205 @@ static const vit_option classify_options[] = {
      .max = 1000000,
      .value = "5",
      .help = "classes to name for each picture, best first; at most all of them"},
+    {.name = "threshold",
+     .type = VIT_OPT_DOUBLE,
+     .offset = offsetof(classify_flags, threshold),
+     .min = 0,
+     .max = 1,
+     .value = "0",
+     .metavar = "P",
+     .help = "a picture whose best class has a lower probability is \"" CLI_UNKNOWN "\""},
+    {.name = "sort-into",
+     .type = VIT_OPT_STRING,
+     .offset = offsetof(classify_flags, sort_into),
+     .count = sizeof((classify_flags *)0)->sort_into,
+     .metavar = "DIR",
+     .help = "also put each picture into DIR/CLASS (DIR/" CLI_UNKNOWN
+             " below --threshold); what is there already is never overwritten"},
+    {.name = "sort-by",
+     .type = VIT_OPT_ENUM,
+     .offset = offsetof(classify_flags, sort_by),
+     .choices = sort_by_names,
+     .value = "copy",
+     .help = "what is put into the folders of --sort-into; the originals stay"},
+    {.name = "csv",
+     .type = VIT_OPT_BOOL,
+     .offset = offsetof(classify_flags, csv),
+     .help = "results as CSV, a line for each picture"},
     {.name = "batch-size",
      .letter = 'b',
      .type = VIT_OPT_INT,
      .offset = offsetof(classify_flags, batch_size),
-     .min = 1,
+     .min = 0,
      .max = 65536,
-     .value = "32",
-     .help = "pictures at once; the result does not depend on it"},
+     .value = "0",
+     .help = "pictures at once, whose results come together; 0: 16 for each thread, at least 32; "
+             "the results do not depend on it"},
 };
+enum { CLASSIFY_OPTIONS = sizeof classify_options / sizeof *classify_options };
 
-/* The pictures to classify, in order. A PATH that could not be searched has its own entry with the
- * reason, so that it is reported in its place. */
-typedef struct work {
-    char **paths;
-    char **errors; /* NULL: a picture */
-    size_t count, capacity;
-} work;
-
-/* What is computed with and what is printed. */
+/* What is computed with. A batch is a stretch of the list of inputs, of which some may have an
+ * error in the place of a picture. */
 typedef struct classifier {
     const cli_verb *verb;
-    const vit_model_bundle *bundle;
-    bool json;
-    size_t topk, path_width, class_width, failures;
-    int *indices; /* (topk) */
+    const classify_inputs *inputs;
+    vit_predictor *predictor;
+    size_t batch_size, failures, sorted;
+    vit_predict_input *pictures; /* (batch_size) */
+    vit_prediction *predictions; /* (batch_size) */
+    classify_printer printer;
+    sorter *sorter; /* NULL without --sort-into */
     cli_progress progress;
 } classifier;
 
-static vit_status work_reserve(work *list, size_t more) {
-    size_t needed = list->count + more;
-    if (needed <= list->capacity) {
-        return VIT_OK;
-    }
-    size_t capacity = needed > list->capacity * 2 ? needed : list->capacity * 2;
-    char **paths = realloc(list->paths, capacity * sizeof *paths);
-    list->paths = paths != NULL ? paths : list->paths;
-    char **errors = paths != NULL ? realloc(list->errors, capacity * sizeof *errors) : NULL;
-    if (errors == NULL) {
-        return vit_fail(VIT_ERROR_MEMORY, "out of memory for a list of %zu pictures", needed);
-    }
-    list->errors = errors;
-    list->capacity = capacity;
-    return VIT_OK;
-}
-
-/* Takes over the strings, or frees them. */
-static vit_status work_add(work *list, char *path, char *error) {
-    vit_status status = VIT_OK;
-    if (path == NULL) {
-        status = vit_fail(VIT_ERROR_MEMORY, "out of memory for the name of a picture");
-    } else {
-        status = work_reserve(list, 1);
-    }
-    if (status != VIT_OK) {
-        free(path);
-        free(error);
-        return status;
-    }
-    list->paths[list->count] = path;
-    list->errors[list->count++] = error;
-    return VIT_OK;
-}
-
-static void work_free(work *list) {
-    for (size_t i = 0; i < list->count; i++) {
-        free(list->paths[i]);
-        free(list->errors[i]);
-    }
-    free(list->paths);
-    free(list->errors);
-}
-
-static vit_status collect_failed(work *list, const char *argument) {
-    char *error = strdup(vit_last_error());
-    if (error == NULL) {
-        return vit_fail(VIT_ERROR_MEMORY, "out of memory for the name of a picture");
-    }
-    return work_add(list, strdup(argument), error);
-}
-
-/* Appends the pictures that one PATH stands for. */
-static vit_status collect(work *list, const char *argument) {
-    char **found = NULL;
-    size_t count = 0, taken = 0;
-    vit_status status = vit_collect_images(argument, &found, &count);
-    if (status == VIT_ERROR_MEMORY) {
-        goto cleanup;
-    }
-    if (status != VIT_OK) {
-        status = collect_failed(list, argument);
-        goto cleanup;
-    }
-    for (; taken < count; taken++) {
-        VIT_TRY(work_add(list, found[taken], NULL));
-        found[taken] = NULL;
-    }
-cleanup:
-    for (size_t i = 0; i < count; i++) {
-        free(found[i]);
-    }
-    free(found);
-    return status;
+/* The library's messages name the file already. */
+static void complain(classifier *c, const char *error) {
+    c->failures++;
+    cli_progress_clear(&c->progress);
+    vit_fail(VIT_ERROR_IO, "%s", error);
+    cli_fail(c->verb);
 }
 
 static vit_status report_error(classifier *c, const char *path, const char *error) {
-    c->failures++;
-    cli_progress_clear(&c->progress);
-    /* The library's message names the file already. */
-    vit_fail(VIT_ERROR_IO, "%s", error);
-    cli_fail(c->verb);
-    if (!c->json) {
-        return VIT_OK;
-    }
-    vit_json *root = vit_json_object();
-    vit_json_add_string(root, "path", path);
-    vit_json_add_string(root, "error", error);
-    return cli_print_json(root, false);
+    complain(c, error);
+    return classify_print_error(&c->printer, path, error);
 }
 
-static vit_status print_json(const classifier *c, const char *path,
-                             const vit_prediction *prediction) {
-    vit_json *root = vit_json_object(), *top = vit_json_array();
-    vit_json_add_string(root, "path", path);
-    for (size_t i = 0; i < c->topk; i++) {
-        vit_json *entry = vit_json_object();
-        int index = c->indices[i];
-        vit_json_add_string(entry, "class", c->bundle->class_names[index]);
-        vit_json_add_number(entry, "index", index);
-        vit_json_add_number(entry, "probability", (double)prediction->probabilities[index]);
-        vit_json_add(top, NULL, entry);
-    }
-    vit_json_add(root, "top", top);
-    vit_json_add_number(root, "milliseconds", prediction->milliseconds);
-    return cli_print_json(root, false);
-}
-
-/* One line a class, the path on the first. */
-static void print_table(const classifier *c, const char *path, const vit_prediction *prediction) {
-    for (size_t i = 0; i < c->topk; i++) {
-        int index = c->indices[i];
-        cli_put_padded(stdout, i == 0 ? path : "", c->path_width);
-        fputs("  ", stdout);
-        cli_put_padded(stdout, c->bundle->class_names[index], c->class_width);
-        printf("  %6.2f %%\n", 100 * (double)prediction->probabilities[index]);
-    }
-}
-
-static vit_status report(classifier *c, const char *path, const vit_prediction *prediction) {
+static vit_status report(classifier *c, const char *path, const vit_predict_input *picture,
+                         const vit_prediction *prediction) {
     if (prediction->status != VIT_OK) {
         return report_error(c, path, prediction->error);
     }
-    size_t K = (size_t)c->bundle->model.config.num_classes;
-    vit_top_k(K, prediction->probabilities, c->topk, c->indices);
-    cli_progress_clear(&c->progress);
-    if (c->json) {
-        return print_json(c, path, prediction);
+    int class_index = classify_decide(&c->printer, prediction->probabilities);
+    const char *target = NULL;
+    if (c->sorter != NULL) {
+        if (sorter_put(c->sorter, class_index, picture, &target) == VIT_OK) {
+            c->sorted++;
+        } else {
+            char error[VIT_MESSAGE_MAX];
+            snprintf(error, sizeof error, "%s", vit_last_error());
+            complain(c, error);
+        }
     }
-    print_table(c, path, prediction);
-    return VIT_OK;
+    return classify_print(&c->printer, path, class_index, prediction, target);
 }
 
-/* The longest entry, but no wider than a line of a terminal leaves room for. */
-static void measure_columns(classifier *c, const work *list) {
-    enum { WIDEST = 56 };
-    for (size_t i = 0; i < list->count; i++) {
-        size_t width = cli_put(NULL, list->paths[i]);
-        c->path_width = width > c->path_width && width <= WIDEST ? width : c->path_width;
+static vit_predict_input picture_of(const classifier *c, const classify_input *item) {
+    if (strcmp(item->path, "-") == 0) {
+        return (vit_predict_input){.name = "standard input",
+                                   .bytes = c->inputs->picture.size > 0 ? c->inputs->picture.data
+                                                                        : (const void *)"",
+                                   .size = c->inputs->picture.size};
     }
-    for (int i = 0; i < c->bundle->model.config.num_classes; i++) {
-        size_t width = cli_put(NULL, c->bundle->class_names[i]);
-        c->class_width = width > c->class_width && width <= WIDEST ? width : c->class_width;
+    return (vit_predict_input){.name = item->path};
+}
+
+/* Asks the kernel to have the next batch's files at hand when this one is done. */
+static void announce(const classifier *c, size_t first, size_t end) {
+    for (size_t i = first; i < end; i++) {
+        const classify_input *item = &c->inputs->items[i];
+        if (item->error == NULL && strcmp(item->path, "-") != 0) {
+            vit_sample_announce(&(vit_sample){.path = item->path});
+        }
     }
 }
 
-static vit_status classify_all(classifier *c, const work *list, vit_predictor *predictor,
-                               size_t batch_size, vit_prediction *predictions) {
+static vit_status classify_batch(classifier *c, size_t first, size_t end) {
+    const classify_input *items = c->inputs->items;
     vit_status status = VIT_OK;
-    for (size_t first = 0; first < list->count;) {
-        if (list->errors[first] != NULL) {
-            VIT_TRY(report_error(c, list->paths[first], list->errors[first]));
-            first++;
-            continue;
+    size_t count = 0;
+    for (size_t i = first; i < end; i++) {
+        if (items[i].error == NULL) {
+            c->pictures[count++] = picture_of(c, &items[i]);
         }
-        size_t count = 0;
-        while (count < batch_size && first + count < list->count &&
-               list->errors[first + count] == NULL) {
-            count++;
+    }
+    VIT_TRY(vit_predict(c->predictor, c->pictures, count, c->predictions));
+    cli_progress_clear(&c->progress);
+    for (size_t i = first, picture = 0; i < end; i++) {
+        if (items[i].error != NULL) {
+            VIT_TRY(report_error(c, items[i].path, items[i].error));
+        } else {
+            VIT_TRY(report(c, items[i].path, &c->pictures[picture], &c->predictions[picture]));
+            picture++;
         }
-        VIT_TRY(vit_predict_files(predictor, (const char *const *)&list->paths[first], count,
-                                  predictions));
-        for (size_t i = 0; i < count; i++) {
-            VIT_TRY(report(c, list->paths[first + i], &predictions[i]));
-        }
+    }
+cleanup:
+    return status;
+}
+
+/* Ends early when nobody can read the results. */
+static vit_status classify_all(classifier *c) {
+    size_t total = c->inputs->count;
+    vit_status status = VIT_OK;
+    VIT_TRY(classify_print_head(&c->printer));
+    for (size_t first = 0, end; first < total && !ferror(stdout); first = end) {
+        end = total - first < c->batch_size ? total : first + c->batch_size;
+        announce(c, end, total - end < c->batch_size ? total : end + c->batch_size);
+        VIT_TRY(classify_batch(c, first, end));
         fflush(stdout);
-        first += count;
-        cli_progress_count(&c->progress, "", first, list->count);
+        cli_progress_count(&c->progress, "", end, total);
     }
 cleanup:
     cli_progress_clear(&c->progress);
     return status;
+}
+
+/* The longest entry, but no wider than a line of a terminal leaves room for. */
+static void measure_columns(classify_printer *printer, const classify_inputs *inputs) {
+    enum { WIDEST = 56 };
+    for (size_t i = 0; i < inputs->count; i++) {
+        size_t width = inputs->items[i].error == NULL ? cli_put(NULL, inputs->items[i].path) : 0;
+        printer->path_width =
+            width > printer->path_width && width <= WIDEST ? width : printer->path_width;
+    }
+    for (size_t k = 0; k < printer->K; k++) {
+        size_t width = cli_put(NULL, printer->class_names[k]);
+        printer->class_width =
+            width > printer->class_width && width <= WIDEST ? width : printer->class_width;
+    }
+}
+
+static size_t choose_batch(int wanted, size_t pictures, int threads) {
+    enum { EACH = 16, LEAST = 32 };
+    size_t size = wanted > 0 ? (size_t)wanted : EACH * (size_t)threads;
+    size = wanted == 0 && size < LEAST ? LEAST : size;
+    return pictures > 0 && pictures < size ? pictures : size;
+}
+
+static vit_status prepare(classifier *c, const vit_model_bundle *bundle,
+                          const classify_flags *flags, const vit_data_options *reading, bool json) {
+    classify_printer *printer = &c->printer;
+    int threads = omp_get_max_threads();
+    vit_status status = VIT_OK;
+    printer->form = flags->csv ? CLASSIFY_CSV : json ? CLASSIFY_JSON : CLASSIFY_TABLE;
+    printer->K = (size_t)bundle->model.config.num_classes;
+    printer->topk = (size_t)flags->topk < printer->K ? (size_t)flags->topk : printer->K;
+    printer->class_names = bundle->class_names;
+    printer->threshold = flags->threshold;
+    printer->sorted = *flags->sort_into != 0;
+    VIT_TRY(vit_alloc((void **)&printer->top, printer->topk, sizeof *printer->top, "classes"));
+    measure_columns(printer, c->inputs);
+    c->batch_size = choose_batch(flags->batch_size, c->inputs->count, threads);
+    VIT_TRY(
+        vit_alloc((void **)&c->pictures, c->batch_size, sizeof *c->pictures, "list of pictures"));
+    VIT_TRY(
+        vit_alloc((void **)&c->predictions, c->batch_size, sizeof *c->predictions, "predictions"));
+    VIT_TRY(vit_predictor_create(bundle, c->batch_size, threads, reading, &c->predictor));
+    if (printer->sorted) {
+        VIT_TRY(sorter_create(flags->sort_into, (sort_by)flags->sort_by, printer->K,
+                              bundle->class_names, flags->threshold > 0, &c->sorter));
+    }
+cleanup:
+    return status;
+}
+
+static void classifier_free(classifier *c) {
+    sorter_free(c->sorter);
+    vit_predictor_free(c->predictor);
+    vit_free(c->pictures);
+    vit_free(c->predictions);
+    vit_free(c->printer.top);
+    vit_csv_free(&c->printer.csv);
 }
 
 static vit_status classify(const cli_verb *verb, const classify_flags *flags,
@@ -229,53 +235,61 @@ static vit_status classify(const cli_verb *verb, const classify_flags *flags,
                            int word_count, size_t *failures) {
     vit_status status = VIT_OK;
     vit_model_bundle *bundle = NULL;
-    vit_predictor *predictor = NULL;
-    vit_prediction *predictions = NULL;
-    work list = {0};
-    classifier c = {.verb = verb, .json = common->json};
+    classify_inputs inputs = {0};
+    classifier c = {.verb = verb, .inputs = &inputs};
     cli_progress_init(&c.progress, verb, common);
 
     VIT_TRY(vit_model_bundle_load(words[0], &bundle));
     for (int i = 1; i < word_count; i++) {
-        VIT_TRY(collect(&list, words[i]));
+        VIT_TRY(classify_inputs_add(&inputs, words[i]));
     }
-    c.bundle = bundle;
-    size_t K = (size_t)bundle->model.config.num_classes;
-    c.topk = (size_t)flags->topk < K ? (size_t)flags->topk : K;
-    VIT_TRY(vit_alloc((void **)&c.indices, c.topk, sizeof *c.indices, "best classes"));
-    measure_columns(&c, &list);
-    size_t batch_size = (size_t)flags->batch_size;
-    batch_size = list.count > 0 && list.count < batch_size ? list.count : batch_size;
-    VIT_TRY(vit_alloc((void **)&predictions, batch_size, sizeof *predictions, "predictions"));
-    VIT_TRY(vit_predictor_create(bundle, batch_size, omp_get_max_threads(), reading, &predictor));
-    VIT_TRY(classify_all(&c, &list, predictor, batch_size, predictions));
+    VIT_TRY(prepare(&c, bundle, flags, reading, common->json));
+    VIT_TRY(classify_all(&c));
+    if (c.sorter != NULL) {
+        const cli_field fields[] = {{.key = "pictures", .number = (double)c.sorted},
+                                    {.key = "folder", .text = flags->sort_into}};
+        char number[32];
+        cli_progress_event(&c.progress, "sorted", fields, 2, "%s picture%s sorted into %s",
+                           cli_thousands((double)c.sorted, number), c.sorted == 1 ? "" : "s",
+                           flags->sort_into);
+    }
 cleanup:
     *failures = c.failures;
-    vit_predictor_free(predictor);
-    vit_free(predictions);
-    vit_free(c.indices);
-    work_free(&list);
+    classifier_free(&c);
+    classify_inputs_free(&inputs);
     vit_model_bundle_free(bundle);
     return status;
+}
+
+static vit_status check_flags(const classify_flags *flags, bool json, int words) {
+    if (words < 2) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "%d argument%s (expected MODEL and at least one PATH)",
+                        words, words == 1 ? "" : "s");
+    }
+    if (flags->csv && json) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "--csv and --json (expected one of them)");
+    }
+    if (flags->sort_by != SORT_BY_COPY && *flags->sort_into == 0) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "--sort-by %s: nothing to sort without --sort-into DIR",
+                        sort_by_names[flags->sort_by]);
+    }
+    return VIT_OK;
 }
 
 int cmd_classify(const cli_verb *verb, int argc, char **argv) {
     classify_flags flags;
     vit_data_options reading = {0};
     cli_common common;
-    const vit_option_group groups[] = {{"Classification", classify_options,
-                                        sizeof classify_options / sizeof *classify_options, &flags,
-                                        NULL},
-                                       vit_data_group(&reading, VIT_DATA_ROWS_DECODE),
-                                       cli_common_group(&common, true)};
+    const vit_option_group groups[] = {
+        {"Classification", classify_options, CLASSIFY_OPTIONS, &flags, NULL},
+        vit_data_group(&reading, VIT_DATA_ROWS_DECODE),
+        cli_common_group(&common, true)};
     int words = 0, code = CLI_DONE;
     size_t failures = 0;
     if (!cli_parse(verb, groups, 3, argc, argv, &words, &code)) {
         return code;
     }
-    if (words < 2) {
-        vit_fail(VIT_ERROR_ARGUMENT, "%d argument%s (expected MODEL and at least one PATH)", words,
-                 words == 1 ? "" : "s");
+    if (check_flags(&flags, common.json, words) != VIT_OK) {
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&common);

@@ -160,7 +160,9 @@ static void describe_count(char text[LINE_MAX], const char *doing, size_t done, 
 
 void cli_progress_count(cli_progress *progress, const char *doing, size_t done, size_t total) {
     double rate = count_rate(progress, done, total);
-    if (!is_due(progress)) {
+    /* A machine hears of the end in any case. */
+    bool ends = progress->mode == CLI_PROGRESS_JSON && done == total;
+    if (!is_due(progress) && !ends) {
         return;
     }
     double left = total > 0 ? (double)(total - (done < total ? done : total)) / rate : NAN;

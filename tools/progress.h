@@ -28,7 +28,8 @@ void cli_progress_init(cli_progress *progress, const cli_verb *verb, const cli_c
 
 /* `done` of `total` pictures (0: nobody knows): "reading: 120 of 4,000 pictures  310/s  ETA 12 s".
  * Rate and time left are those since the count began, which it does anew when total changes or done
- * falls back. doing may be "". Cheap to call often. */
+ * falls back. doing may be "". With --log-json the last one, done == total, always comes. Cheap to
+ * call often. */
 void cli_progress_count(cli_progress *progress, const char *doing, size_t done, size_t total);
 
 /* A value of an event: text when that is not NULL, else a number (null when not finite), or what is

@@ -62,21 +62,28 @@ char *read_text(const char *path) {
     return text;
 }
 
-pid_t start(const char *out, const char *err, char *const *words) {
+pid_t start_fed(const char *in, const char *out, const char *err, char *const *words) {
     pid_t child = fork();
     ck_assert_int_ge(child, 0);
     if (child == 0) {
         int to_out = open(out, O_WRONLY | O_CREAT | O_TRUNC, 0600);
         int to_err = open(err, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-        int from = open("/dev/null", O_RDONLY);
+        int from = open(in != NULL ? in : "/dev/null", O_RDONLY);
         dup2(from, 0);
         dup2(to_out, 1);
         dup2(to_err, 2);
+        if (in == NULL) {
+            close(0);
+        }
         unsetenv("NO_COLOR");
         execv(ZVIT_COMMAND, words);
         _exit(127);
     }
     return child;
+}
+
+pid_t start(const char *out, const char *err, char *const *words) {
+    return start_fed("/dev/null", out, err, words);
 }
 
 int wait_for(pid_t child) {
@@ -96,20 +103,32 @@ size_t collect_words(const char **words, const char *first, va_list rest) {
     return count;
 }
 
-/* Runs zvit with these words, NULL at the end. */
+static outcome run_words(const char *in, const char **words) {
+    char out[512], err[512];
+    snprintf(out, sizeof out, "%s/.out", folder);
+    snprintf(err, sizeof err, "%s/.err", folder);
+    outcome result = {.code = wait_for(start_fed(in, out, err, (char *const *)words))};
+    result.out = read_text(out);
+    result.err = read_text(err);
+    return result;
+}
+
 outcome zvit(const char *first, ...) {
     const char *words[MAX_WORDS];
     va_list rest;
     va_start(rest, first);
     collect_words(words, first, rest);
     va_end(rest);
-    char out[512], err[512];
-    snprintf(out, sizeof out, "%s/.out", folder);
-    snprintf(err, sizeof err, "%s/.err", folder);
-    outcome result = {.code = wait_for(start(out, err, (char *const *)words))};
-    result.out = read_text(out);
-    result.err = read_text(err);
-    return result;
+    return run_words("/dev/null", words);
+}
+
+outcome zvit_fed(const char *in, const char *first, ...) {
+    const char *words[MAX_WORDS];
+    va_list rest;
+    va_start(rest, first);
+    collect_words(words, first, rest);
+    va_end(rest);
+    return run_words(in, words);
 }
 
 void release(outcome *result) {

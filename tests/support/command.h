@@ -21,11 +21,14 @@ typedef struct outcome {
 } outcome;
 /* Runs zvit with these words, NULL at the end. */
 outcome zvit(const char *first, ...);
+/* The same with the file `in` on standard input; NULL: it is closed. */
+outcome zvit_fed(const char *in, const char *first, ...);
 void release(outcome *result);
 
 /* The parts of it: what was printed into a file; zvit begun, and its exit code awaited; words, at
  * most 64 with "zvit" before and NULL after them. */
 char *read_text(const char *path);
+pid_t start_fed(const char *in, const char *out, const char *err, char *const *words);
 pid_t start(const char *out, const char *err, char *const *words);
 int wait_for(pid_t child);
 size_t collect_words(const char **words, const char *first, va_list rest);
