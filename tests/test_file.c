@@ -346,6 +346,8 @@ START_TEST(a_new_file_replaces_nothing) {
     ck_vit_ok(vit_file_commit_new(writer, &taken));
     ck_assert(taken);
     ck_assert_uint_eq(count_entries(folder), 2);
+    ck_vit_ok(vit_folder_flush(folder));
+    ck_fails(vit_folder_flush(path), VIT_ERROR_IO, "file: cannot open: Not a directory");
 }
 END_TEST
 

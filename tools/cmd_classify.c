@@ -246,6 +246,7 @@ static vit_status classify(const cli_verb *verb, const classify_flags *flags,
     VIT_TRY(prepare(&c, bundle, flags, reading, common->json));
     VIT_TRY(classify_all(&c));
     if (c.sorter != NULL) {
+        VIT_TRY(sorter_flush(c.sorter));
         const cli_field fields[] = {{.key = "pictures", .number = (double)c.sorted},
                                     {.key = "folder", .text = flags->sort_into}};
         char number[32];

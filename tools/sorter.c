@@ -283,3 +283,7 @@ cleanup:
     free(name);
     return status;
 }
+
+vit_status sorter_flush(const sorter *s) {
+    return vit_folder_flush(s->dir);
+}

@@ -24,4 +24,7 @@ void sorter_free(sorter *s); /* NULL is fine */
 vit_status sorter_put(sorter *s, int class_index, const vit_predict_input *picture,
                       const char **target);
 
+/* Waits until all of it is on disk. */
+vit_status sorter_flush(const sorter *s);
+
 #endif

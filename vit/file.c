@@ -384,13 +384,13 @@ static int rename_new(const char *from, const char *to) {
     return failed;
 }
 
-/* taken NULL: what has the name is replaced. */
+/* taken NULL: what has the name is replaced, and all is flushed. */
 static vit_status finish(vit_file_writer *writer, bool *taken) {
     vit_status status = flush_buffer(writer);
     if (status != VIT_OK) {
         return status;
     }
-    if (sync_all(writer->fd) != 0) {
+    if (!taken && sync_all(writer->fd) != 0) {
         return writer_fail(writer, fail_errno(writer->shown, "flush", errno));
     }
     int closed = close(writer->fd);
@@ -406,7 +406,7 @@ static vit_status finish(vit_file_writer *writer, bool *taken) {
         }
         return fail_errno(writer->shown, closed != 0 ? "close" : "rename", error);
     }
-    return sync_folder(writer);
+    return taken ? VIT_OK : sync_folder(writer);
 }
 
 static vit_status commit(vit_file_writer *writer, bool *taken) {
@@ -475,6 +475,16 @@ vit_status vit_folder_make(const char *path) {
         status = make_one_folder(path);
     }
     free(partial);
+    return status;
+}
+
+vit_status vit_folder_flush(const char *path) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return fail_errno(path, "open", errno);
+    }
+    vit_status status = syncfs(fd) == 0 ? VIT_OK : fail_errno(path, "flush", errno);
+    close(fd);
     return status;
 }
 

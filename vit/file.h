@@ -41,9 +41,12 @@ vit_status vit_file_write(vit_file_writer *writer, const void *data, size_t size
 vit_status vit_file_printf(vit_file_writer *writer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 vit_status vit_file_commit(vit_file_writer *writer);
-/* The same, but never replaces: when something has the name by now, *taken is set, the temporary is
- * removed and that is no failure. */
+/* The same, but never replaces (when something has the name by now, *taken is set, the temporary is
+ * removed and that is no failure), and does not wait for the disk: for many files, which one
+ * vit_folder_flush then brings there together. */
 vit_status vit_file_commit_new(vit_file_writer *writer, bool *taken);
+/* Waits until what was written to the folder's file system is on disk. */
+vit_status vit_folder_flush(const char *path);
 void vit_file_abort(vit_file_writer *writer); /* NULL is fine */
 
 /* begin + write + commit. */
