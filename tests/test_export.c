@@ -236,7 +236,8 @@ START_TEST(a_sample_holds_the_models_logits) {
     enum { COUNT = 3, PIXELS = 3 * 24 * 32 };
     char path[1024];
     vit_model_bundle *bundle = bundle_new(VIT_ATTENTION_SOFTMAX, VIT_POOL_TOKEN, VIT_ROPE_NONE);
-    ck_vit_ok(vit_export_sample(bundle, COUNT, 7, temp_path(path, folder, "sample.safetensors")));
+    ck_vit_ok(vit_export_sample(bundle, COUNT, 7, temp_path(path, folder, "sample.safetensors"),
+                                NULL, NULL));
     vit_safetensors *file;
     ck_vit_ok(vit_safetensors_open(path, &file));
     size_t count;

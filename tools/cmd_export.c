@@ -1,4 +1,5 @@
 #include "tools/cmd.h"
+#include "tools/progress.h"
 
 #include "vit/export.h"
 
@@ -37,7 +38,21 @@ static const vit_option export_options[] = {
 };
 enum { EXPORT_OPTIONS = sizeof export_options / sizeof *export_options };
 
-static vit_status write_all(const export_flags *flags, const char *path, vit_export_paths *paths) {
+static void show_progress(void *context, size_t done, size_t total) {
+    cli_progress_count(context, "computing the sample", done, total);
+}
+
+static vit_status write_sample(const cli_verb *verb, const cli_common *common,
+                               const vit_model_bundle *bundle, size_t count, const char *path) {
+    cli_progress progress;
+    cli_progress_init(&progress, verb, common);
+    vit_status status = vit_export_sample(bundle, count, 1, path, show_progress, &progress);
+    cli_progress_clear(&progress);
+    return status;
+}
+
+static vit_status write_all(const cli_verb *verb, const cli_common *common,
+                            const export_flags *flags, const char *path, vit_export_paths *paths) {
     vit_status status = VIT_OK;
     vit_model_bundle *bundle = NULL;
     vit_export_format format = (vit_export_format)flags->format;
@@ -46,7 +61,7 @@ static vit_status write_all(const export_flags *flags, const char *path, vit_exp
     VIT_TRY(vit_export_place(flags->out, paths));
     VIT_TRY(vit_export(bundle, format, paths));
     if (flags->sample > 0) {
-        VIT_TRY(vit_export_sample(bundle, (size_t)flags->sample, 1, paths->sample));
+        VIT_TRY(write_sample(verb, common, bundle, (size_t)flags->sample, paths->sample));
     }
 cleanup:
     vit_model_bundle_free(bundle);
@@ -93,7 +108,7 @@ int cmd_export(const cli_verb *verb, int argc, char **argv) {
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&common);
-    if (write_all(&flags, argv[0], &paths) != VIT_OK) {
+    if (write_all(verb, &common, &flags, argv[0], &paths) != VIT_OK) {
         return cli_fail(verb);
     }
     if (common.json) {

@@ -1,4 +1,5 @@
 #include "tools/cmd.h"
+#include "tools/progress.h"
 #include "tools/sheet.h"
 
 #include "data/data_options.h"
@@ -225,25 +226,33 @@ cleanup:
     return status;
 }
 
-static vit_status preview(const request *r, const char *data) {
+static vit_status preview(const cli_verb *verb, const request *r, const char *data) {
     studio s = {0};
+    cli_progress progress;
     uint32_t *order = NULL;
     vit_status status;
+    cli_progress_init(&progress, verb, &r->common);
     VIT_TRY(open_studio(&s, r, data));
     VIT_TRY(vit_alloc((void **)&order, s.dataset->class_count, sizeof *order, "classes"));
     vit_shuffle(r->settings.recipe.seed, 0, order, s.dataset->class_count);
     choose_pictures(&s, order);
+    size_t drawn = 0, total = s.batch->count * ((size_t)r->flags.versions + 1);
     for (size_t j = 0; j < s.batch->count; j++) {
         VIT_TRY(put_original(&s, j));
+        cli_progress_count(&progress, "drawing", ++drawn, total);
     }
     for (int i = 0; i < r->flags.versions; i++) {
         VIT_TRY(put_column(&s, (uint32_t)i));
+        drawn += s.batch->count;
+        cli_progress_count(&progress, "drawing", drawn, total);
     }
+    cli_progress_clear(&progress);
     VIT_TRY(vit_png_write(r->flags.out, &s.sheet.image));
     printf("%zu pictures, each with %d versions of it: ", s.batch->count, r->flags.versions);
     cli_put(stdout, r->flags.out);
     putchar('\n');
 cleanup:
+    cli_progress_clear(&progress);
     vit_free(order);
     close_studio(&s);
     return status;
@@ -268,7 +277,7 @@ int cmd_preview(const cli_verb *verb, int argc, char **argv) {
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&r.common);
-    if (preview(&r, argv[0]) != VIT_OK) {
+    if (preview(verb, &r, argv[0]) != VIT_OK) {
         return cli_fail(verb);
     }
     return cli_finish(verb, CLI_DONE);

@@ -189,7 +189,9 @@ cleanup:
 /* ---- a sample ---- */
 
 vit_status vit_export_sample(const vit_model_bundle *bundle, size_t count, uint64_t seed,
-                             const char *path) {
+                             const char *path,
+                             void (*progress)(void *context, size_t done, size_t total),
+                             void *context) {
     vit_status status = VIT_OK;
     const vit_patch_shape *patch = &bundle->model.patch;
     size_t pixels = patch->channels * patch->height * patch->width;
@@ -211,6 +213,9 @@ vit_status vit_export_sample(const vit_model_bundle *bundle, size_t count, uint6
     for (size_t i = 0; i < count; i++) {
         vit_model_forward(&bundle->model, bundle->params, workspace, 1, images + i * pixels, NULL,
                           logits + i * K);
+        if (progress) {
+            progress(context, i + 1, count);
+        }
     }
     const vit_tensor tensors[] = {
         {.name = "images",

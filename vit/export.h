@@ -28,8 +28,11 @@ vit_status vit_export(const vit_model_bundle *bundle, vit_export_format format,
                       const vit_export_paths *paths);
 
 /* Writes "images" (count,3,H,W), normal random numbers, and the "logits" (count,K) that the model
- * gives them: what another program's result is compared with. */
+ * gives them: what another program's result is compared with. progress (may be NULL) is told after
+ * each picture. */
 vit_status vit_export_sample(const vit_model_bundle *bundle, size_t count, uint64_t seed,
-                             const char *path);
+                             const char *path,
+                             void (*progress)(void *context, size_t done, size_t total),
+                             void *context);
 
 #endif
