@@ -4,6 +4,7 @@
     sweep.py prepare DATA OUT.npz --size 64 --short-side 104    # decodes DATA/train and DATA/val once
     sweep.py run DATA.npz PLAN.jsonl OUT.jsonl                  # a line of PLAN is the settings of a run, {"lr": 2e-3, "seeds": [1, 2]}
     sweep.py table OUT.jsonl                                    # the mean and the spread over the seeds, best first
+    sweep.py effects OUT.jsonl                                  # what each value is worth, when all were drawn at random
 
 It is zvit's training (initial values, AdamW with decay of the matrices only, clipping, schedule, random crop with Pillow's
 filters, mirror, mixup, CutMix, drop path, smoothing, EMA) around the attentions of zeros_vit.py. Models that differ in
@@ -26,20 +27,21 @@ from torch.nn import functional as F
 
 import zeros_vit
 
+SHARES = (0.8, 0.85, 0.9, 1.0)  # of the scaled picture that evaluation sees: --crop-pct
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # What a stack has in common, and its value unless the plan says another.
-SHARED = dict(attn="zeros", epochs=40, batch=64, zero_order=False, head_norm=True, rope="2d", patch=8, dim=192, depth=6, heads=3)
+SHARED = dict(attn="zeros", epochs=60, batch=64, zero_order=False, head_norm=True, rope="2d", patch=8, dim=192, depth=6, heads=3)
 # What may differ within one. *_std and the biases are initial values.
 OWN = dict(lr=1e-3, min_lr=1e-5, warmup=5, wd=0.05, beta2=0.999, clip=1.0, drop_path=0.1, smoothing=0.1, ema=0.998, scale=0.5,
-           mixup=0.4, cutmix=0.0, mix_prob=1.0, switch_prob=0.5, mirror=0.5, jitter=0.0, erase=0.0,
+           mixup=0.2, cutmix=1.0, mix_prob=1.0, switch_prob=0.5, mirror=0.5, jitter=0.0, erase=0.0,
            std=0.02, qk_std=0.02, v_std=0.02, u_std=0.02, gate_std=0.02, out_std=0.02, mu_std=0.0, tau=0.0, gate1=0.0, gateh=0.0)
 
 
 # ---- pictures ----
 
 def prepare(folder, out, size, short_side):
-    """train: pixels one after the other, heights and widths; val: as zvit's evaluation sees it, at two crop shares."""
+    """train: pixels one after the other, heights and widths; val: as zvit's evaluation sees it, at several crop shares."""
     from PIL import Image
 
     def read(path):
@@ -66,7 +68,7 @@ def prepare(folder, out, size, short_side):
     files = {split: [(p, k) for k, name in enumerate(classes) for p in sorted((folder / split / name).glob("*"))]
              for split in ("train", "val")}
     train = [shrink(read(p)) for p, _ in files["train"]]
-    val = [[centre(read(p), share) for share in (0.9, 1.0)] for p, _ in files["val"]]
+    val = [[centre(read(p), share) for share in SHARES] for p, _ in files["val"]]
     numpy.savez_compressed(
         out, classes=numpy.array(classes), train_labels=numpy.array([k for _, k in files["train"]]),
         val_labels=numpy.array([k for _, k in files["val"]]), train_sizes=numpy.array([t.shape[:2] for t in train]),
@@ -217,6 +219,7 @@ class Stack:
 
     def __init__(self, shape, size, classes, owns, seeds, device):
         self.shape, self.size, self.views, at, table = shape, size, {}, 0, parameters(shape, size, classes)
+        self.attend = zeros_vit.attend
         for name, dims, _, _ in table:
             self.views[name] = (at, math.prod(dims), dims)
             at += -(-math.prod(dims) // 8) * 8
@@ -271,7 +274,8 @@ class Stack:
             parts = {n: heads(t) for n, t in zip(names, packed.split([3 * H if n == "gate" else D for n in names], -1))}
             if s["attn"] == "zeros":
                 parts.update(mu=p[f"{i}.mu"][:, None, :, None], tau=p[f"{i}.tau"][:, None, :, None], zero_order=s["zero_order"] and i == 0)
-            o = zeros_vit.attend(s["attn"], self.cos, self.sin, head_norm=s["head_norm"], **parts)
+            attend = zeros_vit.attend if drop is None else self.attend
+            o = attend(s["attn"], self.cos, self.sin, head_norm=s["head_norm"], **parts)
             x = add(x, linear(o.transpose(2, 3).reshape(R, B * N, D), p[f"{i}.out.weight"], p[f"{i}.out.bias"]), 2 * i)
             hidden = F.gelu(linear(x, p[f"{i}.fc1.weight"], p[f"{i}.fc1.bias"], f"{i}.norm2"))
             x = add(x, linear(hidden, p[f"{i}.fc2.weight"], p[f"{i}.fc2.bias"]), 2 * i + 1)
@@ -289,11 +293,14 @@ def learning_rates(own, steps, per_epoch):
 class Training:
     """A stack in training. All that is random lies ready: order (T,R,B), draws (T,R,B,.), mix (T,R,5), lr (T,R)."""
 
-    def __init__(self, data, shape, owns, seeds, device):
+    def __init__(self, data, shape, owns, seeds, device, compiled):
         B, count = shape["batch"], len(data.labels)
         per_epoch = count // B
         self.data, self.steps, self.R, self.per_epoch = data, per_epoch * shape["epochs"], len(owns), per_epoch
         self.stack = Stack(shape, data.size, data.classes, owns, seeds, device)
+        self.augment = augment
+        if compiled:  # products stay the library's; what is between them becomes a few kernels
+            self.augment, self.stack.attend = torch.compile(augment, dynamic=False), torch.compile(zeros_vit.attend, dynamic=False)
         self.own = {key: torch.tensor([o[key] for o in owns], dtype=torch.float32, device=device) for key in OWN}
         width = DRAWS + 2 * shape["depth"]
         order, draws, mix, lr = [], [], [], []
@@ -316,7 +323,7 @@ class Training:
         index, u, mix, lr = (x.index_select(0, self.t)[0] for x in (self.order, self.draws, self.mix, self.lr))
         own, s, K = self.own, self.stack, self.data.classes
         with torch.no_grad():
-            images, lam = augment(self.data, own, index, u, mix)
+            images, lam = self.augment(self.data, own, index, u, mix)
             drop = (u[..., DRAWS:] >= self.drop_rates) / (1 - self.drop_rates)
             label = (self.data.labels[index].unsqueeze(-1) == self.data.classes_row).float()
             smoothing = own["smoothing"].view(-1, 1, 1)
@@ -384,11 +391,26 @@ def read_plan(path):
     return runs
 
 
+def train_stack(data, shape, runs, device, args):
+    owns, seeds = [{**OWN, **settings} for settings, _ in runs], [seed for _, seed in runs]
+    try:
+        training = Training(data, shape, owns, seeds, device, args.compile)
+        training.run()
+    except Exception as error:
+        if not args.compile:
+            raise
+        print(f"compiled: {str(error)[:2000]}\ngoing on without", flush=True)
+        args.compile = False
+        training = Training(data, shape, owns, seeds, device, False)
+        training.run()
+    return training
+
+
 def run(args):
     end = time.monotonic() + args.deadline
     device = torch.device(args.device)
     warnings.filterwarnings("ignore", message="grad and param do not obey")
-    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.set_float32_matmul_precision("high")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     data, groups, cost = Data(args.data, device), collections.defaultdict(list), 0.0
@@ -402,12 +424,11 @@ def run(args):
             if time.monotonic() + work * cost > end:
                 continue
             begin = time.monotonic()
-            training = Training(data, shape, [{**OWN, **s} for s, _ in runs], [seed for _, seed in runs], device)
-            training.run()
+            training = train_stack(data, shape, runs, device, args)
             results = {}
-            for which, weights in (("", training.stack.weights), ("_ema", training.average)):
-                for share, images in zip(("", "_whole"), data.val):
-                    results["top1" + which + share], results["loss" + which + share] = training.measure(weights, images)
+            for which, weights in (("", training.stack.weights), ("ema_", training.average)):
+                for share, images in zip(SHARES, data.val):
+                    results[f"{which}top1_{share}"], results[f"{which}loss_{share}"] = training.measure(weights, images)
             results["train_loss"] = training.loss.tolist()
             del training
             seconds = time.monotonic() - begin
@@ -416,7 +437,7 @@ def run(args):
                 row = {**settings, "data": pathlib.Path(args.data).stem, "seed": seed, "seconds": round(seconds / len(runs), 2)}
                 out.write(json.dumps({**row, **{k: round(v[r], 4) for k, v in results.items()}}) + "\n")
             out.flush()
-            print(f"{seconds:6.1f} s  {len(runs)} runs  {[round(v, 1) for v in results['top1']]}", flush=True)
+            print(f"{seconds:6.1f} s  {len(runs)} runs  {[round(v, 1) for v in results['top1_0.9']]}", flush=True)
 
 
 def table(path):
@@ -424,18 +445,37 @@ def table(path):
     measured = ("seed", "seconds", "train_loss")
     for line in pathlib.Path(path).read_text().splitlines():
         row = json.loads(line)
-        key = tuple((k, str(v)) for k, v in row.items() if k not in measured and not k.startswith(("top1", "loss")))
+        key = tuple((k, str(v)) for k, v in row.items() if k not in measured and "top1" not in k and "loss" not in k)
         rows[key].append(row)
 
     def mean(values, key):
         return statistics.mean(v[key] for v in values)
 
-    print("top-1 (spread)  whole    EMA  EMA whole  val loss  train loss  settings")
-    for key, values in sorted(rows.items(), key=lambda item: -mean(item[1], "top1")):
-        tops = [v["top1"] for v in values]
-        print(f"{mean(values, 'top1'):5.1f} ({min(tops):.1f}..{max(tops):.1f})  {mean(values, 'top1_whole'):5.1f}  "
-              f"{mean(values, 'top1_ema'):5.1f}  {mean(values, 'top1_ema_whole'):9.1f}  {mean(values, 'loss'):8.3f}  "
-              f"{mean(values, 'train_loss'):10.3f}  {' '.join(f'{k}={v}' for k, v in key)}")
+    print("top-1 at 0.9 (spread)  " + "  ".join(f"{'at ' + str(v):>7}" for v in SHARES) + "  EMA 0.9  val loss  train loss  settings")
+    for key, values in sorted(rows.items(), key=lambda item: -mean(item[1], "top1_0.9")):
+        tops = [v["top1_0.9"] for v in values]
+        print(f"{mean(values, 'top1_0.9'):9.1f} ({min(tops):.1f}..{max(tops):.1f})  "
+              + "  ".join(f"{mean(values, f'top1_{v}'):7.1f}" for v in SHARES)
+              + f"  {mean(values, 'ema_top1_0.9'):7.1f}  {mean(values, 'loss_0.9'):8.3f}  {mean(values, 'train_loss'):10.3f}  "
+              + " ".join(f"{k}={v}" for k, v in key))
+
+
+def effects(path, what):
+    """Least squares over runs whose settings were drawn at random: what each value is worth against the setting's first."""
+    rows = [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
+    columns, names = [[1.0] * len(rows)], ["all first values"]
+    for key in [k for k in rows[0] if k in OWN]:
+        first, *others = sorted({row[key] for row in rows})
+        for value in others:
+            columns.append([float(row[key] == value) for row in rows])
+            names.append(f"{key} {value:g} (against {first:g})")
+    x, y = numpy.array(columns).T, numpy.array([row[what] for row in rows])
+    values, _, rank, _ = numpy.linalg.lstsq(x, y, rcond=None)
+    variance = ((y - x @ values)**2).sum() / (len(rows) - rank)
+    errors = numpy.sqrt(variance * numpy.diag(numpy.linalg.pinv(x.T @ x)))
+    print(f"{len(rows)} runs, {what}, standard deviation of a run {math.sqrt(variance):.2f}")
+    for name, value, error in zip(names, values, errors):
+        print(f"{value:+7.2f} +- {error:.2f}  {name}")
 
 
 def main():
@@ -450,16 +490,22 @@ def main():
     for name in ("data", "plan", "out"):
         verb.add_argument(name)
     verb.add_argument("--device", default="cuda")
+    verb.add_argument("--compile", action="store_true", help="with torch.compile, which takes a minute to begin with")
     verb.add_argument("--stack", type=int, default=8, help="runs that step together")
     verb.add_argument("--deadline", type=float, default=math.inf, help="seconds; stacks that would end later are left out")
     verb.add_argument("--part", type=int, default=0, help="of the stacks, every --parts-th from this one on")
     verb.add_argument("--parts", type=int, default=1)
     verbs.add_parser("table").add_argument("out")
+    verb = verbs.add_parser("effects")
+    verb.add_argument("out")
+    verb.add_argument("--of", default="top1_0.9", help="the figure")
     args = parser.parse_args()
     if args.verb == "prepare":
         prepare(args.data, args.out, args.size, args.short_side)
     elif args.verb == "run":
         run(args)
+    elif args.verb == "effects":
+        effects(args.out, args.of)
     else:
         table(args.out)
 
