@@ -59,11 +59,10 @@ static const recipe recipes[] = {
       {"mixup", "0.2"},
       {"cutmix", "1"}}},
     {"finetune",
-     "from trained weights (--init): short and gentle, the first layers slower than the last",
+     "from trained weights (--init): short",
      {{"epochs", "30"},
-      {"lr", "3e-4"},
+      {"lr", "1e-3"},
       {"warmup-epochs", "2"},
-      {"layer-decay", "0.75"},
       {"drop-path", "0.1"},
       {"scale", "0.35 1"}}},
 };

@@ -14,7 +14,7 @@ flags:
   --zvit PATH         the command (build/zvit)
   --seeds "N ..."     one run each ("1 2")
   --epochs-digits N   (10)
-  --epochs-sprites N  (40)
+  --epochs-sprites N  (60)
   --attn "NAME ..."   ("zeros zeros_sm vit linear", the beginnings of the models' names)
   --jobs N            runs side by side (1)
   --threads N         of each (all processors)
@@ -22,7 +22,7 @@ flags:
 END
 }
 
-zvit=build/zvit seeds="1 2" epochs_digits=10 epochs_sprites=40 attn="zeros zeros_sm vit linear"
+zvit=build/zvit seeds="1 2" epochs_digits=10 epochs_sprites=60 attn="zeros zeros_sm vit linear"
 jobs=1 threads=0 table_only=
 while [ $# -gt 0 ]; do
     case $1 in
