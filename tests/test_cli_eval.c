@@ -72,6 +72,37 @@ static vit_json *eval_json(outcome result) {
 
 /* ---- one model ---- */
 
+/* The lines "weakest" and "mistaken" name first what is worst in confusion_matrix.csv. */
+static void check_worst(const char *out, const char *matrix) {
+    table t = table_read(matrix);
+    size_t weakest = CLASSES, label = 0, taken = 0;
+    double lowest = 1, most = 0, support[CLASSES] = {0};
+    for (size_t r = 0; r < CLASSES; r++) {
+        for (size_t c = 0; c < CLASSES; c++) {
+            double n = table_number(&t, r, classes[c]);
+            support[r] += n;
+            if (r != c && n > most) {
+                most = n;
+                label = r;
+                taken = c;
+            }
+        }
+        double recall = table_number(&t, r, classes[r]) / support[r];
+        if (recall < lowest) {
+            lowest = recall;
+            weakest = r;
+        }
+    }
+    ck_assert_uint_lt(weakest, CLASSES);
+    char line[256];
+    snprintf(line, sizeof line, "\nweakest   %s (%.2f %%)", classes[weakest], 100 * lowest);
+    check_has(out, line);
+    snprintf(line, sizeof line, "\nmistaken  %s for %s (%.0f of %.0f)", classes[label],
+             classes[taken], most, support[label]);
+    check_has(out, line);
+    table_free(&t);
+}
+
 START_TEST(everything_is_written_and_agrees) {
     make_val();
     const char *model = make_model("m", as_named, 16, 0.4);
@@ -87,6 +118,7 @@ START_TEST(everything_is_written_and_agrees) {
     for (size_t i = 0; i < sizeof labels / sizeof *labels; i++) {
         check_has(result.out, labels[i]);
     }
+    check_worst(result.out, in_folder("new/out/confusion_matrix.csv"));
     release(&result);
     ck_assert_uint_eq(count_entries(in_folder("new/out")), 4);
     table t = table_read(in_folder("new/out/predictions.csv"));

@@ -249,7 +249,7 @@ cleanup:
     return status;
 }
 
-/* Files, a row of results, and what is to be printed of one model. */
+/* Files, a row of results, and what is printed of one model or kept for the table of several. */
 static vit_status keep(const evaluation *e, size_t index, const subject *s,
                        const vit_outcome *outcome, cli_eval_row *row) {
     const vit_metrics *m = &outcome->metrics;
@@ -264,6 +264,9 @@ static vit_status keep(const evaluation *e, size_t index, const subject *s,
             vit_results_append(e->flags.results_file, outcome->model, s->bundle, m->top1, m->top5));
     }
     VIT_TRY(cli_eval_row_fill(row, s->bundle, outcome));
+    if (e->count == 1 && !e->common.json) {
+        cli_eval_print_one(outcome);
+    }
 cleanup:
     return status;
 }
@@ -314,8 +317,8 @@ static vit_status evaluate_all(evaluation *e) {
     VIT_TRY(write_all(e, rows));
     if (e->common.json) {
         VIT_TRY(cli_print_json(cli_eval_json(rows, e->count), true));
-    } else {
-        cli_eval_print(rows, e->count);
+    } else if (e->count > 1) {
+        cli_eval_print_table(rows, e->count);
     }
 cleanup:
     for (size_t i = 0; rows && i < e->count; i++) {
