@@ -23,8 +23,11 @@ typedef struct method {
 
 /* Best first: auto takes the first that suits. */
 static const method methods[] = {
+    {VIT_EXPLAIN_ZEROS_ROLLOUT, SUITS(ZEROS) | SUITS(ZEROS_SM) | SUITS(LINEAR),
+     vit_explain_zeros_rollout},
     {VIT_EXPLAIN_GRADIENT, SUITS(ZEROS) | SUITS(ZEROS_SM) | SUITS(SOFTMAX) | SUITS(LINEAR),
      vit_explain_gradient},
+    {VIT_EXPLAIN_ROLLOUT, SUITS(SOFTMAX) | SUITS(LINEAR), vit_explain_rollout},
 };
 enum { METHODS = sizeof methods / sizeof *methods };
 

@@ -15,6 +15,9 @@ typedef struct vit_explain_job {
 /* sum over a patch's pixels of gradient (3,H,W) x input, into values. */
 void vit_patch_products(const vit_explain_job *job, const float *gradient);
 
+/* The methods. */
 vit_status vit_explain_gradient(const vit_explain_job *job);
+vit_status vit_explain_zeros_rollout(const vit_explain_job *job);
+vit_status vit_explain_rollout(const vit_explain_job *job);
 
 #endif

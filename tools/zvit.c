@@ -46,6 +46,11 @@ static const row verbs[] = {
      "in the first epochs of a training with the same flags (before mixup and CutMix, which blend\n"
      "pictures of a batch).\n",
      cmd_preview},
+    {"explain", "MODEL IMAGE --out PNG", "show what in a picture speaks for a class",
+     "Draws the picture beside a map of what each of its patches speaks for (orange) or against\n"
+     "(violet) a class, in the model's eyes: see docs/explain.md. The model sees a crop of the\n"
+     "picture, which is framed.\n",
+     cmd_explain},
     {"export", "MODEL --out DIR|FILE", "write a model for other programs",
      "Writes the weights as a plain state dict (safetensors, timm's names, attn.qkv in one) and "
      "the\n"

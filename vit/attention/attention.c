@@ -229,9 +229,8 @@ size_t vit_attention_scratch(const vit_attention *attention, size_t B, bool trai
 
 /* ---- running ---- */
 
-/* Where head h of picture b begins in a (B,N,R) tensor. */
-static vit_head_columns head_columns(const vit_attention *attention, float *packed, size_t b,
-                                     size_t h) {
+vit_head_columns vit_attention_head(const vit_attention *attention, float *packed, size_t b,
+                                    size_t h) {
     const vit_attention_core *core = core_of(&attention->config);
     size_t D = attention->config.dim;
     float *row = packed + b * attention->config.tokens * attention->columns;
@@ -253,7 +252,7 @@ static void forward_head(const vit_attention *attention, const float *params,
     vit_core_forward_args args = {
         .params = params,
         .head = h,
-        .packed = head_columns(attention, saved->packed, b, h),
+        .packed = vit_attention_head(attention, saved->packed, b, h),
         .mixed = saved->mixed + b * c->tokens * c->dim + h * attention->d,
         .extra = saved->extra + pair * core->extra_floats(attention),
         .scratch = scratch,
@@ -311,11 +310,11 @@ void vit_attention_backward(const vit_attention *attention, const float *params,
             .params = params,
             .grads = grads,
             .head = h,
-            .packed = head_columns(attention, saved->packed, b, h),
+            .packed = vit_attention_head(attention, saved->packed, b, h),
             .mixed = saved->mixed + mixed,
             .extra = saved->extra + pair * core->extra_floats(attention),
             .dmixed = dmixed + mixed,
-            .dpacked = head_columns(attention, dpacked, b, h),
+            .dpacked = vit_attention_head(attention, dpacked, b, h),
             .scratch = inner,
         };
         core->backward(attention, &args);

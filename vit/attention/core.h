@@ -16,6 +16,10 @@ typedef struct vit_head_columns {
     float *gate;      /* (N,3), gated variants only */
 } vit_head_columns;
 
+/* Where head h of picture b begins in a tensor of that shape. */
+vit_head_columns vit_attention_head(const vit_attention *attention, float *packed, size_t b,
+                                    size_t h);
+
 typedef struct vit_core_forward_args {
     const float *params;
     size_t head;
