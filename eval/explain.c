@@ -14,6 +14,7 @@ const char *const vit_explain_method_names[] = {"auto", "gradient", "zeros-rollo
 /* ---- which method suits which attention ---- */
 
 #define SUITS(kind) (1u << VIT_ATTENTION_##kind)
+#define SUITS_ALL (SUITS(ZEROS) | SUITS(ZEROS_SM) | SUITS(SOFTMAX) | SUITS(LINEAR))
 
 typedef struct method {
     vit_explain_method id;
@@ -21,13 +22,12 @@ typedef struct method {
     vit_status (*run)(const vit_explain_job *job);
 } method;
 
-/* Best first: auto takes the first that suits. */
+/* Best first, by the deletion test (docs/explain.md): auto takes the first that suits. Rollout
+ * mixes by weights that are shares; those of the zero-sum kinds sum to nothing. */
 static const method methods[] = {
-    {VIT_EXPLAIN_ZEROS_ROLLOUT, SUITS(ZEROS) | SUITS(ZEROS_SM) | SUITS(LINEAR),
-     vit_explain_zeros_rollout},
-    {VIT_EXPLAIN_GRADIENT, SUITS(ZEROS) | SUITS(ZEROS_SM) | SUITS(SOFTMAX) | SUITS(LINEAR),
-     vit_explain_gradient},
+    {VIT_EXPLAIN_ZEROS_ROLLOUT, SUITS_ALL, vit_explain_zeros_rollout},
     {VIT_EXPLAIN_ROLLOUT, SUITS(SOFTMAX) | SUITS(LINEAR), vit_explain_rollout},
+    {VIT_EXPLAIN_GRADIENT, SUITS_ALL, vit_explain_gradient},
 };
 enum { METHODS = sizeof methods / sizeof *methods };
 

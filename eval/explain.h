@@ -7,7 +7,7 @@
 #include "vit/model_file.h"
 
 typedef enum vit_explain_method {
-    VIT_EXPLAIN_AUTO = 0,          /* what the model's attention is best served by */
+    VIT_EXPLAIN_AUTO = 0,          /* the most faithful that suits the model */
     VIT_EXPLAIN_GRADIENT = 1,      /* gradient x input */
     VIT_EXPLAIN_ZEROS_ROLLOUT = 2, /* the contributions r_ti cos(theta) v_i through the blocks */
     VIT_EXPLAIN_ROLLOUT = 3        /* Abnar and Zuidema 2020; knows no class and no sign */
@@ -47,7 +47,7 @@ int vit_class_find(const vit_model_bundle *bundle, const char *name);
 extern const uint8_t vit_heat_for[3], vit_heat_against[3];
 /* The largest absolute value, which the full colours stand for; 0 for a map of zeros. */
 double vit_heat_scale(const vit_heat_map *map);
-/* The picture in grey with the map over it, of the picture's size: a patch is coloured in
+/* The picture in soft grey with the map over it, of the picture's size: a patch is coloured in
  * proportion to its value, with up to alpha (0..1) of the end's colour; what the model did not see
  * is darker. out is another picture, used again. */
 #define VIT_HEAT_ALPHA 0.8

@@ -23,9 +23,10 @@ static size_t cell_of(size_t at, double from, double to, size_t count) {
     return place >= 0 && place < (double)count ? (size_t)place : count;
 }
 
-/* ITU-R BT.601, as Pillow's convert("L"). */
+/* ITU-R BT.601, as Pillow's convert("L"), and drawn together towards the middle, so that a colour
+ * shows on black and on white. */
 static double grey_of(const uint8_t *rgb) {
-    return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
+    return 60 + 0.65 * (0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]);
 }
 
 /* weight in -1..1 of the two ends' colours. */

@@ -40,9 +40,10 @@ static const vit_option explain_options[] = {
      .offset = offsetof(explain_flags, method),
      .choices = vit_explain_method_names,
      .value = "auto",
-     .help = "auto: zeros-rollout where it suits, else gradient. gradient suits every model, "
-             "zeros-rollout zeros, zeros-sm and linear attention, rollout softmax and linear "
-             "attention"},
+     .help =
+         "zeros-rollout: contributions through the attention weights, which auto takes; "
+         "gradient: gradient x input; rollout: Abnar and Zuidema's, without class and sign, for "
+         "softmax and linear attention"},
     {.name = "alpha",
      .type = VIT_OPT_DOUBLE,
      .offset = offsetof(explain_flags, alpha),

@@ -235,25 +235,38 @@ static double golden_error(const vit_safetensors *file, const char *name, size_t
     return sqrt(difference) / (zero ? cotangent_norm : sqrt(norm));
 }
 
-attention_errors attention_golden(const char *file_name, vit_zeros_form form,
-                                  vit_attention_kind kind) {
-    static char worst[VIT_NAME_MAX];
-    vit_safetensors *file = golden_open(file_name);
+static void golden_fill(attention_case *c, const vit_safetensors *file, vit_zeros_form form,
+                        vit_attention_kind kind) {
     size_t B;
     vit_attention_config config = golden_config(file, &B);
     config.form = form;
     config.kind = kind;
+    attention_open(c, &config, B, 1);
+    size_t n = floats_of(c);
+    char name[2 * VIT_NAME_MAX];
+    golden_copy(file, "x", n, c->x);
+    golden_copy(file, "grad_out", n, c->dy);
+    for (size_t i = 0; i < c->table.count; i++) {
+        const vit_param *p = &c->table.items[i];
+        snprintf(name, sizeof name, "param.%s", p->name + strlen("attn."));
+        golden_copy(file, name, p->size, c->params + p->offset);
+    }
+}
+
+void attention_golden_open(attention_case *c, const char *file_name, vit_attention_kind kind) {
+    vit_safetensors *file = golden_open(file_name);
+    golden_fill(c, file, VIT_ZEROS_AUTO, kind);
+    vit_safetensors_close(file);
+}
+
+attention_errors attention_golden(const char *file_name, vit_zeros_form form,
+                                  vit_attention_kind kind) {
+    static char worst[VIT_NAME_MAX];
+    vit_safetensors *file = golden_open(file_name);
     attention_case c;
-    attention_open(&c, &config, B, 1);
+    golden_fill(&c, file, form, kind);
     size_t n = floats_of(&c);
     char name[2 * VIT_NAME_MAX];
-    golden_copy(file, "x", n, c.x);
-    golden_copy(file, "grad_out", n, c.dy);
-    for (size_t i = 0; i < c.table.count; i++) {
-        const vit_param *p = &c.table.items[i];
-        snprintf(name, sizeof name, "param.%s", p->name + strlen("attn."));
-        golden_copy(file, name, p->size, c.params + p->offset);
-    }
     attention_run(&c);
     double cotangent = norm_of(n, c.dy);
     attention_errors errors = {.y = golden_error(file, "y", n, c.y, cotangent),

@@ -39,6 +39,8 @@ typedef struct attention_errors {
     double y, x, params;
     const char *worst; /* parameter, of static storage until the next call */
 } attention_errors;
+/* attention_open with a golden file's shape, parameters, x and cotangent. */
+void attention_golden_open(attention_case *c, const char *file, vit_attention_kind kind);
 attention_errors attention_golden(const char *file, vit_zeros_form form, vit_attention_kind kind);
 
 #endif

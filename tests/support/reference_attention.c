@@ -193,15 +193,15 @@ static void project(const vit_attention *a, const double *params, size_t row, si
     }
 }
 
-static void reference_head(const vit_attention *a, const double *params, size_t head,
-                           const double *x, double *mixed, double *s) {
+/* What head's weights and output are made from; the block to free is in.q. */
+static head_inputs make_inputs(const vit_attention *a, const double *params, size_t head,
+                               const double *x, double *s) {
     const vit_attention_config *c = &a->config;
     size_t N = c->tokens, d = a->d, D = c->dim;
     bool zeros = c->kind == VIT_ATTENTION_ZEROS, gated = zeros || c->kind == VIT_ATTENTION_ZEROS_SM;
-    double *block = doubles(4 * N * d + 4 * N);
+    double *block = doubles(4 * N * d + 3 * N);
     head_inputs in = {block, block + N * d, block + 2 * N * d, block + 3 * N * d,
                       block + 4 * N * d};
-    double *r = block + 4 * N * d + 3 * N;
     project(a, params, head * d, d, x, in.q);
     project(a, params, D + head * d, d, x, in.k);
     project(a, params, 2 * D + head * d, d, x, in.v);
@@ -221,6 +221,16 @@ static void reference_head(const vit_attention *a, const double *params, size_t 
         make_unit(N, d, in.k);
         deviation_logits(a, params, head, in.u, s);
     }
+    return in;
+}
+
+static void reference_head(const vit_attention *a, const double *params, size_t head,
+                           const double *x, double *mixed, double *s) {
+    const vit_attention_config *c = &a->config;
+    size_t N = c->tokens, d = a->d, D = c->dim;
+    bool gated = c->kind == VIT_ATTENTION_ZEROS || c->kind == VIT_ATTENTION_ZEROS_SM;
+    head_inputs in = make_inputs(a, params, head, x, s);
+    double *r = doubles(N);
     for (size_t t = 0; t < N; t++) {
         size_t count = row_weights(a, &in, s, t, r);
         double *o = mixed + t * D + head * d;
@@ -234,7 +244,21 @@ static void reference_head(const vit_attention *a, const double *params, size_t 
             head_norm(d, o);
         }
     }
-    free(block);
+    free(r);
+    free(in.q);
+}
+
+void reference_weights(const vit_attention *attention, const double *params, size_t head,
+                       const double *x, double *W) {
+    size_t N = attention->config.tokens;
+    double *s = doubles(N);
+    head_inputs in = make_inputs(attention, params, head, x, s);
+    for (size_t t = 0; t < N; t++) {
+        size_t count = row_weights(attention, &in, s, t, W + t * N);
+        memset(W + t * N + count, 0, (N - count) * sizeof *W);
+    }
+    free(s);
+    free(in.q);
 }
 
 void reference_attention(const vit_attention *attention, const double *params, size_t B,

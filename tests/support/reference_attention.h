@@ -10,4 +10,8 @@
 void reference_attention(const vit_attention *attention, const double *params, size_t B,
                          const double *x, double *y, double *logits);
 
+/* The weights W (N,N) of one head of one picture x (N,D), 0 where a causal row does not look. */
+void reference_weights(const vit_attention *attention, const double *params, size_t head,
+                       const double *x, double *W);
+
 #endif
