@@ -74,7 +74,7 @@ static vit_status deletion_init(deletion *d, const vit_model_bundle *bundle,
     const vit_patch_shape *s = &model->patch;
     vit_status status = VIT_OK;
     *d = (deletion){.bundle = bundle};
-    VIT_TRY(vit_workspace_create(model, 1, false, &d->workspace));
+    VIT_TRY(vit_workspace_create(model, 1, VIT_INFERENCE, &d->workspace));
     VIT_TRY(vit_alloc((void **)&d->input, pixels_of(s), sizeof(float), "input picture"));
     VIT_TRY(vit_alloc((void **)&d->hidden, pixels_of(s), sizeof(float), "input picture"));
     VIT_TRY(vit_alloc((void **)&d->logits, model->head_shape.classes, sizeof(float), "logits"));

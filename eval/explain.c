@@ -90,7 +90,7 @@ static vit_status classify(const vit_model_bundle *bundle, const vit_image *pict
     const vit_patch_shape *s = &model->patch;
     size_t K = model->head_shape.classes;
     vit_status status = VIT_OK;
-    VIT_TRY(vit_workspace_create(model, 1, true, &t->workspace));
+    VIT_TRY(vit_workspace_create(model, 1, VIT_TRAINING, &t->workspace));
     VIT_TRY(vit_alloc((void **)&t->input, s->channels * s->height * s->width, sizeof(float),
                       "input picture"));
     VIT_TRY(vit_alloc((void **)&t->logits, K, sizeof(float), "logits"));

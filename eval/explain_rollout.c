@@ -27,6 +27,7 @@ typedef struct rollout {
     float *branch;  /* (N,D) */
     float *values;  /* (N,D) */
     float *hidden;  /* (N,F) */
+    float *gelu;    /* (N,F) */
     float *W;       /* (N,N) */
     float *out;     /* (N,d) of a head, before its norm */
     float *scratch; /* of the weights */
@@ -37,6 +38,7 @@ static void plan(vit_arena *arena, rollout *r) {
     r->branch = vit_arena_floats(arena, r->N * r->D);
     r->values = vit_arena_floats(arena, r->N * r->D);
     r->hidden = vit_arena_floats(arena, r->N * r->F);
+    r->gelu = vit_arena_floats(arena, r->N * r->F);
     r->W = vit_arena_floats(arena, r->N * r->N);
     r->out = vit_arena_floats(arena, r->N * r->d);
     r->scratch =
@@ -86,9 +88,10 @@ static void head_down(rollout *r, const vit_explain_job *job) {
 static void mlp_down(rollout *r, const vit_block *block, const vit_block_saved *saved) {
     vit_gemm(false, false, r->N, r->F, r->D, 1, r->g, r->D, r->params + block->fc2_weight, r->F, 0,
              r->hidden, r->F);
+    vit_gelu_forward(r->N * r->F, saved->hidden, r->gelu);
     for (size_t i = 0; i < r->N * r->F; i++) {
         float x = saved->hidden[i];
-        r->hidden[i] *= x != 0 ? saved->activated[i] / x : 0.5f;
+        r->hidden[i] *= x != 0 ? r->gelu[i] / x : 0.5f;
     }
     vit_gemm(false, false, r->N, r->D, r->F, 1, r->hidden, r->F, r->params + block->fc1_weight,
              r->D, 0, r->branch, r->D);

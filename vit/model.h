@@ -53,8 +53,8 @@ void vit_model_backward(const vit_model *model, const float *params, float *grad
                         vit_workspace *workspace, size_t B, const float *drop_scale,
                         const float *dlogits /* (B,K) */, float *dimages);
 
-/* To read what the last forward of a training workspace left: of block i; the residual stream
- * (B,N,D) before it, or after the last one for i = depth; of the head. */
+/* To read what the last forward of a training workspace, not checkpointed, left: of block i; the
+ * residual stream (B,N,D) before it, or after the last one for i = depth; of the head. */
 const vit_block_saved *vit_workspace_block(const vit_workspace *workspace, size_t i);
 const float *vit_workspace_tokens(const vit_workspace *workspace, size_t i);
 const vit_head_saved *vit_workspace_head(const vit_workspace *workspace);
