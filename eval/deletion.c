@@ -3,6 +3,7 @@
 #include "data/folder.h"
 #include "vit/arena.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,7 @@ void vit_deletion_reverse(size_t count, uint32_t *order) {
 
 /* ---- curves ---- */
 
+/* What one thread computes with. */
 typedef struct deletion {
     const vit_model_bundle *bundle;
     vit_workspace *workspace;
@@ -129,31 +131,49 @@ static bool is_order(size_t patches, const uint32_t *order, unsigned char *seen)
     return true;
 }
 
+static vit_status check_orders(const vit_model *model, int class_index, size_t count,
+                               const uint32_t *orders) {
+    size_t patches = vit_patch_count(&model->patch);
+    unsigned char *seen = NULL;
+    if (class_index < 0 || class_index >= model->config.num_classes) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "class %d (expected 0 to %d)", class_index,
+                        model->config.num_classes - 1);
+    }
+    vit_status status = vit_alloc((void **)&seen, patches, 1, "order of the patches");
+    for (size_t i = 0; status == VIT_OK && i < count; i++) {
+        if (!is_order(patches, orders + i * patches, seen)) {
+            status = vit_fail(VIT_ERROR_ARGUMENT,
+                              "order %zu to hide patches in (expected each of 0 to %zu once)", i,
+                              patches - 1);
+        }
+    }
+    vit_free(seen);
+    return status;
+}
+
+/* Orders are shared out among threads, so that each forward runs on one. */
 vit_status vit_deletion_curve(const vit_model_bundle *bundle, const vit_image *picture,
                               int class_index, size_t count, const uint32_t *orders, float *curves,
                               double *areas) {
-    size_t patches = vit_patch_count(&bundle->model.patch);
-    unsigned char *seen = NULL;
-    deletion d = {0};
+    size_t patches = vit_patch_count(&bundle->model.patch), most = (size_t)omp_get_max_threads();
+    size_t threads = count < most ? count : most;
+    deletion *workers = NULL;
     vit_status status = VIT_OK;
-    if (class_index < 0 || class_index >= bundle->model.config.num_classes) {
-        VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT, "class %d (expected 0 to %d)", class_index,
-                         bundle->model.config.num_classes - 1));
+    VIT_TRY(check_orders(&bundle->model, class_index, count, orders));
+    VIT_TRY(vit_alloc((void **)&workers, threads, sizeof *workers, "deletion"));
+    for (size_t i = 0; i < threads; i++) {
+        VIT_TRY(deletion_init(&workers[i], bundle, picture));
     }
-    VIT_TRY(vit_alloc((void **)&seen, patches, 1, "order of the patches"));
-    VIT_TRY(deletion_init(&d, bundle, picture));
+#pragma omp parallel for schedule(dynamic, 1) num_threads((int)(threads > 0 ? threads : 1))
     for (size_t i = 0; i < count; i++) {
-        if (!is_order(patches, orders + i * patches, seen)) {
-            VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT,
-                             "order %zu to hide patches in (expected each of 0 to %zu once)", i,
-                             patches - 1));
-        }
-        areas[i] = run_order(&d, (size_t)class_index, orders + i * patches,
-                             curves ? curves + i * (patches + 1) : NULL);
+        areas[i] = run_order(&workers[omp_get_thread_num()], (size_t)class_index,
+                             orders + i * patches, curves ? curves + i * (patches + 1) : NULL);
     }
 cleanup:
-    vit_free(seen);
-    deletion_free(&d);
+    for (size_t i = 0; workers && i < threads; i++) {
+        deletion_free(&workers[i]);
+    }
+    vit_free(workers);
     return status;
 }
 
