@@ -6,5 +6,7 @@
 
 /* Writes an 8-bit RGB PNG under path: whole or not at all. */
 vit_status vit_png_write(const char *path, const vit_image *image);
+/* The same file's bytes into out; what names the picture in messages. */
+vit_status vit_png_encode(const vit_image *image, const char *what, vit_bytes *out);
 
 #endif

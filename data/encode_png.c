@@ -9,9 +9,10 @@
 typedef struct png_job {
     png_structp png;
     png_infop info;
-    vit_file_writer *writer;
+    vit_file_writer *writer; /* where it goes: a file, or */
+    vit_bytes *bytes;        /* memory */
     jmp_buf escape;
-    const char *path;
+    const char *path; /* what messages call it */
     vit_status status;
 } png_job;
 
@@ -31,9 +32,28 @@ static void on_warning(png_structp png, png_const_charp reason) {
     (void)reason;
 }
 
+static vit_status append(vit_bytes *bytes, const void *data, size_t count, const char *what) {
+    size_t needed, room = bytes->capacity > SIZE_MAX / 2 ? SIZE_MAX : bytes->capacity * 2;
+    if (__builtin_add_overflow(bytes->size, count, &needed)) {
+        return vit_fail(VIT_ERROR_MEMORY, "%s: does not fit in memory", what);
+    }
+    vit_status status = VIT_OK;
+    if (needed > bytes->capacity) {
+        VIT_TRY(vit_bytes_reserve(bytes, needed > room ? needed : room, what));
+    }
+    memcpy(bytes->data + bytes->size, data, count);
+    bytes->size = needed;
+cleanup:
+    return status;
+}
+
 static void write_bytes(png_structp png, png_bytep data, size_t count) {
     png_job *job = png_get_io_ptr(png);
-    job->status = vit_file_write(job->writer, data, count);
+    if (job->bytes) {
+        job->status = append(job->bytes, data, count, job->path);
+    } else {
+        job->status = vit_file_write(job->writer, data, count);
+    }
     if (job->status != VIT_OK) {
         png_error(png, "write");
     }
@@ -62,25 +82,39 @@ static vit_status encode_guarded(png_job *job, const vit_image *image) {
     return VIT_OK;
 }
 
-vit_status vit_png_write(const char *path, const vit_image *image) {
-    png_job job = {.path = path};
+/* To job's writer or memory. */
+static vit_status encode(png_job *job, const vit_image *image) {
     vit_status status = VIT_OK;
     if (image->width == 0 || image->height == 0 || image->width > PNG_UINT_31_MAX ||
         image->height > PNG_UINT_31_MAX) {
         return vit_fail(VIT_ERROR_LIMIT, "%s: %zu x %zu pixels (a PNG has 1 to 2^31 - 1 a side)",
-                        path, image->width, image->height);
+                        job->path, image->width, image->height);
     }
+    job->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, job, on_error, on_warning);
+    job->info = job->png ? png_create_info_struct(job->png) : NULL;
+    if (!job->info) {
+        VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "%s: no memory to write the PNG", job->path));
+    }
+    VIT_TRY(encode_guarded(job, image));
+cleanup:
+    png_destroy_write_struct(&job->png, &job->info);
+    return status;
+}
+
+vit_status vit_png_write(const char *path, const vit_image *image) {
+    png_job job = {.path = path};
+    vit_status status = VIT_OK;
     VIT_TRY(vit_file_begin(path, &job.writer));
-    job.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning);
-    job.info = job.png ? png_create_info_struct(job.png) : NULL;
-    if (!job.info) {
-        VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "%s: no memory to write the PNG", path));
-    }
-    VIT_TRY(encode_guarded(&job, image));
+    VIT_TRY(encode(&job, image));
     status = vit_file_commit(job.writer);
     job.writer = NULL;
 cleanup:
     vit_file_abort(job.writer);
-    png_destroy_write_struct(&job.png, &job.info);
     return status;
+}
+
+vit_status vit_png_encode(const vit_image *image, const char *what, vit_bytes *out) {
+    png_job job = {.path = what, .bytes = out};
+    out->size = 0;
+    return encode(&job, image);
 }

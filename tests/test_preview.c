@@ -42,12 +42,18 @@ START_TEST(what_is_written_reads_back) {
     temp_path(path, root, "x.png");
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         vit_image image = noise(sizes[i][0], sizes[i][1], i), back = {0};
-        vit_bytes bytes = {0};
+        vit_bytes bytes = {0}, encoded = {0};
         ck_vit_ok(vit_png_write(path, &image));
         ck_vit_ok(vit_image_load(path, &options, &bytes, &back));
         ck_assert_uint_eq(back.width, image.width);
         ck_assert_uint_eq(back.height, image.height);
         ck_assert_mem_eq(back.pixels, image.pixels, 3 * image.width * image.height);
+        for (int again = 0; again < 2; again++) { /* the memory is used again */
+            ck_vit_ok(vit_png_encode(&image, "noise", &encoded));
+            ck_assert_uint_eq(encoded.size, bytes.size);
+            ck_assert_mem_eq(encoded.data, bytes.data, bytes.size);
+        }
+        vit_bytes_free(&encoded);
         vit_bytes_free(&bytes);
         vit_image_free(&back);
         vit_image_free(&image);

@@ -342,6 +342,58 @@ START_TEST(a_threshold_makes_it_unknown) {
 }
 END_TEST
 
+/* ---- heat maps ---- */
+START_TEST(heat_maps_are_of_the_class_asked_for) {
+    server s = serve(NULL);
+    reply r = post_golden(&s, "/v1/classify?explain=1&class=caf%c3%a9&method=gradient", "rgb.png");
+    ck_assert_msg(r.code == 200, "%s%s", r.head, r.body);
+    vit_json *root = parse(r.body);
+    const vit_json *result = vit_json_at(vit_json_get(root, "results"), 0);
+    const vit_json *heat = vit_json_get(result, "heat"), *grid = vit_json_get(heat, "grid");
+    ck_assert_str_eq(string_of(heat, "class"), "caf\xc3\xa9");
+    ck_assert_double_eq(number_of(heat, "index"), 2);
+    ck_assert_str_eq(string_of(heat, "method"), "gradient");
+    ck_assert_double_eq(number_of(heat, "width"), 96);
+    ck_assert_double_eq(number_of(heat, "height"), 64);
+    ck_assert_double_eq(vit_json_number(vit_json_at(grid, 0), 0), SIDE / 4);
+    ck_assert_double_eq(vit_json_number(vit_json_at(grid, 1), 0), SIDE / 4);
+    ck_assert_uint_eq(vit_json_count(vit_json_get(heat, "values")), SIDE / 4 * SIDE / 4);
+    /* crop_pct 0.9 of the short side, in the middle: 16 / floor(16 / 0.9) of 64 pixels. */
+    const vit_json *box = vit_json_get(heat, "box");
+    double x0 = vit_json_number(vit_json_at(box, 0), 0),
+           x1 = vit_json_number(vit_json_at(box, 2), 0);
+    ck_assert_double_eq_tol(x1 - x0, 64.0 * 16 / 17, 2);
+    ck_assert_double_eq_tol((x0 + x1) / 2, 48, 3);
+    ck_assert_ptr_null(vit_json_get(result, "overlay"));
+    vit_json_free(root);
+    reply_free(&r);
+    /* Without a class, of the best one. */
+    r = post_golden(&s, "/v1/classify?explain=1", "rgb.png");
+    root = parse(r.body);
+    result = vit_json_at(vit_json_get(root, "results"), 0);
+    ck_assert_str_eq(string_of(vit_json_get(result, "heat"), "class"),
+                     string_of(result, "prediction"));
+    vit_json_free(root);
+    reply_free(&r);
+    check_reply(post_golden(&s, "/v1/classify?explain=1&method=rollout", "rgb.png"), 400,
+                "method rollout does not suit");
+    check_reply(post_golden(&s, "/v1/classify?explain=1&class=cat", "rgb.png"), 400, "class: cat");
+    check_reply(post_golden(&s, "/v1/classify?explain=1", "bad_truncated.jpg"), 422, "error");
+    stop(&s);
+}
+END_TEST
+
+START_TEST(an_overlay_is_a_png) {
+    server s = serve(NULL);
+    reply r = post_golden(&s, "/v1/classify?overlay=1", "rgb.png");
+    ck_assert_msg(r.code == 200, "%s%s", r.head, r.body);
+    check_has(r.body, "\"overlay\":\"iVBORw0KGgo"); /* a PNG's signature in base64 */
+    check_has(r.body, "\"heat\":{");
+    reply_free(&r);
+    stop(&s);
+}
+END_TEST
+
 START_TEST(broken_pictures_are_named) {
     server s = serve(NULL);
     check_reply(post_golden(&s, "/v1/classify", "bad_text.jpg"), 422, "expected a JPEG or PNG");
@@ -835,7 +887,7 @@ START_TEST(a_stop_answers_what_came) {
     static const int signals[] = {SIGTERM, SIGINT};
     vit_bytes picture = golden("rgb.png");
     for (int i = 0; i < 2; i++) {
-        server s = serve((const char *const[]){"--max-wait-ms", "1500", NULL});
+        server s = serve((const char *const[]){"--max-wait-ms", "800", NULL});
         int idle = http_connect(s.port), kept = http_connect(s.port);
         http_text(kept, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
         check_reply(http_read(kept), 200, "ok");
@@ -920,6 +972,8 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, the_model_describes_itself);
     tcase_add_test(tcase, answers_are_those_of_classify);
     tcase_add_test(tcase, a_threshold_makes_it_unknown);
+    tcase_add_test(tcase, heat_maps_are_of_the_class_asked_for);
+    tcase_add_test(tcase, an_overlay_is_a_png);
     tcase_add_test(tcase, broken_pictures_are_named);
     tcase_add_test(tcase, wrong_requests_are_named);
     tcase_add_test(tcase, what_is_no_http_is_refused);

@@ -2,6 +2,7 @@
 
 #include "eval/metrics.h"
 #include "tools/cmd.h"
+#include "tools/serve/base64.h"
 #include "vit/arena.h"
 
 #include <stdlib.h>
@@ -43,19 +44,60 @@ static void add_top(const vit_model_bundle *bundle, const serve_query *query,
     vit_json_add_number(result, "milliseconds", picture->milliseconds);
 }
 
-static vit_json *result_json(const vit_model_bundle *bundle, const serve_job *job,
-                             const serve_picture *picture, size_t topk, int *indices) {
+static void add_heat(const vit_model_bundle *bundle, const serve_picture *picture,
+                     vit_json *result) {
+    const vit_heat_map *map = &picture->heat;
+    vit_json *heat = vit_json_object(), *grid = vit_json_array(), *values = vit_json_array();
+    vit_json *box = vit_json_array();
+    vit_json_add_string(heat, "class", bundle->class_names[map->class_index]);
+    vit_json_add_number(heat, "index", map->class_index);
+    vit_json_add_number(heat, "probability", map->probability);
+    vit_json_add_string(heat, "method", vit_explain_method_names[map->method]);
+    vit_json_add_number(heat, "width", (double)picture->width);
+    vit_json_add_number(heat, "height", (double)picture->height);
+    const double corners[] = {map->box.x0, map->box.y0, map->box.x1, map->box.y1};
+    for (size_t i = 0; i < 4; i++) {
+        vit_json_add_number(box, NULL, corners[i]);
+    }
+    vit_json_add(heat, "box", box);
+    vit_json_add_number(grid, NULL, (double)map->grid_h);
+    vit_json_add_number(grid, NULL, (double)map->grid_w);
+    vit_json_add(heat, "grid", grid);
+    for (size_t i = 0; i < map->grid_h * map->grid_w; i++) {
+        vit_json_add_number(values, NULL, (double)map->values[i]);
+    }
+    vit_json_add(heat, "values", values);
+    vit_json_add(result, "heat", heat);
+}
+
+static vit_status add_overlay(const serve_picture *picture, vit_json *result) {
+    char *text = serve_base64(picture->overlay.data, picture->overlay.size);
+    if (!text) {
+        return vit_fail(VIT_ERROR_MEMORY, "out of memory for the overlay");
+    }
+    vit_json_add_string(result, "overlay", text);
+    free(text);
+    return VIT_OK;
+}
+
+static vit_status add_result(const vit_model_bundle *bundle, const serve_job *job,
+                             const serve_picture *picture, size_t topk, int *indices,
+                             vit_json *results) {
     vit_json *result = vit_json_object();
+    vit_json_add(results, NULL, result);
     if (picture->name) {
         vit_json_add_string(result, "name", picture->name);
     }
     if (picture->status != VIT_OK) {
         vit_json_add_string(result, "error", error_of(picture));
-        return result;
+        return VIT_OK;
     }
     vit_top_k(bundle->model.head_shape.classes, picture->probabilities, topk, indices);
     add_top(bundle, &job->query, picture, topk, indices, result);
-    return result;
+    if (picture->heat.values) {
+        add_heat(bundle, picture, result);
+    }
+    return picture->overlay.size > 0 ? add_overlay(picture, result) : VIT_OK;
 }
 
 static unsigned code_of(vit_status status) {
@@ -67,8 +109,9 @@ static unsigned code_of(vit_status status) {
     case VIT_ERROR_MEMORY:
         return 503;
     case VIT_ERROR_NUMERIC:
-    case VIT_ERROR_ARGUMENT:
         return 500;
+    case VIT_ERROR_ARGUMENT:
+        return 400;
     default:
         return 422;
     }
@@ -93,7 +136,7 @@ vit_status serve_answer_json(const vit_model_bundle *bundle, const serve_job *jo
     vit_json_add(root, "results", results);
     VIT_TRY(vit_alloc((void **)&indices, topk, sizeof *indices, "best classes"));
     for (size_t i = 0; i < job->count; i++) {
-        vit_json_add(results, NULL, result_json(bundle, job, &job->pictures[i], topk, indices));
+        VIT_TRY(add_result(bundle, job, &job->pictures[i], topk, indices, results));
     }
     VIT_TRY(vit_json_print(root, false, out));
 cleanup:
@@ -127,11 +170,9 @@ vit_status serve_find_class(const vit_model_bundle *bundle, const char *name, in
     size_t K = bundle->model.head_shape.classes;
     const char **names = NULL;
     vit_status status = VIT_OK;
-    for (size_t k = 0; k < K; k++) {
-        if (strcmp(bundle->class_names[k], name) == 0) {
-            *out = (int)k;
-            return VIT_OK;
-        }
+    *out = vit_class_find(bundle, name);
+    if (*out >= 0) {
+        return VIT_OK;
     }
     VIT_TRY(vit_alloc((void **)&names, K + 1, sizeof *names, "class names"));
     memcpy(names, bundle->class_names, K * sizeof *names);

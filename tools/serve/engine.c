@@ -1,5 +1,7 @@
 #include "tools/serve/engine.h"
 
+#include "data/encode.h"
+#include "data/resize.h"
 #include "eval/predict.h"
 #include "tools/cmd.h"
 #include "vit/arena.h"
@@ -36,6 +38,9 @@ typedef struct batch {
     serve_picture **pictures;  /* (max_batch) */
     vit_predict_input *inputs; /* (max_batch) */
     vit_prediction *predictions;
+    /* Of heat maps. */
+    vit_image image, small, overlay;
+    vit_resize_scratch resize;
 } batch;
 
 static vit_status batch_create(serve_engine *engine, batch *b) {
@@ -53,6 +58,10 @@ cleanup:
 
 static void batch_free(batch *b) {
     vit_predictor_free(b->predictor);
+    vit_image_free(&b->image);
+    vit_image_free(&b->small);
+    vit_image_free(&b->overlay);
+    vit_resize_scratch_free(&b->resize);
     vit_free(b->predictions);
     vit_free(b->inputs);
     vit_free(b->pictures);
@@ -98,11 +107,87 @@ static void compute(batch *b, size_t count) {
     serve_metrics_batch(engine->metrics, count, refused, cli_now() - start);
 }
 
+/* ---- heat maps ---- */
+
+#define OVERLAY_SIDE 512 /* pixels of the longer side: a page's width, whatever the picture's */
+
+/* The heat map over the picture, which is made smaller first when it is large. */
+static vit_status draw_overlay(batch *b, serve_picture *picture) {
+    vit_status status = VIT_OK;
+    const vit_image *image = &b->image;
+    size_t longer = image->width > image->height ? image->width : image->height;
+    vit_heat_map map = picture->heat; /* its values are borrowed */
+    if (longer > OVERLAY_SIDE) {
+        size_t width = (image->width * OVERLAY_SIDE + longer / 2) / longer;
+        size_t height = (image->height * OVERLAY_SIDE + longer / 2) / longer;
+        width = width > 0 ? width : 1;
+        height = height > 0 ? height : 1;
+        VIT_TRY(vit_resize(image, NULL, width, height, VIT_BILINEAR, &b->resize, &b->small));
+        double across = (double)width / (double)image->width;
+        double down = (double)height / (double)image->height;
+        map.box = (vit_box){map.box.x0 * across, map.box.y0 * down, map.box.x1 * across,
+                            map.box.y1 * down};
+        image = &b->small;
+    }
+    VIT_TRY(vit_heat_overlay(&map, image, VIT_HEAT_ALPHA, &b->overlay));
+    VIT_TRY(vit_png_encode(&b->overlay, "overlay", &picture->overlay));
+cleanup:
+    return status;
+}
+
+static vit_status explain(batch *b, serve_picture *picture) {
+    const serve_engine *engine = b->engine;
+    const serve_query *query = &picture->job->query;
+    const vit_explain_options options = {.method = query->method,
+                                         .class_index = picture->job->class_index};
+    const vit_decode_options decode = vit_data_decode(engine->reading);
+    vit_status status = VIT_OK;
+    VIT_TRY(
+        vit_image_decode(picture->bytes.data, picture->bytes.size, "picture", &decode, &b->image));
+    picture->width = b->image.width;
+    picture->height = b->image.height;
+    status = vit_explain(engine->bundle, &b->image, &options, &picture->heat);
+    if (status == VIT_ERROR_UNSUPPORTED) {
+        status = VIT_ERROR_ARGUMENT; /* the method does not suit the model */
+    }
+    VIT_TRY(status);
+    if (query->overlay) {
+        VIT_TRY(draw_overlay(b, picture));
+    }
+cleanup:
+    return status;
+}
+
+static bool wants_heat(const serve_picture *picture) {
+    const serve_query *query = &picture->job->query;
+    return picture->status == VIT_OK && (query->explain || query->overlay);
+}
+
 /* Pictures of one request may be spread over batches; the last one makes it done. */
 static void finish(serve_picture *picture) {
     serve_job *job = picture->job;
     if (--job->remaining == 0) {
         job->done(job->context);
+    }
+}
+
+/* Heat maps take several times as long: those who asked for none do not wait for them. */
+static void answer(batch *b, size_t count) {
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (wants_heat(b->pictures[i])) {
+            b->pictures[left++] = b->pictures[i];
+        } else {
+            finish(b->pictures[i]);
+        }
+    }
+    for (size_t i = 0; i < left; i++) {
+        serve_picture *picture = b->pictures[i];
+        picture->status = explain(b, picture);
+        if (picture->status != VIT_OK) {
+            picture->error = strdup(vit_last_error());
+        }
+        finish(picture);
     }
 }
 
@@ -128,9 +213,7 @@ static void *run(void *context) {
         while ((count = serve_queue_take(engine->queue, engine->max_batch, engine->max_wait_ms,
                                          b.pictures)) > 0) {
             compute(&b, count);
-            for (size_t i = 0; i < count; i++) {
-                finish(b.pictures[i]);
-            }
+            answer(&b, count);
         }
     }
     batch_free(&b);

@@ -22,6 +22,8 @@ void serve_job_clear(serve_job *job) {
         free(picture->error);
         vit_bytes_free(&picture->bytes);
         vit_free(picture->probabilities);
+        vit_heat_map_free(&picture->heat);
+        vit_bytes_free(&picture->overlay);
     }
     free(job->pictures);
     job->pictures = NULL;

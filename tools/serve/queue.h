@@ -4,6 +4,7 @@
 
 #include "tools/serve/settings.h"
 
+#include "eval/explain.h"
 #include "vit/file.h"
 
 typedef struct serve_job serve_job;
@@ -19,6 +20,9 @@ typedef struct serve_picture {
     char *error;          /* when status says so; NULL: memory ran out */
     float *probabilities; /* (K), vit_alloc'ed */
     double milliseconds;
+    vit_heat_map heat; /* when asked for, of a picture of width x height pixels */
+    size_t width, height;
+    vit_bytes overlay; /* when asked for: a PNG file */
 } serve_picture;
 
 /* A request's pictures. Whoever makes it owns it again once done was called. */

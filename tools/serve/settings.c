@@ -1,5 +1,7 @@
 #include "tools/serve/settings.h"
 
+#include "eval/explain.h"
+
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -123,12 +125,18 @@ const vit_option serve_query_options[] = {
     {.name = "overlay",
      .type = VIT_OPT_BOOL,
      .offset = FIELD(overlay),
-     .help = "also the heat map drawn over the picture, as PNG"},
+     .help = "the heat map, and a drawing of it over the picture as PNG"},
     {.name = "class",
      .type = VIT_OPT_STRING,
      .offset = FIELD(class_name),
      .count = sizeof((serve_query *)0)->class_name,
      .help = "of the heat map; absent: the most probable one"},
+    {.name = "method",
+     .type = VIT_OPT_ENUM,
+     .offset = FIELD(method),
+     .choices = vit_explain_method_names,
+     .value = "auto",
+     .help = "of the heat map"},
 };
 const size_t serve_query_option_count = sizeof serve_query_options / sizeof *serve_query_options;
 #undef FIELD

@@ -27,7 +27,7 @@ typedef struct serve_query {
     int topk;
     double threshold;
     bool explain, overlay;
-    int method;           /* an index into serve_methods */
+    int method;           /* vit_explain_method */
     char class_name[512]; /* of the heat map; "": the most probable */
 } serve_query;
 extern const vit_option serve_query_options[];
