@@ -28,6 +28,9 @@ const percent = (share) => {
   const value = 100 * share;
   return `${value >= 99.995 ? "100" : value.toFixed(value < 9.995 ? 2 : 1)} %`;
 };
+const duration = (milliseconds) => milliseconds < 1000
+  ? `${milliseconds.toFixed(milliseconds < 99.95 ? 1 : 0)} ms`
+  : `${(milliseconds / 1000).toFixed(1)} s`;
 const count = (number) => number.toLocaleString("en-US");
 
 /* ---- asking the server ---- */
@@ -199,7 +202,7 @@ function renderResult(item) {
   page.bars.replaceChildren(...top.slice(0, shown).map((entry) => bar(item, entry)));
   page.more.hidden = top.length <= SHOWN;
   page.more.textContent = item.all ? "Fewer classes" : `${top.length - SHOWN} more classes`;
-  page.note.textContent = `Computed in ${item.result.milliseconds.toFixed(1)} ms. ` +
+  page.note.textContent = `Computed in ${duration(item.result.milliseconds)}. ` +
                           "A class chosen here is what the heat map is of.";
   if (page.class.value !== classOf(item)) {
     page.class.value = classOf(item);
