@@ -82,6 +82,19 @@ static void take_over(const serve_engine *engine, const vit_prediction *from, se
     }
 }
 
+/* A picture that comes alone is computed inside of a region, though of one thread, as each of
+ * several is: outside of it the products are cut into pieces for all threads, which changes the
+ * last bits, and what is said of a picture must not depend on who else asks. */
+static vit_status predict(batch *b, size_t count) {
+    vit_status status = VIT_OK;
+    if (count > 1) {
+        return vit_predict(b->predictor, b->inputs, count, b->predictions);
+    }
+#pragma omp parallel num_threads(1)
+    status = vit_predict(b->predictor, b->inputs, count, b->predictions);
+    return status;
+}
+
 static void compute(batch *b, size_t count) {
     serve_engine *engine = b->engine;
     size_t refused = 0;
@@ -94,7 +107,7 @@ static void compute(batch *b, size_t count) {
                                 .bytes = p->bytes.data ? (const void *)p->bytes.data : "",
                                 .size = p->bytes.size};
     }
-    vit_status status = vit_predict(b->predictor, b->inputs, count, b->predictions);
+    vit_status status = predict(b, count);
     for (size_t i = 0; i < count; i++) {
         if (status == VIT_OK) {
             take_over(engine, &b->predictions[i], b->pictures[i]);
