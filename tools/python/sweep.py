@@ -2,7 +2,7 @@
 """Trains many small ViTs at a time on a GPU, to find out what settings are worth: a sweep that zvit's CPU takes days for.
 
     sweep.py prepare DATA OUT.npz --size 64 --short-side 104    # decodes DATA/train and DATA/val once
-    sweep.py run DATA.npz PLAN.jsonl OUT.jsonl                  # a line of PLAN is the settings of a run, {"lr": 2e-3, "seeds": [1, 2]}
+    sweep.py run DATA.npz PLAN.jsonl OUT.jsonl                  # a line of PLAN: settings, {"lr": 2e-3, "seeds": [1, 2]}
     sweep.py table OUT.jsonl                                    # the mean and the spread over the seeds, best first
     sweep.py effects OUT.jsonl                                  # what each value is worth, when all were drawn at random
 
@@ -135,7 +135,8 @@ def augment(data, own, index, u, mix):
     """index (R,B), u (R,B,DRAWS): pictures (R,B,3,size,size) and the shares of own labels (R)."""
     low = own["scale"].view(-1, 1).expand(index.shape)
     top, left, h, w = random_crop(data.sizes[index], low, u)
-    bicubic, mirrored, upright = u[..., 22] < 0.5, u[..., 23] < own["mirror"].view(-1, 1), torch.zeros_like(index, dtype=torch.bool)
+    bicubic, mirrored = u[..., 22] < 0.5, u[..., 23] < own["mirror"].view(-1, 1)
+    upright = torch.zeros_like(mirrored)
     down = resize_weights(top, h, data.size, data.side, bicubic, upright)[:, :, None]
     across = resize_weights(left, w, data.size, data.side, bicubic, mirrored)[:, :, None]
     x = (data.pixels[index].float() @ across.transpose(-1, -2)).clamp(0, 255)
@@ -196,7 +197,8 @@ def parameters(shape, size, classes):
         table += [(f"{i}.{n}.bias", (r,), False, ("gate",) if n == "gate" else ("constant", 0)) for n, r, _ in rows]
         if shape["attn"] == "zeros":
             table += [(f"{i}.mu", (H, D // H), False, ("normal", "mu_std")), (f"{i}.tau", (H, 1), False, ("setting", "tau"))]
-        table += [(f"{i}.out.weight", (D, D), True, ("normal", "out_std")), (f"{i}.fc1.weight", (hidden, D), True, ("normal", "std")),
+        table += [(f"{i}.out.weight", (D, D), True, ("normal", "out_std")),
+                  (f"{i}.fc1.weight", (hidden, D), True, ("normal", "std")),
                   (f"{i}.fc2.weight", (D, hidden), True, ("normal", "std")), (f"{i}.out.bias", (D,), False, ("constant", 0)),
                   (f"{i}.fc1.bias", (hidden,), False, ("constant", 0)), (f"{i}.fc2.bias", (D,), False, ("constant", 0))]
         table += [(f"{i}.norm{j}.{n}", (D,), False, ("constant", v)) for j in (1, 2) for n, v in (("weight", 1), ("bias", 0))]
@@ -240,7 +242,8 @@ class Stack:
         self.cos, self.sin = (t.to(device) for t in zeros_vit.rope_table(shape["rope"], 0, (N, N), d))
 
     def of(self, block):
-        return {name: block[:, begin:begin + count].unflatten(1, dims).detach() for name, (begin, count, dims) in self.views.items()}
+        return {name: block[:, begin:begin + count].unflatten(1, dims).detach()
+                for name, (begin, count, dims) in self.views.items()}
 
     def forward(self, p, images, drop=None):
         """images (R,B,3,size,size), drop (R,B,2*depth) factors of the branches: logits (R,B,classes)"""
@@ -273,7 +276,8 @@ class Stack:
                             torch.cat([p[f"{i}.{n}.bias"] for n in names], 1), f"{i}.norm1")
             parts = {n: heads(t) for n, t in zip(names, packed.split([3 * H if n == "gate" else D for n in names], -1))}
             if s["attn"] == "zeros":
-                parts.update(mu=p[f"{i}.mu"][:, None, :, None], tau=p[f"{i}.tau"][:, None, :, None], zero_order=s["zero_order"] and i == 0)
+                mu, tau = (p[f"{i}.{n}"][:, None, :, None] for n in ("mu", "tau"))
+                parts.update(mu=mu, tau=tau, zero_order=s["zero_order"] and i == 0)
             attend = zeros_vit.attend if drop is None else self.attend
             o = attend(s["attn"], self.cos, self.sin, head_norm=s["head_norm"], **parts)
             x = add(x, linear(o.transpose(2, 3).reshape(R, B * N, D), p[f"{i}.out.weight"], p[f"{i}.out.bias"]), 2 * i)
@@ -300,7 +304,8 @@ class Training:
         self.stack = Stack(shape, data.size, data.classes, owns, seeds, device)
         self.augment = augment
         if compiled:  # products stay the library's; what is between them becomes a few kernels
-            self.augment, self.stack.attend = torch.compile(augment, dynamic=False), torch.compile(zeros_vit.attend, dynamic=False)
+            self.augment = torch.compile(augment, dynamic=False)
+            self.stack.attend = torch.compile(zeros_vit.attend, dynamic=False)
         self.own = {key: torch.tensor([o[key] for o in owns], dtype=torch.float32, device=device) for key in OWN}
         width = DRAWS + 2 * shape["depth"]
         order, draws, mix, lr = [], [], [], []
@@ -311,7 +316,8 @@ class Training:
             lr.append(learning_rates(own, self.steps, per_epoch))
             draws.append(torch.rand(self.steps, B, width, device=device, generator=torch.Generator(device).manual_seed(seed)))
         self.order, self.draws = torch.from_numpy(numpy.stack(order, 1)).to(device), torch.stack(draws, 1)
-        self.mix, self.lr = torch.from_numpy(numpy.stack(mix, 1)).to(device), torch.from_numpy(numpy.stack(lr, 1)).float().to(device)
+        self.mix = torch.from_numpy(numpy.stack(mix, 1)).to(device)
+        self.lr = torch.from_numpy(numpy.stack(lr, 1)).float().to(device)
         self.t = torch.zeros(1, dtype=torch.long, device=device)
         weights = self.stack.weights
         self.m, self.v, self.average = torch.zeros_like(weights), torch.zeros_like(weights), weights.clone()
@@ -451,7 +457,8 @@ def table(path):
     def mean(values, key):
         return statistics.mean(v[key] for v in values)
 
-    print("top-1 at 0.9 (spread)  " + "  ".join(f"{'at ' + str(v):>7}" for v in SHARES) + "  EMA 0.9  val loss  train loss  settings")
+    print("top-1 at 0.9 (spread)  " + "  ".join(f"{'at ' + str(v):>7}" for v in SHARES)
+          + "  EMA 0.9  val loss  train loss  settings")
     for key, values in sorted(rows.items(), key=lambda item: -mean(item[1], "top1_0.9")):
         tops = [v["top1_0.9"] for v in values]
         print(f"{mean(values, 'top1_0.9'):9.1f} ({min(tops):.1f}..{max(tops):.1f})  "

@@ -42,7 +42,8 @@ def rope_table(kind, prefix, grid, d):
     """cos and sin (N,d/2) of the angles by which rotary position turns the channel pairs (j, j + d/2) of each token."""
     rows, columns = grid
     if kind == "1d":
-        angles = torch.arange(prefix + rows * columns)[:, None] * 10000.0 ** (-torch.arange(d // 2, dtype=torch.float64) / (d // 2))
+        frequencies = 10000.0 ** (-torch.arange(d // 2, dtype=torch.float64) / (d // 2))
+        angles = torch.arange(prefix + rows * columns)[:, None] * frequencies
     elif kind == "2d":
         frequencies = 100.0 ** (-torch.arange(d // 4, dtype=torch.float64) / (d // 4))
         row, column = torch.arange(rows)[:, None, None], torch.arange(columns)[None, :, None]
