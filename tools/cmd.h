@@ -27,6 +27,7 @@ int cmd_check(const cli_verb *verb, int argc, char **argv);
 int cmd_export(const cli_verb *verb, int argc, char **argv);
 int cmd_preview(const cli_verb *verb, int argc, char **argv);
 int cmd_explain(const cli_verb *verb, int argc, char **argv);
+int cmd_report(const cli_verb *verb, int argc, char **argv);
 int cmd_info(const cli_verb *verb, int argc, char **argv);
 int cmd_bench(const cli_verb *verb, int argc, char **argv);
 int cmd_pack(const cli_verb *verb, int argc, char **argv);

@@ -1,6 +1,7 @@
 #include "tools/cmd.h"
 #include "tools/machine.h"
 #include "tools/progress.h"
+#include "tools/run_report.h"
 #include "tools/signals.h"
 
 #include "train/recipes.h"
@@ -22,6 +23,7 @@ typedef struct train_flags {
     char config[PATH_MAX];
     char resume[PATH_MAX];
     bool override;
+    bool report;
 } train_flags;
 
 static const vit_option train_options[] = {
@@ -58,6 +60,12 @@ static const vit_option train_options[] = {
      .type = VIT_OPT_BOOL,
      .offset = offsetof(train_flags, override),
      .help = "let flags and data differ from those that a resumed run began with"},
+    {.name = "report",
+     .type = VIT_OPT_BOOL,
+     .offset = offsetof(train_flags, report),
+     .value = "true",
+     .help = "write RUN/report.html after each epoch, and at the end the plots and tables that "
+             "belong to it"},
 };
 enum {
     TRAIN_OPTIONS = sizeof train_options / sizeof *train_options,
@@ -155,24 +163,6 @@ static vit_status apply_config(const request *r, const vit_json *config, const c
         }
     }
     return status;
-}
-
-/* Where a resumed run's settings came from at its beginning, which "config" would hide. */
-static void restore_sources(const request *r, const vit_json *config) {
-    const vit_json *sources = vit_json_get(config, "sources");
-    char key[VIT_OPTION_KEY_MAX];
-    for (size_t g = 0; g < VIT_SETTING_GROUPS; g++) {
-        const vit_option_group *group = &r->setting_groups[g];
-        for (size_t i = 0; i < group->count; i++) {
-            vit_option_key(&group->options[i], key);
-            const char *from = vit_json_string(vit_json_get(sources, key), "");
-            for (unsigned char s = 0; vit_source_names[s] != NULL; s++) {
-                if (strcmp(from, vit_source_names[s]) == 0) {
-                    group->sources[i] = s;
-                }
-            }
-        }
-    }
 }
 
 /* Whether two models have the same shape; the picture's size and the number of classes are not
@@ -324,7 +314,8 @@ static vit_status apply_all(request *r, const choices *chosen, int argc, char **
         VIT_TRY(apply_config(r, chosen->config, chosen->config_path, chosen->model_given));
     }
     if (chosen->resumed) {
-        restore_sources(r, chosen->config);
+        /* Where they came from at the run's beginning, which "config" would hide. */
+        cli_restore_sources(r->setting_groups, chosen->config);
     }
     VIT_TRY(vit_options_parse(r->groups, GROUPS, argc, argv, &words));
     if (words != 1 && !(words == 0 && *r->resumed_data != 0)) {
@@ -366,6 +357,7 @@ typedef struct display {
     const request *request;
     cli_progress progress;
     double share; /* of the run */
+    cli_train_report report;
 } display;
 
 /* An OpenBLAS older than the processor may fall back to a kernel ten times slower, without a word.
@@ -490,6 +482,12 @@ static void show_warning(void *context, const char *message) {
     cli_warn(d->verb, message);
 }
 
+static void show_look(void *context, const vit_train_look *look) {
+    display *d = context;
+    cli_progress_clear(&d->progress);
+    cli_train_report_look(&d->report, look);
+}
+
 static bool should_stop(void *context) {
     (void)context;
     return cli_signals_caught() != 0;
@@ -528,7 +526,10 @@ static void print_result(const request *r, const vit_train_result *result) {
 }
 
 static int train(const cli_verb *verb, const request *r) {
-    display d = {.verb = verb, .request = r};
+    display d = {
+        .verb = verb,
+        .request = r,
+        .report = {.verb = verb, .run = r->flags.out, .data = r->data, .sources = r->sources}};
     const vit_train_callbacks callbacks = {
         .context = &d,
         .started = show_start,
@@ -539,6 +540,7 @@ static int train(const cli_verb *verb, const request *r) {
         .warning = show_warning,
         .should_stop = should_stop,
         .initialised = show_initialised,
+        .look = r->flags.report ? show_look : NULL,
     };
     vit_train_result result = {0};
     cli_apply_threads(&r->common);
@@ -554,6 +556,7 @@ static int train(const cli_verb *verb, const request *r) {
     };
     vit_status status = vit_train(&order, &callbacks, &result);
     cli_progress_clear(&d.progress);
+    cli_train_report_free(&d.report);
     if (status == VIT_ERROR_STOPPED) {
         cli_fail(verb);
         return 128 + cli_signals_caught();

@@ -4,7 +4,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tools/setup.sh
-zvit_setup check libcairo2-dev libmicrohttpd-dev
+# The pages are looked at in a browser where one is worth its download.
+browser=
+[ "${CI:-}" = true ] && browser="chromium chromium-driver python3"
+# shellcheck disable=SC2086
+zvit_setup check libcairo2-dev libmicrohttpd-dev $browser
 
 jobs=$(nproc 2>/dev/null || echo 1)
 cmake -S . -B build/test -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER="${CC:-gcc}" \

@@ -14,8 +14,10 @@ typedef struct row {
 static const row verbs[] = {
     {"train", "DATA", "train a model on folders of pictures",
      "Trains on DATA/train/CLASS/(...)/picture and, when DATA/val is there, measures on it after\n"
-     "every epoch. The run folder receives best.safetensors, last.safetensors, log.csv, args.json\n"
-     "and classes.txt. A setting comes from the command line, else from --config, else from the\n"
+     "every epoch. The run folder receives best.safetensors, last.safetensors, log.csv, "
+     "args.json,\n"
+     "classes.txt and the files of zvit report. A setting comes from the command line, else from "
+     "--config, else from the\n"
      "recipe, else from the model. SIGINT or SIGTERM: saves, then exits with 130 or 143.\n",
      cmd_train},
     {"eval", "MODEL... DATA", "measure models on folders of pictures",
@@ -51,6 +53,13 @@ static const row verbs[] = {
      "(violet) a class, in the model's eyes: see docs/explain.md. The model sees a crop of the\n"
      "picture, which is framed.\n",
      cmd_explain},
+    {"report", "RUN", "write a page about a training run",
+     "Writes RUN/report.html, one file that any browser opens without network: curves, confusion\n"
+     "matrix, classes, mistakes with their pictures, calibration, samples, settings. Beside it "
+     "the\n"
+     "plots as PNG and SVG, eval.json and the tables as CSV. The best model is measured anew on\n"
+     "the run's data; what is not there any more is left out, and the page says so.\n",
+     cmd_report},
     {"export", "MODEL --out DIR|FILE", "write a model for other programs",
      "Writes the weights as a plain state dict (safetensors, timm's names, attn.qkv in one) and "
      "the\n"

@@ -24,6 +24,7 @@ typedef struct vit_run {
     int current;           /* which is computed on */
     vit_slots *slots;
     vit_evaluator *evaluator; /* NULL without val */
+    float *logits;            /* (val->count,K), for callbacks.look; else NULL */
     float *grads, *moment1, *moment2;
     float *class_weights;         /* (classes), or NULL */
     float *sum;                   /* of the gradients of a step's batches; NULL when it has one */

@@ -22,6 +22,13 @@ static const char *const file_names[FILE_COUNT] = {
     "last.safetensors", "best.safetensors", "last.state.safetensors",
 };
 static const char lock_name[] = "lock";
+/* What a report leaves beside them (tools/run_report.c); here only for what a kill leaves of it. */
+static const char *const report_names[] = {
+    "report.html",          "machine.json",         "eval.json",       "per_class.csv",
+    "confusion_matrix.csv", "predictions.csv",      "curves.png",      "curves.svg",
+    "confusion_matrix.png", "confusion_matrix.svg", "calibration.png", "calibration.svg",
+};
+enum { REPORT_NAMES = sizeof report_names / sizeof *report_names };
 #define MAX_ARGS_BYTES ((size_t)16 << 20)
 static const char log_head[] =
     "epoch,step,lr,train_loss,val_loss,top1,top5,images_per_second,data_wait,seconds,skipped\n";
@@ -134,9 +141,10 @@ static void remove_temporaries(const vit_run_folder *run) {
     DIR *folder = opendir(run->folder);
     struct dirent *entry;
     while (folder && (entry = readdir(folder)) != NULL) {
-        for (int i = 0; i < FILE_COUNT; i++) {
+        for (int i = 0; i < FILE_COUNT + REPORT_NAMES; i++) {
             char pattern[64], path[PATH_MAX];
-            snprintf(pattern, sizeof pattern, ".%s.tmp-??????", file_names[i]);
+            snprintf(pattern, sizeof pattern, ".%s.tmp-??????",
+                     i < FILE_COUNT ? file_names[i] : report_names[i - FILE_COUNT]);
             if (fnmatch(pattern, entry->d_name, 0) == 0 &&
                 vit_path_join(path, sizeof path, run->folder, entry->d_name) == VIT_OK) {
                 unlink(path);

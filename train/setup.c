@@ -310,6 +310,16 @@ static void say_started(const vit_run *r, const vit_train_request *request) {
     }
 }
 
+/* What the model says of val, for whoever wants to look at it. */
+static vit_status allocate_logits(vit_run *r) {
+    size_t values;
+    if (__builtin_mul_overflow(r->val->count, r->train->class_count, &values)) {
+        return vit_fail(VIT_ERROR_MEMORY, "logits of %zu pictures do not fit in memory",
+                        r->val->count);
+    }
+    return vit_alloc((void **)&r->logits, values, sizeof(float), "logits of val");
+}
+
 vit_status vit_run_set_up(vit_run *r, const vit_train_request *request) {
     vit_status status = VIT_OK;
     const vit_train_settings *s = &r->settings;
@@ -333,6 +343,9 @@ vit_status vit_run_set_up(vit_run *r, const vit_train_request *request) {
         VIT_TRY(vit_evaluator_create(&r->bundle->model, &s->preprocess, r->val,
                                      (size_t)s->recipe.batch_size, r->threads, &s->data,
                                      &r->evaluator));
+        if (r->callbacks.look) {
+            VIT_TRY(allocate_logits(r));
+        }
     }
     set_schedule(r);
     r->at.epoch_steps = r->epoch_steps;
@@ -349,6 +362,7 @@ void vit_run_tear_down(vit_run *r) {
     vit_batch_free(r->batches[0]);
     vit_batch_free(r->batches[1]);
     vit_loader_free(r->loader);
+    vit_free(r->logits);
     vit_free(r->grads);
     vit_free(r->moment1);
     vit_free(r->moment2);

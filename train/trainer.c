@@ -360,7 +360,7 @@ static vit_status measure(vit_run *r, vit_epoch_row *row) {
     vit_eval_result result;
     const float *params = r->ema ? r->ema : r->bundle->params;
     vit_status status = vit_evaluate(r->evaluator, params, r->callbacks.evaluating,
-                                     r->callbacks.context, NULL, &result);
+                                     r->callbacks.context, r->logits, &result);
     if (status != VIT_OK) {
         return status;
     }
@@ -403,6 +403,24 @@ static vit_status finish_epoch(vit_run *r, vit_epoch_row *row) {
     return save(r, row);
 }
 
+/* row: NULL at the end of the run. */
+static void look(const vit_run *r, const vit_epoch_row *row) {
+    if (!r->callbacks.look || r->at.epochs_done == 0) {
+        return;
+    }
+    const vit_train_look seen = {
+        .settings = &r->settings,
+        .model = &r->bundle->model,
+        .train = r->train,
+        .val = r->val,
+        .evaluator = r->evaluator,
+        .best_epoch = r->at.best_epoch,
+        .row = row,
+        .logits = row ? r->logits : NULL,
+    };
+    r->callbacks.look(r->callbacks.context, &seen);
+}
+
 static vit_status run_epoch(vit_run *r) {
     vit_status status = VIT_OK;
     vit_epoch_row row = {.epoch = r->at.epochs_done + 1};
@@ -413,8 +431,19 @@ static vit_status run_epoch(vit_run *r) {
     if (r->callbacks.epoch) {
         r->callbacks.epoch(r->callbacks.context, &row);
     }
+    look(r, &row);
 cleanup:
     return status;
+}
+
+/* The last look, whose failures do not hide why the run ends. */
+static void look_back(const vit_run *r, vit_status status) {
+    char message[VIT_MESSAGE_MAX];
+    if (status == VIT_OK || status == VIT_ERROR_STOPPED) {
+        snprintf(message, sizeof message, "%s", vit_last_error());
+        look(r, NULL);
+        vit_fail(status, "%s", message);
+    }
 }
 
 vit_status vit_train(const vit_train_request *request, const vit_train_callbacks *callbacks,
@@ -442,6 +471,7 @@ vit_status vit_train(const vit_train_request *request, const vit_train_callbacks
         VIT_TRY(run_epoch(&r));
     }
 cleanup:
+    look_back(&r, status);
     *result = (vit_train_result){
         .best_epoch = r.at.best_epoch,
         .best_top1 = r.at.best_top1,

@@ -28,6 +28,18 @@ typedef struct vit_epoch_row {
     bool best;
 } vit_epoch_row;
 
+/* A look into a run, for whoever writes about it. All is borrowed. */
+typedef struct vit_train_look {
+    const vit_train_settings *settings; /* as trained: what the data decided is filled in */
+    const vit_model *model;
+    const vit_dataset *train, *val; /* val may be NULL */
+    vit_evaluator *evaluator;       /* of val; NULL without */
+    int best_epoch;
+    const vit_epoch_row *row; /* the epoch that ended; NULL at the end of the run */
+    const float *logits;      /* (val->count,K) of this epoch's model, as vit_evaluate fills them;
+                                 NULL without val, and at the end */
+} vit_train_look;
+
 typedef struct vit_train_callbacks {
     void *context;
     void (*started)(void *context, const vit_model *model, size_t train_images, size_t val_images);
@@ -41,6 +53,9 @@ typedef struct vit_train_callbacks {
     /* with --init, before started: vit_init_listener */
     void (*initialised)(void *context, vit_init_action action, const char *tensor,
                         const char *detail);
+    /* After an epoch, once its checkpoint is written and epoch was called; and before a run that
+     * has finished an epoch comes to its end, also when it is stopped. */
+    void (*look)(void *context, const vit_train_look *look);
 } vit_train_callbacks; /* any may be NULL */
 
 typedef struct vit_train_result {

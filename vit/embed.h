@@ -9,6 +9,7 @@
 typedef struct vit_embedded {
     const unsigned char *data; /* (size), and a zero behind them */
     size_t size;
+    const char *sha256; /* 64 hexadecimal digits, for the page's Content-Security-Policy */
 } vit_embedded;
 
 #endif
