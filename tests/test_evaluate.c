@@ -208,7 +208,7 @@ START_TEST(flip_is_the_mean_of_two) {
     ck_vit_ok(vit_evaluate(evaluator, f.params, NULL, NULL, logits, &result));
     double loss = 0, right = 0, difference = 0;
     for (size_t i = 0; i < IMAGES; i++) {
-        double a[CLASSES], b[CLASSES], both[CLASSES];
+        double a[CLASSES], b[CLASSES], both[CLASSES], total = 0;
         int best = 0, label = f.dataset->samples[i].label;
         softmax(plain.logits + i * CLASSES, a);
         softmax(mirrored + i * CLASSES, b);
@@ -217,8 +217,10 @@ START_TEST(flip_is_the_mean_of_two) {
             double mean = (a[k] + b[k]) / 2;
             ck_assert_double_eq_tol(both[k], mean, 1e-6);
             best = a[k] + b[k] > a[best] + b[best] ? k : best;
+            total += exp(logits[i * CLASSES + (size_t)k]);
             difference = fmax(difference, fabs(a[k] - b[k]));
         }
+        ck_assert_double_eq_tol(total, 1, 1e-6); /* they are logarithms of probabilities */
         loss -= log((a[label] + b[label]) / 2) / IMAGES;
         right += best == label;
     }
