@@ -165,7 +165,7 @@ vit_status vit_evaluator_set_tta(vit_evaluator *evaluator, vit_tta tta) {
 
 /* ---- one batch ---- */
 
-static void mirror(size_t rows, size_t width, float *pixels /* (rows,width) */) {
+void vit_mirror_rows(size_t rows, size_t width, float *pixels) {
     for (size_t y = 0; y < rows; y++) {
         float *row = pixels + y * width;
         for (size_t left = 0, right = width - 1; left < right; left++, right--) {
@@ -208,7 +208,7 @@ static void run_chunk(vit_evaluator *e, const float *params, const vit_batch *ba
     float *images = batch->images + first * rows * width;
     vit_model_forward(e->model, params, w->workspace, B, images, NULL, w->logits);
     if (e->tta == VIT_TTA_FLIP) {
-        mirror(B * rows, width, images);
+        vit_mirror_rows(B * rows, width, images);
         vit_model_forward(e->model, params, w->workspace, B, images, NULL, w->mirrored);
         for (size_t b = 0; b < B; b++) {
             average(K, w->logits + b * K, w->mirrored + b * K);

@@ -34,6 +34,8 @@ void vit_evaluator_free(vit_evaluator *evaluator);
 typedef enum vit_tta { VIT_TTA_NONE = 0, VIT_TTA_FLIP = 1 } vit_tta;
 extern const char *const vit_tta_names[];
 vit_status vit_evaluator_set_tta(vit_evaluator *evaluator, vit_tta tta);
+/* Turns every row left to right: (3,H,W) as 3 H rows. */
+void vit_mirror_rows(size_t rows, size_t width, float *pixels /* (rows,width) */);
 
 /* A picture that cannot be read is an error, or is left out and counted; when none is left, that is
  * an error. logits (dataset->count,K) may be NULL; rows of what was left out are NaN; they are what

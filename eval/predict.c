@@ -13,8 +13,9 @@ typedef struct worker {
     vit_bytes file;
     vit_image image;
     vit_transform_scratch scratch;
-    float *input;  /* (3,H,W) */
-    float *logits; /* (K) */
+    float *input;         /* (3,H,W) */
+    float *logits;        /* (K) */
+    float *probabilities; /* (K) of the mirror image */
 } worker;
 
 struct vit_predictor {
@@ -23,6 +24,7 @@ struct vit_predictor {
     size_t batch_size;
     int threads;
     bool prefer_latency;
+    vit_tta tta;
     size_t worker_count;
     worker *workers;
     vit_predict_input *files; /* (batch_size) of vit_predict_files */
@@ -36,6 +38,8 @@ static vit_status worker_init(const vit_predictor *p, worker *w) {
     VIT_TRY(vit_workspace_create(model, 1, false, &w->workspace));
     VIT_TRY(vit_alloc((void **)&w->input, pixels, sizeof(float), "input picture"));
     VIT_TRY(vit_alloc((void **)&w->logits, model->head_shape.classes, sizeof(float), "logits"));
+    VIT_TRY(vit_alloc((void **)&w->probabilities, model->head_shape.classes, sizeof(float),
+                      "probabilities"));
 cleanup:
     return status;
 }
@@ -47,6 +51,7 @@ static void worker_free(worker *w) {
     vit_transform_scratch_free(&w->scratch);
     vit_free(w->input);
     vit_free(w->logits);
+    vit_free(w->probabilities);
 }
 
 /* Each by the thread that will use it, so that its memory lies near. */
@@ -114,11 +119,27 @@ void vit_predictor_prefer_latency(vit_predictor *predictor) {
     predictor->prefer_latency = true;
 }
 
+void vit_predictor_set_tta(vit_predictor *predictor, vit_tta tta) {
+    predictor->tta = tta;
+}
+
 static vit_status load(const vit_predictor *p, worker *w, const vit_predict_input *input) {
     if (input->bytes) {
         return vit_image_decode(input->bytes, input->size, input->name, &p->decode, &w->image);
     }
     return vit_image_load(input->name, &p->decode, &w->file, &w->image);
+}
+
+/* The probabilities become the mean of theirs and those of the mirror image. */
+static void add_mirror_image(const vit_predictor *p, worker *w, float *probabilities) {
+    const vit_model *model = &p->bundle->model;
+    size_t K = model->head_shape.classes;
+    vit_mirror_rows(model->patch.channels * model->patch.height, model->patch.width, w->input);
+    vit_model_forward(model, p->bundle->params, w->workspace, 1, w->input, NULL, w->logits);
+    vit_softmax_rows(1, K, w->logits, w->probabilities);
+    for (size_t k = 0; k < K; k++) {
+        probabilities[k] = 0.5f * (probabilities[k] + w->probabilities[k]);
+    }
 }
 
 static vit_status classify(const vit_predictor *p, worker *w, const vit_predict_input *input,
@@ -134,6 +155,9 @@ static vit_status classify(const vit_predictor *p, worker *w, const vit_predict_
     }
     vit_model_forward(model, p->bundle->params, w->workspace, 1, w->input, NULL, w->logits);
     vit_softmax_rows(1, K, w->logits, probabilities);
+    if (p->tta == VIT_TTA_FLIP) {
+        add_mirror_image(p, w, probabilities);
+    }
     for (size_t k = 0; k < K; k++) {
         if (!isfinite(probabilities[k])) {
             VIT_TRY(vit_fail(VIT_ERROR_NUMERIC,

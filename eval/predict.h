@@ -4,6 +4,7 @@
 
 #include "data/data_options.h"
 #include "data/transform.h"
+#include "eval/evaluate.h"
 #include "vit/model_file.h"
 
 typedef struct vit_predictor vit_predictor;
@@ -15,6 +16,10 @@ void vit_predictor_free(vit_predictor *predictor);
 /* From now on a picture that comes alone is computed by all threads together. That is sooner by up
  * to their number; its last bits then differ from those that it gets among others. */
 void vit_predictor_prefer_latency(vit_predictor *predictor);
+
+/* From the next call on; as vit_evaluator_set_tta: probabilities are the mean of the picture's and
+ * of its mirror image's. */
+void vit_predictor_set_tta(vit_predictor *predictor, vit_tta tta);
 
 typedef struct vit_prediction {
     vit_status status; /* of this picture */

@@ -360,9 +360,29 @@ START_TEST(below_the_threshold_is_unknown) {
         check_has(result.out, part);
         release(&result);
     }
+    check_usage(zvit("classify", "m", "p", "--tta", "flop", NULL), "none, flip");
     check_usage(zvit("classify", "m", "p", "--threshold", "50", NULL), "expected 0 to 1");
     check_usage(zvit("classify", "m", "p", "--csv", "--json", NULL), "expected one of them");
     check_usage(zvit("classify", "m", "p", "--sort-by", "symlink", NULL), "--sort-into");
+}
+END_TEST
+
+START_TEST(mirror_images_count) {
+    char picture[1024];
+    golden_path("formats/rgb.png", picture);
+    make_model("run", 2, two, -1);
+    double best[2];
+    for (int flip = 0; flip < 2; flip++) {
+        outcome result = zvit("classify", in_folder("run"), "--json", "--tta",
+                              flip ? "flip" : "none", picture, NULL);
+        check_code(&result, 0);
+        vit_json *root = parse(result.out);
+        check_top(root, picture, 2, -1);
+        best[flip] = number_of(vit_json_first(vit_json_get(root, "top")), "probability");
+        vit_json_free(root);
+        release(&result);
+    }
+    ck_assert(best[0] != best[1]);
 }
 END_TEST
 
@@ -511,6 +531,7 @@ static Suite *suite(void) {
     tcase_add_test(tc, the_batch_does_not_show);
     tcase_add_test(tc, csv_has_a_line_for_each);
     tcase_add_test(tc, below_the_threshold_is_unknown);
+    tcase_add_test(tc, mirror_images_count);
     tcase_add_test(tc, results_that_nobody_takes);
     tcase_add_test(tc, pictures_are_sorted);
     tcase_add_test(tc, what_is_unknown_is_sorted);

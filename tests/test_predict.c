@@ -52,8 +52,9 @@ static vit_model_bundle *make_bundle(void) {
     return bundle;
 }
 
-/* The picture's probabilities, in double from the logits. */
-static void plain(const vit_model_bundle *bundle, const char *path, double p[CLASSES]) {
+/* The picture's probabilities, or its mirror image's, in double from the logits. */
+static void plain(const vit_model_bundle *bundle, const char *path, bool mirrored,
+                  double p[CLASSES]) {
     vit_workspace *workspace;
     vit_bytes bytes = {0};
     vit_image image = {0};
@@ -63,6 +64,14 @@ static void plain(const vit_model_bundle *bundle, const char *path, double p[CLA
     ck_vit_ok(vit_workspace_create(&bundle->model, 1, false, &workspace));
     ck_vit_ok(vit_image_load(path, &decode, &bytes, &image));
     ck_vit_ok(vit_transform_eval(&bundle->preprocess, SIDE, SIDE, &image, &scratch, input));
+    for (size_t i = 0; mirrored && i < sizeof input / sizeof *input; i++) {
+        size_t other = i / SIDE * SIDE + SIDE - 1 - i % SIDE;
+        if (i < other) {
+            float t = input[i];
+            input[i] = input[other];
+            input[other] = t;
+        }
+    }
     vit_model_forward(&bundle->model, bundle->params, workspace, 1, input, NULL, logits);
     double sum = 0;
     for (int k = 0; k < CLASSES; k++) {
@@ -84,7 +93,7 @@ static void check_prediction(const vit_model_bundle *bundle, const char *path,
     ck_assert_msg(prediction->status == VIT_OK, "%s", prediction->error);
     ck_assert_str_eq(prediction->error, "");
     ck_assert_double_gt(prediction->milliseconds, 0);
-    plain(bundle, path, expected);
+    plain(bundle, path, false, expected);
     check_close(path, CLASSES, prediction->probabilities, expected, 1e-6);
 }
 
@@ -186,6 +195,35 @@ START_TEST(output_that_is_not_finite) {
 }
 END_TEST
 
+START_TEST(flipped_as_well) {
+    vit_model_bundle *bundle = make_bundle();
+    vit_predictor *predictor;
+    vit_prediction predictions[FILES];
+    const char *files[FILES];
+    for (int i = 0; i < FILES; i++) {
+        files[i] = paths[i];
+    }
+    ck_vit_ok(vit_predictor_create(bundle, FILES, 2, NULL, &predictor));
+    vit_predictor_set_tta(predictor, VIT_TTA_FLIP);
+    ck_vit_ok(vit_predict_files(predictor, files, FILES, predictions));
+    for (int i = 0; i < FILES; i++) {
+        double mean[CLASSES], mirrored[CLASSES];
+        ck_assert_int_eq(predictions[i].status, VIT_OK);
+        plain(bundle, paths[i], false, mean);
+        plain(bundle, paths[i], true, mirrored);
+        for (int k = 0; k < CLASSES; k++) {
+            mean[k] = (mean[k] + mirrored[k]) / 2;
+        }
+        check_close(paths[i], CLASSES, predictions[i].probabilities, mean, 1e-6);
+    }
+    vit_predictor_set_tta(predictor, VIT_TTA_NONE);
+    ck_vit_ok(vit_predict_files(predictor, files, 1, predictions));
+    check_prediction(bundle, paths[0], predictions);
+    vit_predictor_free(predictor);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
 START_TEST(wrong_arguments) {
     vit_model_bundle *bundle = make_bundle();
     vit_predictor *predictor;
@@ -246,6 +284,7 @@ static Suite *suite(void) {
     tcase_add_test(tc, broken_ones_do_not_stop_the_others);
     tcase_add_test(tc, output_that_is_not_finite);
     tcase_add_test(tc, bytes_in_memory);
+    tcase_add_test(tc, flipped_as_well);
     tcase_add_test(tc, wrong_arguments);
     suite_add_tcase(s, tc);
     return s;

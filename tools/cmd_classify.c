@@ -14,7 +14,7 @@
 #include <string.h>
 
 typedef struct classify_flags {
-    int topk, batch_size;
+    int topk, batch_size, tta;
     double threshold;
     bool csv;
     char sort_into[PATH_MAX];
@@ -54,6 +54,13 @@ static const vit_option classify_options[] = {
      .type = VIT_OPT_BOOL,
      .offset = offsetof(classify_flags, csv),
      .help = "results as CSV, a line for each picture"},
+    {.name = "tta",
+     .type = VIT_OPT_ENUM,
+     .offset = offsetof(classify_flags, tta),
+     .choices = vit_tta_names,
+     .value = "none",
+     .help = "flip: the mean of the probabilities of each picture and of its mirror image; twice "
+             "the work"},
     {.name = "batch-size",
      .letter = 'b',
      .type = VIT_OPT_INT,
@@ -213,6 +220,7 @@ static vit_status prepare(classifier *c, const vit_model_bundle *bundle,
     VIT_TRY(
         vit_alloc((void **)&c->predictions, c->batch_size, sizeof *c->predictions, "predictions"));
     VIT_TRY(vit_predictor_create(bundle, c->batch_size, threads, reading, &c->predictor));
+    vit_predictor_set_tta(c->predictor, (vit_tta)flags->tta);
     if (printer->sorted) {
         VIT_TRY(sorter_create(flags->sort_into, (sort_by)flags->sort_by, printer->K,
                               bundle->class_names, flags->threshold > 0, &c->sorter));
