@@ -346,6 +346,17 @@ START_TEST(checkpointed_gradients_have_the_same_bits) {
 }
 END_TEST
 
+START_TEST(blocks_share_rotary_tables) {
+    vit_config config = odd_config(VIT_ATTENTION_ZEROS);
+    vit_model model;
+    ck_vit_ok(vit_model_init(&model, &config));
+    ck_assert_ptr_nonnull(model.blocks[0].attention.cosine);
+    ck_assert_ptr_eq(model.blocks[1].attention.cosine, model.blocks[0].attention.cosine);
+    ck_assert_ptr_eq(model.blocks[1].attention.sine, model.blocks[0].attention.sine);
+    vit_model_free(&model);
+}
+END_TEST
+
 START_TEST(dropped_branches_leave_the_residual_stream) {
     /* With every branch of a picture dropped, its logits do not depend on the blocks' weights. */
     vit_config config = odd_config(VIT_ATTENTION_ZEROS);
@@ -407,6 +418,7 @@ static Suite *suite(void) {
     tcase_add_loop_test(t, inference_workspace_and_threads_change_no_bit, 0, 4);
     tcase_add_loop_test(t, gradients_with_drop_path_and_of_the_pictures, 0, 4);
     tcase_add_loop_test(t, checkpointed_gradients_have_the_same_bits, 0, 4);
+    tcase_add_test(t, blocks_share_rotary_tables);
     tcase_add_test(t, dropped_branches_leave_the_residual_stream);
     tcase_add_test(t, workspace_bytes_are_what_it_takes);
     tcase_add_test(t, parameter_counts_are_timms);

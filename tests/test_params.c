@@ -4,6 +4,7 @@
 #include "vit/params.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,6 +146,24 @@ START_TEST(initial_values_are_keyed) {
 }
 END_TEST
 
+START_TEST(threads_do_not_change_initial_values) {
+    const vit_init normal = {VIT_INIT_TRUNC_NORMAL, 0.5f};
+    vit_param_table table = {0};
+    const char *const names[5] = {"a", "b", "c", "d", "e"};
+    for (size_t i = 0; i < 5; i++) {
+        add(&table, "", names[i], 1, (size_t[]){1000 * i + 1}, normal);
+    }
+    float *one = filled_new(table.total, NAN), *three = filled_new(table.total, NAN);
+    omp_set_num_threads(1);
+    vit_params_init(&table, 5, one);
+    omp_set_num_threads(3);
+    vit_params_init(&table, 5, three);
+    check_same_bits("values", table.total, three, one);
+    free(one), free(three);
+    vit_params_free(&table);
+}
+END_TEST
+
 static Suite *suite(void) {
     Suite *s = suite_create("params");
     TCase *c = tcase_create("params");
@@ -153,6 +172,7 @@ static Suite *suite(void) {
     tcase_add_test(c, refusals);
     tcase_add_test(c, initial_values);
     tcase_add_test(c, initial_values_are_keyed);
+    tcase_add_test(c, threads_do_not_change_initial_values);
     suite_add_tcase(s, c);
     return s;
 }

@@ -95,6 +95,7 @@ vit_status vit_model_init(vit_model *model, const vit_config *config) {
         char prefix[VIT_NAME_MAX];
         snprintf(prefix, sizeof prefix, "blocks.%d.", i);
         vit_attention_config attention = attention_config(config, i);
+        attention.rope_of = i > 0 ? &model->blocks[0].attention : NULL;
         VIT_TRY(
             vit_block_init(&model->blocks[i], &attention, model->hidden, prefix, &model->params));
     }

@@ -88,7 +88,9 @@ static float draw(vit_rng *rng, vit_init init) {
     return (float)value;
 }
 
+/* Each parameter draws from a stream of its own, so it does not matter who fills it. */
 void vit_params_init(const vit_param_table *table, uint64_t seed, float *block) {
+#pragma omp parallel for schedule(dynamic, 1)
     for (size_t i = 0; i < table->count; i++) {
         const vit_param *param = &table->items[i];
         vit_rng rng = vit_rng_make(seed, 0, vit_hash_string(param->name), VIT_RNG_INIT);

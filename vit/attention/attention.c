@@ -162,6 +162,11 @@ static vit_status make_rope(vit_attention *attention) {
     if (c->rope == VIT_ROPE_NONE) {
         return VIT_OK;
     }
+    if (c->rope_of) {
+        attention->cosine = c->rope_of->cosine;
+        attention->sine = c->rope_of->sine;
+        return VIT_OK;
+    }
     vit_status status = VIT_OK;
     void *block;
     size_t pairs = attention->d / 2;
@@ -194,8 +199,10 @@ cleanup:
 }
 
 void vit_attention_free(vit_attention *attention) {
-    vit_free(attention->cosine);
-    vit_free(attention->sine);
+    if (!attention->config.rope_of) {
+        vit_free(attention->cosine);
+        vit_free(attention->sine);
+    }
     *attention = (vit_attention){0};
 }
 

@@ -39,6 +39,9 @@ typedef struct vit_attention_config {
     bool zero_order;       /* zeros: add the zero-order term */
     bool causal;           /* zeros: prefix scans instead of sums over all tokens */
     vit_zeros_form form;
+    /* Another one of the same rope, tokens, grid and head width, which outlives this one and lends
+     * it its rotary tables; NULL: they are made. */
+    const struct vit_attention *rope_of;
 } vit_attention_config;
 
 #define VIT_HEAD_NORM_EPS 1e-5f
@@ -52,7 +55,7 @@ typedef struct vit_attention {
     size_t out_weight;    /* (D,D) */
     size_t out_bias;      /* (D) */
     size_t mu, tau;       /* zeros: offsets of prior_mu (H,d) and prior_log_tau (H) */
-    float *cosine, *sine; /* (N,d/2) rotary tables, owned; NULL without rope */
+    float *cosine, *sine; /* (N,d/2) rotary tables; NULL without rope. Owned unless rope_of */
 } vit_attention;
 
 /* Checks the configuration (tokens and dim up to 2^24; causal and zero_order with zeros only; head
