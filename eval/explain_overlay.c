@@ -12,7 +12,8 @@ const uint8_t vit_heat_against[3] = {0x5e, 0x3c, 0x99};
 double vit_heat_scale(const vit_heat_map *map) {
     double most = 0;
     for (size_t i = 0; i < map->grid_h * map->grid_w; i++) {
-        most = fmax(most, fabs((double)map->values[i]));
+        double size = fabs((double)map->values[i]);
+        most = size > most ? size : most; /* fmax here breaks gcc 12 for arm64 */
     }
     return most;
 }
