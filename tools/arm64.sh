@@ -27,8 +27,6 @@ if [ ! -e "$root/complete" ]; then
         libcjson-dev libjpeg-dev libpng-dev check libgomp1 | sed "s/^'//; s/'.*//" >"$here/uris"
     (cd "$here/debs" && xargs -n 8 curl -fsS --remote-name-all <"$here/uris")
     for deb in "$here"/debs/*.deb; do dpkg -x "$deb" "$root"; done
-    # What the alternatives would have linked.
-    ln -sf libopenblas.so.0 "$root/usr/lib/$triple/openblas-openmp/libopenblas.so"
     touch "$root/complete"
 fi
 
