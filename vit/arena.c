@@ -21,7 +21,7 @@ static void *aligned_block(size_t bytes) {
     return block;
 }
 
-vit_status vit_alloc(void **out, size_t count, size_t size, const char *what) {
+vit_status vit_alloc_raw(void **out, size_t count, size_t size, const char *what) {
     *out = NULL;
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - HUGE_PAGE) {
@@ -35,9 +35,16 @@ vit_status vit_alloc(void **out, size_t count, size_t size, const char *what) {
     if (!block) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu bytes)", what, bytes);
     }
-    memset(block, 0, bytes);
     *out = block;
     return VIT_OK;
+}
+
+vit_status vit_alloc(void **out, size_t count, size_t size, const char *what) {
+    vit_status status = vit_alloc_raw(out, count, size, what);
+    if (*out) {
+        memset(*out, 0, count * size);
+    }
+    return status;
 }
 
 void vit_free(void *block) {

@@ -11,6 +11,8 @@
 /* count * size bytes, aligned to VIT_ALIGNMENT and zeroed; the product is checked. *out is NULL on
  * failure and when count is 0. what names the block in the message. Release with vit_free. */
 vit_status vit_alloc(void **out, size_t count, size_t size, const char *what);
+/* The same, but what is in the memory is left to chance: for what is overwritten whole. */
+vit_status vit_alloc_raw(void **out, size_t count, size_t size, const char *what);
 void vit_free(void *block);
 
 /* Products and sums of sizes; what does not fit becomes SIZE_MAX, which no arena has room for. */

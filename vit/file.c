@@ -155,7 +155,8 @@ vit_status vit_file_map(const char *path, vit_mapping *out) {
         if (data == MAP_FAILED) {
             status = fail_errno(path, "map into memory", errno);
         } else {
-            *out = (vit_mapping){.data = data, .size = size};
+            *out = (vit_mapping){.data = data, .size = size, .handle = fd + 1};
+            return VIT_OK;
         }
     }
     close(fd);
@@ -166,7 +167,30 @@ void vit_file_unmap(vit_mapping *mapping) {
     if (mapping->data) {
         munmap((void *)(uintptr_t)mapping->data, mapping->size);
     }
+    if (mapping->handle > 0) {
+        close(mapping->handle - 1);
+    }
     *mapping = (vit_mapping){0};
+}
+
+vit_status vit_mapping_read(const vit_mapping *mapping, size_t offset, size_t size, void *out,
+                            const char *what) {
+    if (offset > mapping->size || size > mapping->size - offset) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "%s: %zu bytes at %zu (expected within its %zu)", what,
+                        size, offset, mapping->size);
+    }
+    for (size_t done = 0; done < size;) {
+        ssize_t got =
+            pread(mapping->handle - 1, (char *)out + done, size - done, (off_t)(offset + done));
+        if (got < 0 && errno != EINTR) {
+            return fail_errno(what, "read", errno);
+        }
+        if (got == 0) {
+            return vit_fail(VIT_ERROR_IO, "%s: became shorter while it was read", what);
+        }
+        done += got > 0 ? (size_t)got : 0;
+    }
+    return VIT_OK;
 }
 
 /* ---- writing ---- */

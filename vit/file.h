@@ -27,9 +27,14 @@ vit_status vit_file_read(const char *path, size_t limit, vit_bytes *bytes);
 typedef struct vit_mapping {
     const void *data;
     size_t size;
+    int handle; /* the open file plus one; 0: none */
 } vit_mapping;
 vit_status vit_file_map(const char *path, vit_mapping *out);
 void vit_file_unmap(vit_mapping *mapping);
+/* Copies a part of a mapping out of the file itself: for much that is read once, the page faults of
+ * the mapping cost more than the copy. what names the file in messages. Thread-safe. */
+vit_status vit_mapping_read(const vit_mapping *mapping, size_t offset, size_t size, void *out,
+                            const char *what);
 
 /* Writing: into path's folder under a temporary name; commit flushes, fsyncs, renames, fsyncs the
  * folder. Any failure, or abort, removes the temporary. After commit or abort the handle is gone.

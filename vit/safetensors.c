@@ -339,6 +339,16 @@ void vit_safetensors_close(vit_safetensors *file) {
     }
 }
 
+vit_status vit_safetensors_copy(const vit_safetensors *file, const void *from, size_t size,
+                                void *out, const char *what) {
+    if (!file->mapping.data) {
+        memcpy(out, from, size);
+        return VIT_OK;
+    }
+    size_t offset = (size_t)((const char *)from - (const char *)file->mapping.data);
+    return vit_mapping_read(&file->mapping, offset, size, out, what);
+}
+
 size_t vit_safetensors_count(const vit_safetensors *file) {
     return file->count;
 }

@@ -60,6 +60,11 @@ bool vit_safetensors_metadata_at(const vit_safetensors *file, size_t index, cons
 void vit_tensor_to_f32(const vit_tensor *tensor, float *out);
 void vit_tensor_to_f64(const vit_tensor *tensor, double *out);
 
+/* Copies size bytes from a place in the file's data (a tensor's data, or within); as
+ * vit_mapping_read. */
+vit_status vit_safetensors_copy(const vit_safetensors *file, const void *from, size_t size,
+                                void *out, const char *what);
+
 typedef struct vit_metadata {
     const char *key, *value;
 } vit_metadata;
