@@ -115,29 +115,37 @@ size_t vit_loader_batches(const vit_loader *loader) {
     return loader->batches;
 }
 
+static void plan_batch(vit_arena *arena, size_t capacity, size_t picture_floats, vit_batch *batch) {
+    batch->indices = vit_arena_take(arena, capacity, sizeof *batch->indices);
+    batch->repeats = vit_arena_take(arena, capacity, sizeof *batch->repeats);
+    batch->failed = vit_arena_take(arena, capacity, sizeof *batch->failed);
+    batch->labels = vit_arena_take(arena, capacity, sizeof *batch->labels);
+    batch->images = vit_arena_floats(arena, vit_size_times(capacity, picture_floats));
+}
+
+size_t vit_batch_bytes(size_t batch_size, size_t height, size_t width) {
+    vit_arena arena = {0};
+    vit_batch batch;
+    plan_batch(&arena, batch_size, vit_size_times(3, vit_size_times(height, width)), &batch);
+    return arena.overflow ? SIZE_MAX : arena.used;
+}
+
 vit_status vit_batch_create(const vit_loader *loader, vit_batch **out) {
-    size_t capacity = loader->config.batch_size, floats;
+    size_t capacity = loader->config.batch_size;
     void *block = NULL;
     vit_batch *batch = NULL;
     vit_status status;
     *out = NULL;
-    if (__builtin_mul_overflow(capacity, loader->picture_floats, &floats)) {
-        VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "a batch of %zu pictures of %zu x %zu does not fit",
-                         capacity, loader->config.width, loader->config.height));
-    }
     VIT_TRY(vit_alloc(&block, 1, sizeof *batch, "batch"));
     batch = block;
     batch->capacity = capacity;
-    VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->indices, "batch indices"));
-    batch->indices = block;
-    VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->repeats, "batch repeats"));
-    batch->repeats = block;
-    VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->failed, "batch marks"));
-    batch->failed = block;
-    VIT_TRY(vit_alloc(&block, capacity, sizeof *batch->labels, "batch labels"));
-    batch->labels = block;
-    VIT_TRY(vit_alloc(&block, floats, sizeof *batch->images, "batch pictures"));
-    batch->images = block;
+    plan_batch(&batch->memory, capacity, loader->picture_floats, batch);
+    if (batch->memory.overflow) {
+        VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "a batch of %zu pictures of %zu x %zu does not fit",
+                         capacity, loader->config.width, loader->config.height));
+    }
+    VIT_TRY(vit_arena_allocate(&batch->memory, "batch pictures"));
+    plan_batch(&batch->memory, capacity, loader->picture_floats, batch);
     *out = batch;
     batch = NULL;
 cleanup:
@@ -146,15 +154,10 @@ cleanup:
 }
 
 void vit_batch_free(vit_batch *batch) {
-    if (!batch) {
-        return;
+    if (batch) {
+        vit_arena_free(&batch->memory);
+        vit_free(batch);
     }
-    vit_free(batch->indices);
-    vit_free(batch->repeats);
-    vit_free(batch->failed);
-    vit_free(batch->labels);
-    vit_free(batch->images);
-    vit_free(batch);
 }
 
 void vit_loader_start_epoch(vit_loader *loader, uint32_t epoch) {

@@ -7,6 +7,7 @@
 
 #include "data/folder.h"
 #include "data/transform.h"
+#include "vit/arena.h"
 
 typedef struct vit_batch {
     size_t count; /* pictures in this batch; 0 past the end of the epoch */
@@ -20,6 +21,7 @@ typedef struct vit_batch {
     vit_first_error error; /* of fetches into this batch */
     bool *failed; /* (count) with config.skip: could not be read, and its pixels mean nothing */
     vit_first_error skipped; /* the first of these */
+    vit_arena memory;        /* of vit_batch_create: that the arrays lie in */
 } vit_batch;
 
 /* The key of picture j's draws: each repeat of a sample has draws of its own. */
@@ -65,6 +67,9 @@ size_t vit_loader_batches(const vit_loader *loader); /* in an epoch */
 
 vit_status vit_batch_create(const vit_loader *loader, vit_batch **out);
 void vit_batch_free(vit_batch *batch);
+/* Bytes that vit_batch_create takes for pictures of height x width; SIZE_MAX when they do not fit.
+ */
+size_t vit_batch_bytes(size_t batch_size, size_t height, size_t width);
 
 /* Orders an epoch; not thread-safe. */
 void vit_loader_start_epoch(vit_loader *loader, uint32_t epoch);

@@ -12,8 +12,9 @@ const char *const vit_tta_names[] = {"none", "flip", NULL};
 /* What one thread computes with. */
 typedef struct worker {
     vit_workspace *workspace;
-    float *logits;   /* (chunk,K) */
-    float *mirrored; /* (chunk,K) of the mirrored pictures, with VIT_TTA_FLIP */
+    vit_arena memory; /* of the logits */
+    float *logits;    /* (chunk,K) */
+    float *mirrored;  /* (chunk,K) of the mirrored pictures, with VIT_TTA_FLIP; its own */
 } worker;
 
 /* A product's last bits depend on how many rows it has, so pictures are cut into chunks by their
@@ -82,13 +83,40 @@ cleanup:
     return status;
 }
 
+static void plan_worker(const vit_model *model, size_t chunk, worker *w) {
+    size_t floats = vit_size_times(chunk, (size_t)model->config.num_classes);
+    w->logits = vit_arena_floats(&w->memory, floats);
+}
+
 static vit_status worker_init(const vit_evaluator *e, worker *w) {
     vit_status status = VIT_OK;
-    size_t K = (size_t)e->model->config.num_classes;
-    VIT_TRY(vit_workspace_create(e->model, e->chunk, false, &w->workspace));
-    VIT_TRY(vit_alloc((void **)&w->logits, e->chunk * K, sizeof(float), "logits"));
+    VIT_TRY(vit_workspace_create(e->model, e->chunk, VIT_INFERENCE, &w->workspace));
+    plan_worker(e->model, e->chunk, w);
+    VIT_TRY(vit_arena_allocate(&w->memory, "logits"));
+    plan_worker(e->model, e->chunk, w);
 cleanup:
     return status;
+}
+
+/* No more than there are pictures, in whole chunks. */
+static size_t whole_chunks(const vit_model *model, size_t images, size_t batch_size) {
+    size_t chunk = vit_evaluation_chunk(model), most = batch_size < images ? batch_size : images;
+    return vit_size_times((most + chunk - 1) / chunk, chunk);
+}
+
+size_t vit_evaluator_bytes(const vit_model *model, size_t images, size_t batch_size, int threads) {
+    size_t chunk = vit_evaluation_chunk(model), workspace;
+    size_t batch = whole_chunks(model, images, batch_size);
+    worker w = {0};
+    plan_worker(model, chunk, &w);
+    if (vit_workspace_bytes(model, chunk, VIT_INFERENCE, &workspace) != VIT_OK ||
+        w.memory.overflow) {
+        return SIZE_MAX;
+    }
+    size_t batches =
+        vit_size_times(2, vit_batch_bytes(batch, model->patch.height, model->patch.width));
+    return vit_size_plus(batches,
+                         vit_size_times((size_t)threads, vit_size_plus(workspace, w.memory.used)));
 }
 
 /* Each by the thread that will use it, so that its memory lies near. */
@@ -116,8 +144,7 @@ vit_status vit_evaluator_create(const vit_model *model, const vit_preprocess *pr
     e->images = dataset->count;
     e->chunk = vit_evaluation_chunk(model);
     e->threads = threads;
-    batch_size = batch_size < dataset->count ? batch_size : dataset->count;
-    batch_size = (batch_size + e->chunk - 1) / e->chunk * e->chunk;
+    batch_size = whole_chunks(model, dataset->count, batch_size);
     VIT_TRY(create_loader(e, preprocess, dataset, batch_size, reading));
     VIT_TRY(vit_alloc((void **)&e->scores, batch_size, sizeof *e->scores, "scores"));
     VIT_TRY(vit_alloc((void **)&e->workers, (size_t)threads, sizeof *e->workers, "evaluator"));
@@ -137,7 +164,7 @@ void vit_evaluator_free(vit_evaluator *evaluator) {
     }
     for (size_t i = 0; i < evaluator->worker_count; i++) {
         vit_workspace_free(evaluator->workers[i].workspace);
-        vit_free(evaluator->workers[i].logits);
+        vit_arena_free(&evaluator->workers[i].memory);
         vit_free(evaluator->workers[i].mirrored);
     }
     vit_free(evaluator->workers);

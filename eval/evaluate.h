@@ -27,6 +27,9 @@ vit_status vit_evaluator_create(const vit_model *model, const vit_preprocess *pr
                                 const vit_dataset *dataset, size_t batch_size, int threads,
                                 const vit_data_options *reading, vit_evaluator **out);
 void vit_evaluator_free(vit_evaluator *evaluator);
+/* Bytes that an evaluator takes for a data set of so many pictures; SIZE_MAX when they do not fit.
+ */
+size_t vit_evaluator_bytes(const vit_model *model, size_t images, size_t batch_size, int threads);
 
 /* Test-time augmentation, from the next call on. Flip: what is measured (and given out as logits)
  * is log of the mean of the softmax probabilities of the picture and of its mirror image, which is

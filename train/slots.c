@@ -16,6 +16,7 @@
 typedef struct worker {
     vit_workspace *workspace;
     vit_workspace *teacher;            /* its own; NULL without one */
+    vit_arena memory;                  /* of the rest */
     float *teacher_logits;             /* (chunk,K) */
     float *logits, *targets, *dlogits; /* (chunk,K) */
     float *drop_scale;                 /* (2*depth,chunk), or NULL without drop path */
@@ -110,31 +111,41 @@ static size_t image_floats(const vit_model *model) {
     return model->patch.channels * model->patch.height * model->patch.width;
 }
 
-static vit_status worker_init(const vit_slots *slots, worker *w) {
-    vit_status status = VIT_OK;
+static vit_workspace_kind workspace_kind(const vit_slots_config *config) {
+    return config->checkpoint ? VIT_TRAINING_CHECKPOINTED : VIT_TRAINING;
+}
+
+static void plan_worker(const vit_slots *slots, worker *w) {
     const vit_model *model = slots->config.model;
-    size_t K = (size_t)model->config.num_classes, depth = (size_t)model->config.depth;
-    VIT_TRY(vit_workspace_create(
-        model, slots->chunk, slots->config.checkpoint ? VIT_TRAINING_CHECKPOINTED : VIT_TRAINING,
-        &w->workspace));
-    VIT_TRY(vit_alloc((void **)&w->logits, slots->chunk * K, sizeof(float), "logits"));
-    VIT_TRY(vit_alloc((void **)&w->targets, slots->chunk * K, sizeof(float), "targets"));
-    VIT_TRY(vit_alloc((void **)&w->dlogits, slots->chunk * K, sizeof(float), "logits' gradient"));
-    VIT_TRY(vit_alloc((void **)&w->losses, slots->chunk, sizeof(double), "losses"));
+    size_t depth = (size_t)model->config.depth;
+    size_t scores = vit_size_times(slots->chunk, (size_t)model->config.num_classes);
+    w->logits = vit_arena_floats(&w->memory, scores);
+    w->targets = vit_arena_floats(&w->memory, scores);
+    w->dlogits = vit_arena_floats(&w->memory, scores);
+    w->losses = vit_arena_take(&w->memory, slots->chunk, sizeof *w->losses);
     if (mixes(&slots->config.mix)) {
-        VIT_TRY(vit_alloc((void **)&w->images, slots->chunk, image_floats(model) * sizeof(float),
-                          "mixed pictures"));
+        w->images = vit_arena_floats(&w->memory, vit_size_times(slots->chunk, image_floats(model)));
     }
-    const vit_teacher *teacher = slots->config.teacher;
-    if (teacher) {
-        VIT_TRY(vit_workspace_create(teacher->model, slots->chunk, false, &w->teacher));
-        VIT_TRY(vit_alloc((void **)&w->teacher_logits, slots->chunk * K, sizeof(float),
-                          "teacher's logits"));
+    if (slots->config.teacher) {
+        w->teacher_logits = vit_arena_floats(&w->memory, scores);
     }
     if (slots->config.drop_path > 0) {
-        VIT_TRY(vit_alloc((void **)&w->drop_scale, 2 * depth * slots->chunk, sizeof(float),
-                          "drop path"));
+        w->drop_scale = vit_arena_floats(&w->memory, vit_size_times(2 * depth, slots->chunk));
     }
+}
+
+static vit_status worker_init(const vit_slots *slots, worker *w) {
+    vit_status status = VIT_OK;
+    const vit_slots_config *config = &slots->config;
+    VIT_TRY(
+        vit_workspace_create(config->model, slots->chunk, workspace_kind(config), &w->workspace));
+    if (config->teacher) {
+        VIT_TRY(
+            vit_workspace_create(config->teacher->model, slots->chunk, VIT_INFERENCE, &w->teacher));
+    }
+    plan_worker(slots, w);
+    VIT_TRY(vit_arena_allocate(&w->memory, "a thread's logits"));
+    plan_worker(slots, w);
 cleanup:
     return status;
 }
@@ -142,13 +153,7 @@ cleanup:
 static void worker_free(worker *w) {
     vit_workspace_free(w->workspace);
     vit_workspace_free(w->teacher);
-    vit_free(w->teacher_logits);
-    vit_free(w->logits);
-    vit_free(w->targets);
-    vit_free(w->dlogits);
-    vit_free(w->images);
-    vit_free(w->losses);
-    vit_free(w->drop_scale);
+    vit_arena_free(&w->memory);
 }
 
 /* Each by the thread that will use it, so that its memory lies near. */
@@ -174,12 +179,8 @@ cleanup:
     return status;
 }
 
-vit_status vit_slots_create(const vit_slots_config *config, vit_slots **out) {
-    *out = NULL;
-    vit_slots *slots = NULL;
-    vit_status status = VIT_OK;
-    VIT_TRY(check_config(config));
-    VIT_TRY(vit_alloc((void **)&slots, 1, sizeof *slots, "slots"));
+/* How many of everything. */
+static void set_sizes(vit_slots *slots, const vit_slots_config *config) {
     slots->config = *config;
     size_t S = config->slots, T = (size_t)config->threads;
     while ((size_t)1 << slots->levels < S) {
@@ -190,6 +191,36 @@ vit_status vit_slots_create(const vit_slots_config *config, vit_slots **out) {
     slots->chunk = config->chunk ? config->chunk : auto_chunk(config->model);
     slots->chunk = slots->chunk > largest ? largest : slots->chunk;
     slots->block_count = T >= S || T + slots->levels > S ? S : T + slots->levels;
+}
+
+vit_status vit_slots_bytes(const vit_slots_config *config, vit_slots_memory *bytes) {
+    vit_status status = VIT_OK;
+    vit_slots slots = {0};
+    worker w = {0};
+    size_t one, teacher = 0;
+    VIT_TRY(check_config(config));
+    set_sizes(&slots, config);
+    plan_worker(&slots, &w);
+    VIT_TRY(vit_workspace_bytes(config->model, slots.chunk, workspace_kind(config), &one));
+    if (config->teacher) {
+        VIT_TRY(vit_workspace_bytes(config->teacher->model, slots.chunk, VIT_INFERENCE, &teacher));
+    }
+    one = vit_size_plus(vit_size_plus(one, teacher), w.memory.overflow ? SIZE_MAX : w.memory.used);
+    bytes->activations = vit_size_times((size_t)config->threads, one);
+    bytes->gradients = vit_size_times(slots.block_count,
+                                      vit_size_times(config->model->params.total, sizeof(float)));
+cleanup:
+    return status;
+}
+
+vit_status vit_slots_create(const vit_slots_config *config, vit_slots **out) {
+    *out = NULL;
+    vit_slots *slots = NULL;
+    vit_status status = VIT_OK;
+    VIT_TRY(check_config(config));
+    VIT_TRY(vit_alloc((void **)&slots, 1, sizeof *slots, "slots"));
+    set_sizes(slots, config);
+    size_t S = config->slots, T = (size_t)config->threads;
     VIT_TRY(vit_alloc((void **)&slots->workers, T, sizeof *slots->workers, "slots"));
     slots->worker_count = T;
     VIT_TRY(vit_alloc((void **)&slots->blocks, slots->block_count, sizeof(float *), "slots"));

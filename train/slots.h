@@ -33,6 +33,12 @@ typedef struct vit_slots_config {
 } vit_slots_config;
 vit_status vit_slots_create(const vit_slots_config *config, vit_slots **out);
 void vit_slots_free(vit_slots *slots);
+/* Bytes that vit_slots_create takes: for the gradients of slots, and for what the threads compute
+ * with. Either is SIZE_MAX when it does not fit. */
+typedef struct vit_slots_memory {
+    size_t gradients, activations;
+} vit_slots_memory;
+vit_status vit_slots_bytes(const vit_slots_config *config, vit_slots_memory *bytes);
 
 typedef struct vit_step_result {
     double loss;            /* mean over the batch */
