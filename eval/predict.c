@@ -13,6 +13,7 @@ typedef struct worker {
     vit_bytes file;
     vit_image image;
     vit_transform_scratch scratch;
+    vit_arena memory;     /* of the rest */
     float *input;         /* (3,H,W) */
     float *logits;        /* (K) */
     float *probabilities; /* (K) of the mirror image */
@@ -31,17 +32,43 @@ struct vit_predictor {
     float *probabilities;     /* (batch_size,K) */
 };
 
+static void plan_worker(const vit_model *model, worker *w) {
+    const vit_patch_shape *shape = &model->patch;
+    w->input = vit_arena_floats(&w->memory, shape->channels * shape->height * shape->width);
+    w->logits = vit_arena_floats(&w->memory, model->head_shape.classes);
+    w->probabilities = vit_arena_floats(&w->memory, model->head_shape.classes);
+}
+
 static vit_status worker_init(const vit_predictor *p, worker *w) {
     const vit_model *model = &p->bundle->model;
-    size_t pixels = model->patch.channels * model->patch.height * model->patch.width;
     vit_status status = VIT_OK;
-    VIT_TRY(vit_workspace_create(model, 1, false, &w->workspace));
-    VIT_TRY(vit_alloc((void **)&w->input, pixels, sizeof(float), "input picture"));
-    VIT_TRY(vit_alloc((void **)&w->logits, model->head_shape.classes, sizeof(float), "logits"));
-    VIT_TRY(vit_alloc((void **)&w->probabilities, model->head_shape.classes, sizeof(float),
-                      "probabilities"));
+    VIT_TRY(vit_workspace_create(model, 1, VIT_INFERENCE, &w->workspace));
+    plan_worker(model, w);
+    VIT_TRY(vit_arena_allocate(&w->memory, "input picture"));
+    plan_worker(model, w);
 cleanup:
     return status;
+}
+
+/* No more pictures than the batch are ever in flight. */
+static size_t workers_of(size_t batch_size, int threads) {
+    return (size_t)threads < batch_size ? (size_t)threads : batch_size;
+}
+
+vit_status vit_predictor_bytes(const vit_model *model, size_t batch_size, int threads,
+                               size_t *bytes) {
+    worker w = {0};
+    size_t workspace;
+    vit_status status = vit_workspace_bytes(model, 1, VIT_INFERENCE, &workspace);
+    if (status != VIT_OK) {
+        return status;
+    }
+    plan_worker(model, &w);
+    size_t probabilities =
+        vit_size_times(vit_size_times(batch_size, model->head_shape.classes), sizeof(float));
+    *bytes = vit_size_plus(
+        probabilities, vit_size_times(workers_of(batch_size, threads), workspace + w.memory.used));
+    return VIT_OK;
 }
 
 static void worker_free(worker *w) {
@@ -49,9 +76,7 @@ static void worker_free(worker *w) {
     vit_bytes_free(&w->file);
     vit_image_free(&w->image);
     vit_transform_scratch_free(&w->scratch);
-    vit_free(w->input);
-    vit_free(w->logits);
-    vit_free(w->probabilities);
+    vit_arena_free(&w->memory);
 }
 
 /* Each by the thread that will use it, so that its memory lies near. */
@@ -87,8 +112,7 @@ vit_status vit_predictor_create(const vit_model_bundle *bundle, size_t batch_siz
     p->decode = reading ? vit_data_decode(reading) : vit_decode_defaults();
     p->batch_size = batch_size;
     p->threads = threads;
-    /* No more pictures than the batch are ever in flight. */
-    size_t count = (size_t)threads < batch_size ? (size_t)threads : batch_size;
+    size_t count = workers_of(batch_size, threads);
     VIT_TRY(vit_alloc((void **)&p->probabilities, values, sizeof(float), "probabilities"));
     VIT_TRY(vit_alloc((void **)&p->files, batch_size, sizeof *p->files, "predictor"));
     VIT_TRY(vit_alloc((void **)&p->workers, count, sizeof *p->workers, "predictor"));

@@ -12,6 +12,9 @@ typedef struct vit_predictor vit_predictor;
 vit_status vit_predictor_create(const vit_model_bundle *bundle, size_t batch_size, int threads,
                                 const vit_data_options *reading, vit_predictor **out);
 void vit_predictor_free(vit_predictor *predictor);
+/* Bytes that vit_predictor_create takes, without the pictures as they are decoded. */
+vit_status vit_predictor_bytes(const vit_model *model, size_t batch_size, int threads,
+                               size_t *bytes);
 
 /* From now on a picture that comes alone is computed by all threads together. That is sooner by up
  * to their number; its last bits then differ from those that it gets among others. */

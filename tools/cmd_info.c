@@ -1,13 +1,38 @@
 #include "tools/cmd.h"
 #include "tools/machine.h"
 
+#include "train/memory_plan.h"
+#include "vit/memory.h"
 #include "vit/model_file.h"
 
 #include <sys/stat.h>
 
 #include <errno.h>
 #include <limits.h>
+#include <omp.h>
+#include <stddef.h>
 #include <string.h>
+
+typedef struct info_flags {
+    bool plan;
+    char model[64];
+    vit_recipe recipe; /* of the plan; what has no flag here is as zvit train has it by default */
+} info_flags;
+
+static const vit_option info_options[] = {
+    {.name = "plan",
+     .type = VIT_OPT_BOOL,
+     .offset = offsetof(info_flags, plan),
+     .help = "what training with the flags below, eval and classify take of memory"},
+    {.name = "model",
+     .type = VIT_OPT_STRING,
+     .offset = offsetof(info_flags, model),
+     .count = sizeof((info_flags *)0)->model,
+     .value = "zeros_mini_patch8_64",
+     .metavar = "NAME",
+     .help = "named model to plan for, in place of MODEL; zvit train --help lists them"},
+};
+enum { INFO_OPTIONS = sizeof info_options / sizeof *info_options };
 
 /* ---- this machine ---- */
 
@@ -157,11 +182,147 @@ cleanup:
     return status;
 }
 
+/* ---- a plan of the memory ---- */
+
+/* A data set large enough for the batch, with pictures to measure on. */
+#define PLAN_IMAGES ((size_t)1 << 20)
+
+typedef struct plans {
+    vit_memory_plan training, evaluation, classification;
+    double available;
+    int batch_size, threads;
+} plans;
+
+static vit_status make_plans(const vit_model *model, const vit_recipe *recipe, plans *out) {
+    vit_status status;
+    vit_recipe settled = *recipe;
+    uint64_t limit = vit_memory_limit();
+    out->available = (double)limit;
+    out->threads = omp_get_max_threads();
+    const vit_plan_request request = {.model = model,
+                                      .recipe = &settled,
+                                      .threads = out->threads,
+                                      .train_images = PLAN_IMAGES,
+                                      .val_images = PLAN_IMAGES};
+    if (settled.batch_size == 0) {
+        VIT_TRY(vit_plan_batch_size(&request, limit, &settled.batch_size));
+    }
+    out->batch_size = settled.batch_size;
+    size_t batch_size = (size_t)settled.batch_size;
+    VIT_TRY(vit_plan_training(&request, &out->training));
+    VIT_TRY(vit_plan_evaluation(model, batch_size, out->threads, &out->evaluation));
+    VIT_TRY(vit_plan_classification(model, batch_size, out->threads, &out->classification));
+cleanup:
+    return status;
+}
+
+static void add_plan(vit_json *root, const char *key, const vit_memory_plan *plan) {
+    vit_json *object = vit_json_object(), *rows = vit_json_array();
+    for (size_t i = 0; i < plan->count; i++) {
+        vit_json *row = vit_json_object();
+        vit_json_add_string(row, "name", plan->rows[i].name);
+        vit_json_add_number(row, "bytes", (double)plan->rows[i].bytes);
+        vit_json_add(rows, NULL, row);
+    }
+    vit_json_add_number(object, "bytes", (double)plan->total);
+    vit_json_add(object, "rows", rows);
+    vit_json_add(root, key, object);
+}
+
+static vit_status plans_json(const vit_config *config, const plans *p) {
+    vit_json *root = vit_json_object();
+    vit_json_add_string(root, "architecture", config->architecture);
+    vit_json_add_number(root, "batch_size", p->batch_size);
+    vit_json_add_number(root, "threads", p->threads);
+    vit_json_add_number(root, "memory_available_bytes", p->available);
+    add_plan(root, "training", &p->training);
+    add_plan(root, "evaluation", &p->evaluation);
+    add_plan(root, "classification", &p->classification);
+    return cli_print_json(root, true);
+}
+
+static void plan_table(const char *title, const vit_memory_plan *plan) {
+    printf("%s\n", title);
+    for (size_t i = 0; i < plan->count; i++) {
+        printf("  %-32s %12.1f MB\n", plan->rows[i].name, 1e-6 * (double)plan->rows[i].bytes);
+    }
+    printf("  %-32s %12.1f MB\n", "in all", 1e-6 * (double)plan->total);
+}
+
+static void plans_table(const vit_config *config, const plans *p) {
+    fputs("memory plan of ", stdout);
+    cli_put(stdout, config->architecture);
+    printf(", batch of %d, %d threads; available %.1f MB\n", p->batch_size, p->threads,
+           1e-6 * p->available);
+    plan_table("training", &p->training);
+    plan_table("evaluation", &p->evaluation);
+    plan_table("classification", &p->classification);
+}
+
+/* path: a model file or run folder, or NULL: the flags name a model. */
+static vit_status show_plan(const char *path, const info_flags *flags, bool json) {
+    vit_status status = VIT_OK;
+    vit_model_bundle *bundle = NULL;
+    vit_model named = {0};
+    vit_config config;
+    plans p;
+    if (path) {
+        VIT_TRY(vit_model_bundle_load(path, &bundle));
+    } else {
+        VIT_TRY(vit_config_preset(flags->model, &config));
+        VIT_TRY(vit_model_init(&named, &config));
+    }
+    const vit_model *model = bundle ? &bundle->model : &named;
+    VIT_TRY(make_plans(model, &flags->recipe, &p));
+    if (json) {
+        VIT_TRY(plans_json(&model->config, &p));
+    } else {
+        plans_table(&model->config, &p);
+    }
+cleanup:
+    vit_model_free(&named);
+    vit_model_bundle_free(bundle);
+    return status;
+}
+
+/* The rows of the recipe's table that decide how much memory a training takes. */
+static size_t planned_options(vit_option *out) {
+    static const char *const names[] = {"batch-size",
+                                        "slots",
+                                        "opt",
+                                        "model-ema",
+                                        "drop-path",
+                                        "mixup",
+                                        "layer-decay",
+                                        "grad-accum-steps",
+                                        "checkpoint-activations"};
+    size_t count = 0;
+    for (size_t i = 0; i < vit_recipe_option_count; i++) {
+        for (size_t j = 0; j < sizeof names / sizeof *names; j++) {
+            if (strcmp(vit_recipe_options[i].name, names[j]) == 0) {
+                out[count] = vit_recipe_options[i];
+                out[count++].offset += offsetof(info_flags, recipe);
+            }
+        }
+    }
+    return count;
+}
+
 int cmd_info(const cli_verb *verb, int argc, char **argv) {
     cli_common common;
-    const vit_option_group groups[] = {cli_common_group(&common, true)};
+    info_flags flags = {0};
+    vit_option planned[16];
+    size_t count = planned_options(planned);
+    const vit_option_group groups[] = {{"What to tell", info_options, INFO_OPTIONS, &flags, NULL},
+                                       {"Training that is planned", planned, count, &flags, NULL},
+                                       cli_common_group(&common, true)};
+    const vit_option_group defaults = {"", vit_recipe_options, vit_recipe_option_count,
+                                       &flags.recipe, NULL};
     int words = 0, code = CLI_DONE;
-    if (!cli_parse(verb, groups, 1, argc, argv, &words, &code)) {
+    if (vit_options_defaults(&defaults) != VIT_OK) {
+        return cli_fail(verb);
+    }
+    if (!cli_parse(verb, groups, sizeof groups / sizeof *groups, argc, argv, &words, &code)) {
         return code;
     }
     if (words > 1) {
@@ -169,7 +330,12 @@ int cmd_info(const cli_verb *verb, int argc, char **argv) {
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&common);
-    vit_status status =
-        words == 1 ? show_model(argv[0], common.json) : show_machine(verb, common.json);
+    const char *path = words == 1 ? argv[0] : NULL;
+    vit_status status = flags.plan ? show_plan(path, &flags, common.json)
+                        : path     ? show_model(path, common.json)
+                                   : show_machine(verb, common.json);
+    if (status == VIT_ERROR_ARGUMENT) {
+        return cli_fail_usage(verb);
+    }
     return cli_finish(verb, status == VIT_OK ? CLI_DONE : cli_fail(verb));
 }

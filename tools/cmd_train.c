@@ -371,6 +371,16 @@ static void warn_of_slow_blas(const display *d) {
     }
 }
 
+static void show_plan(void *context, const vit_memory_plan *plan, uint64_t memory) {
+    display *d = context;
+    char available[64] = "";
+    if (memory > 0) {
+        snprintf(available, sizeof available, " of %.2f GB that are available",
+                 1e-9 * (double)memory);
+    }
+    cli_progress_say(&d->progress, "memory: %.2f GB%s", 1e-9 * (double)plan->total, available);
+}
+
 static void show_start(void *context, const vit_model *model, size_t train_images,
                        size_t val_images) {
     display *d = context;
@@ -532,6 +542,7 @@ static int train(const cli_verb *verb, const request *r) {
         .report = {.verb = verb, .run = r->flags.out, .data = r->data, .sources = r->sources}};
     const vit_train_callbacks callbacks = {
         .context = &d,
+        .planned = show_plan,
         .started = show_start,
         .resumed = show_resumed,
         .progress = show_progress,

@@ -83,7 +83,8 @@ static const row verbs[] = {
      cmd_serve},
     {"info", "[MODEL]", "describe a model, or this machine",
      "With MODEL: its architecture, size, classes and preprocessing. Without: the processor, the\n"
-     "BLAS library and the kernel it chose, and memory.\n",
+     "BLAS library and the kernel it chose, and memory. With --plan: what training, eval and\n"
+     "classify will take of memory with MODEL, or with the model that --model names.\n",
      cmd_info},
     {"bench", "WHAT", "measure this machine",
      "gemm: the rate of single-precision matrix products on the shapes of a model's training\n"

@@ -57,8 +57,10 @@ const vit_option vit_recipe_options[] = {
      .offset = FIELD(batch_size),
      .min = 1,
      .max = 65536,
+     .zero = "auto",
      .value = "64",
-     .help = "pictures in a step"},
+     .help = "pictures in a step; auto: as many as half of the available memory holds, a power of "
+             "two of at most 1024 and a sixteenth of the pictures"},
     {.name = "slots",
      .type = VIT_OPT_INT,
      .offset = FIELD(slots),
@@ -402,7 +404,7 @@ vit_status vit_train_settings_check(const vit_train_settings *settings) {
                         "... up to the batch size)",
                         r->slots);
     }
-    if (r->slots > r->batch_size) {
+    if (r->batch_size > 0 && r->slots > r->batch_size) { /* 0: chosen later */
         return vit_fail(VIT_ERROR_ARGUMENT,
                         "--slots %d: more than pictures in a batch (expected at most %d)", r->slots,
                         r->batch_size);

@@ -14,6 +14,7 @@ typedef struct vit_run {
     vit_train_settings settings; /* as trained: what the data decided is filled in */
     vit_train_callbacks callbacks;
     int threads;
+    uint64_t memory;          /* bytes that the run may take; 0: unknown */
     vit_dataset *train, *val; /* val may be NULL */
     vit_model_bundle *bundle;
     vit_model_bundle *teacher_bundle;       /* NULL without --distill */
@@ -45,6 +46,21 @@ typedef struct vit_run {
     vit_first_error unread; /* the epoch's first picture that was left out */
     vit_position at;
 } vit_run;
+
+/* One of the blocks that a run holds beside the parameters. */
+typedef struct vit_run_block {
+    size_t offset; /* of the pointer in vit_run */
+    size_t count;  /* floats */
+    const char *name;
+} vit_run_block;
+enum { VIT_RUN_BLOCKS = 7 };
+/* Those that the recipe needs; returns how many. */
+size_t vit_run_list_blocks(const vit_recipe *recipe, const vit_param_table *table,
+                           vit_run_block blocks[VIT_RUN_BLOCKS]);
+
+/* The slots of a batch as the recipe wants them, without model, threads, teacher and class weights.
+ */
+vit_slots_config vit_recipe_slots(const vit_recipe *recipe, size_t batch_size);
 
 /* Data, model, memory, and last the folder, which is written to only when all else is there: a
  * mistake found earlier leaves nothing behind. run->settings, callbacks and threads are set; also

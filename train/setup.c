@@ -2,6 +2,7 @@
 #include "train/run.h"
 
 #include "train/class_weights.h"
+#include "train/memory_plan.h"
 #include "train/param_groups.h"
 
 #include <math.h>
@@ -90,6 +91,34 @@ static vit_status count_epochs(vit_recipe *recipe, size_t pictures) {
     return VIT_OK;
 }
 
+/* A plan of the memory before any of it is taken; --batch-size auto is a number from here on. */
+static vit_status plan_memory(vit_run *r) {
+    vit_status status = VIT_OK;
+    vit_model model = {0};
+    vit_memory_plan plan;
+    int *batch_size = &r->settings.recipe.batch_size;
+    VIT_TRY(vit_model_init(&model, &r->settings.model));
+    const vit_plan_request request = {
+        .model = &model,
+        .recipe = &r->settings.recipe,
+        .threads = r->threads,
+        .train_images = r->train->count,
+        .val_images = r->val ? r->val->count : 0,
+        .teacher = r->teacher_bundle ? &r->teacher_bundle->model : NULL,
+    };
+    if (*batch_size == 0) {
+        VIT_TRY(vit_plan_batch_size(&request, r->memory, batch_size));
+    }
+    VIT_TRY(vit_plan_training(&request, &plan));
+    if (r->callbacks.planned) {
+        r->callbacks.planned(r->callbacks.context, &plan, r->memory);
+    }
+    VIT_TRY(vit_plan_check(&plan, r->memory));
+cleanup:
+    vit_model_free(&model);
+    return status;
+}
+
 /* What the data decides: classes, a batch that fits, a warm-up that fits. */
 static vit_status settle(vit_run *r, const unsigned char *sources) {
     vit_recipe *recipe = &r->settings.recipe;
@@ -107,6 +136,8 @@ static vit_status settle(vit_run *r, const unsigned char *sources) {
                      recipe->batch_size, r->train->count);
         recipe->batch_size = (int)r->train->count;
     }
+    VIT_TRY(vit_config_check(&r->settings.model));
+    VIT_TRY(plan_memory(r));
     if (recipe->steps > 0) {
         VIT_TRY(count_epochs(recipe, r->train->count));
     }
@@ -115,7 +146,6 @@ static vit_status settle(vit_run *r, const unsigned char *sources) {
         recipe->warmup_epochs = recipe->epochs / 5.0;
     }
     VIT_TRY(vit_train_settings_check(&r->settings));
-    VIT_TRY(vit_config_check(&r->settings.model));
 cleanup:
     return status;
 }
@@ -148,22 +178,25 @@ cleanup:
     return status;
 }
 
-static vit_status create_slots(vit_run *r) {
-    const vit_recipe *recipe = &r->settings.recipe;
-    size_t batch_size = (size_t)recipe->batch_size;
-    vit_slots_config config = {
-        .model = &r->bundle->model,
+vit_slots_config vit_recipe_slots(const vit_recipe *recipe, size_t batch_size) {
+    return (vit_slots_config){
         .batch_size = batch_size,
         .slots = recipe->slots ? (size_t)recipe->slots : vit_slots_auto(batch_size),
-        .threads = r->threads,
         .checkpoint = recipe->checkpoint_activations,
         .seed = recipe->seed,
         .drop_path = recipe->drop_path,
         .smoothing = recipe->smoothing,
-        .class_weights = r->class_weights,
         .mix = {recipe->mixup, recipe->cutmix, recipe->mixup_prob, recipe->mixup_switch_prob},
-        .teacher = r->teacher_bundle ? &r->teacher : NULL,
     };
+}
+
+static vit_status create_slots(vit_run *r) {
+    const vit_recipe *recipe = &r->settings.recipe;
+    vit_slots_config config = vit_recipe_slots(recipe, (size_t)recipe->batch_size);
+    config.model = &r->bundle->model;
+    config.threads = r->threads;
+    config.class_weights = r->class_weights;
+    config.teacher = r->teacher_bundle ? &r->teacher : NULL;
     return vit_slots_create(&config, &r->slots);
 }
 
@@ -194,14 +227,16 @@ static vit_status start_from(vit_run *r) {
     return status == VIT_OK ? VIT_OK : vit_fail_context(status, "--init");
 }
 
-static vit_status open_teacher(vit_run *r) {
+static vit_status load_teacher(vit_run *r) {
+    const char *path = r->settings.transfer.distill;
+    vit_status status = *path ? vit_model_bundle_load(path, &r->teacher_bundle) : VIT_OK;
+    return status == VIT_OK ? VIT_OK : vit_fail_context(status, "--distill");
+}
+
+static vit_status take_teacher(vit_run *r) {
     const vit_transfer *transfer = &r->settings.transfer;
-    if (!*transfer->distill) {
+    if (!r->teacher_bundle) {
         return VIT_OK;
-    }
-    vit_status status = vit_model_bundle_load(transfer->distill, &r->teacher_bundle);
-    if (status != VIT_OK) {
-        return vit_fail_context(status, "--distill");
     }
     r->teacher = (vit_teacher){
         .model = &r->teacher_bundle->model,
@@ -212,27 +247,45 @@ static vit_status open_teacher(vit_run *r) {
     return vit_teacher_check(r->teacher_bundle, r->bundle, transfer->distill);
 }
 
+size_t vit_run_list_blocks(const vit_recipe *recipe, const vit_param_table *table,
+                           vit_run_block blocks[VIT_RUN_BLOCKS]) {
+    const struct {
+        bool needed;
+        vit_run_block block;
+    } all[VIT_RUN_BLOCKS] = {
+        {true, {offsetof(vit_run, grads), table->total, "gradient"}},
+        {true, {offsetof(vit_run, moment1), table->total, "first moments"}},
+        {vit_optimizer_has_moment2(recipe->opt),
+         {offsetof(vit_run, moment2), table->total, "second moments"}},
+        {recipe->model_ema, {offsetof(vit_run, ema), table->total, "average of the weights"}},
+        {recipe->grad_accum_steps > 1, {offsetof(vit_run, sum), table->total, "sum of gradients"}},
+        {recipe->opt == VIT_LAMB, {offsetof(vit_run, trust), table->count, "trust ratios"}},
+        {recipe->layer_decay < 1, {offsetof(vit_run, lr_scale), table->count, "learning rates"}},
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < VIT_RUN_BLOCKS; i++) {
+        if (all[i].needed) {
+            blocks[count++] = all[i].block;
+        }
+    }
+    return count;
+}
+
 static vit_status allocate(vit_run *r) {
     vit_status status = VIT_OK;
     const vit_recipe *recipe = &r->settings.recipe;
     vit_param_table *table = &r->bundle->model.params;
-    size_t total = table->total;
+    vit_run_block blocks[VIT_RUN_BLOCKS];
+    size_t count = vit_run_list_blocks(recipe, table, blocks);
     if (*recipe->freeze) {
         VIT_TRY(vit_freeze(table, recipe->freeze));
     }
-    VIT_TRY(vit_alloc((void **)&r->grads, total, sizeof(float), "gradient"));
-    VIT_TRY(vit_alloc((void **)&r->moment1, total, sizeof(float), "first moments"));
-    if (vit_optimizer_has_moment2(recipe->opt)) {
-        VIT_TRY(vit_alloc((void **)&r->moment2, total, sizeof(float), "second moments"));
+    for (size_t i = 0; i < count; i++) {
+        void *block;
+        VIT_TRY(vit_alloc(&block, blocks[i].count, sizeof(float), blocks[i].name));
+        memcpy((char *)r + blocks[i].offset, &block, sizeof block);
     }
-    if (recipe->model_ema) {
-        VIT_TRY(vit_alloc((void **)&r->ema, total, sizeof(float), "average of the weights"));
-    }
-    if (recipe->opt == VIT_LAMB) {
-        VIT_TRY(vit_alloc((void **)&r->trust, table->count, sizeof(float), "trust ratios"));
-    }
-    if (recipe->layer_decay < 1) {
-        VIT_TRY(vit_alloc((void **)&r->lr_scale, table->count, sizeof(float), "learning rates"));
+    if (r->lr_scale) {
         vit_layer_scales(table, r->settings.model.depth, recipe->layer_decay, r->lr_scale);
     }
     r->changed = (vit_optimizer_blocks){
@@ -242,9 +295,6 @@ static vit_status allocate(vit_run *r) {
         .ema = r->ema,
         .trust = r->trust,
     };
-    if (recipe->grad_accum_steps > 1) {
-        VIT_TRY(vit_alloc((void **)&r->sum, total, sizeof(float), "sum of gradients"));
-    }
 cleanup:
     return status;
 }
@@ -325,6 +375,7 @@ vit_status vit_run_set_up(vit_run *r, const vit_train_request *request) {
     const vit_train_settings *s = &r->settings;
     double minutes;
     VIT_TRY(open_data(r, request->data));
+    VIT_TRY(load_teacher(r));
     VIT_TRY(settle(r, request->sources));
     VIT_TRY(vit_recipe_save_every(&s->recipe, &r->save_steps, &minutes));
     r->save_seconds = 60 * minutes;
@@ -333,7 +384,7 @@ vit_status vit_run_set_up(vit_run *r, const vit_train_request *request) {
     VIT_TRY(vit_model_bundle_new(&s->model, &s->preprocess,
                                  (const char *const *)r->train->class_names, s->recipe.seed,
                                  &r->bundle));
-    VIT_TRY(open_teacher(r));
+    VIT_TRY(take_teacher(r));
     VIT_TRY(allocate(r));
     VIT_TRY(create_loader(r));
     VIT_TRY(vit_class_weights(s->recipe.class_weights, r->train,

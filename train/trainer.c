@@ -1,5 +1,7 @@
 #include "train/run.h"
 
+#include "vit/memory.h"
+
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -453,6 +455,7 @@ vit_status vit_train(const vit_train_request *request, const vit_train_callbacks
     vit_run r = {
         .settings = *request->settings,
         .threads = omp_get_max_threads(),
+        .memory = request->memory ? request->memory : vit_memory_limit(),
         .at = vit_position_start(),
         .saved = start,
     };

@@ -5,7 +5,7 @@
 
 #include "eval/evaluate.h"
 #include "train/init_from.h"
-#include "train/recipe.h"
+#include "train/memory_plan.h"
 
 typedef struct vit_train_progress {
     int epoch, epochs;  /* from 1 */
@@ -42,6 +42,8 @@ typedef struct vit_train_look {
 
 typedef struct vit_train_callbacks {
     void *context;
+    /* Before any of it is taken: what the run will take, of memory bytes (0: unknown). */
+    void (*planned)(void *context, const vit_memory_plan *plan, uint64_t memory);
     void (*started)(void *context, const vit_model *model, size_t train_images, size_t val_images);
     /* A resumed run goes on after these, which may be all. */
     void (*resumed)(void *context, int epochs_done, size_t steps_done);
@@ -69,6 +71,7 @@ typedef struct vit_train_request {
     const vit_train_settings *settings; /* model.num_classes is taken from the data */
     const unsigned char *sources;       /* as vit_train_setting_groups, for args.json, or NULL */
     const char *data, *out;
+    uint64_t memory; /* bytes that the run may take, or it is refused; 0: as vit_memory_limit */
     /* Go on in the folder out from its last checkpoint, bit for bit, or from the start when there
      * is none yet. Settings or data other than the run began with are refused, but for those that
      * do not decide what the steps compute. */

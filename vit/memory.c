@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define PATH_ROOM 4096
 
@@ -85,4 +86,20 @@ uint64_t vit_memory_available(void) {
         fclose(file);
     }
     return available;
+}
+
+uint64_t vit_memory_used(void) {
+    uint64_t kilobytes;
+    return read_value("/proc/self/status", "VmRSS:", &kilobytes) ? kilobytes * 1024 : 0;
+}
+
+uint64_t vit_memory_limit(void) {
+    uint64_t available = vit_memory_available();
+    uint64_t limit = available > 0 ? available + vit_memory_used() : 0;
+    struct rlimit space;
+    if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY &&
+        (limit == 0 || space.rlim_cur < limit)) {
+        limit = space.rlim_cur;
+    }
+    return limit;
 }

@@ -8,4 +8,11 @@
  * cache counts as free. 0: unknown. */
 uint64_t vit_memory_available(void);
 
+/* Bytes that this process holds in memory (its resident set). 0: unknown. */
+uint64_t vit_memory_used(void);
+
+/* Bytes that this process may hold in all: what it holds and what is available, or the limit of its
+ * address space (ulimit -v) when that is lower. 0: unknown. */
+uint64_t vit_memory_limit(void);
+
 #endif

@@ -29,6 +29,11 @@ static void *field_of(const vit_option *option, const void *target) {
     return (char *)(uintptr_t)target + option->offset;
 }
 
+/* Whether the text is the word for 0. */
+static bool is_zero_word(const vit_option *option, const char *text) {
+    return option->zero && strcmp(text, option->zero) == 0;
+}
+
 static double number_at(const vit_option *option, const void *field, int index) {
     return option->type == VIT_OPT_INT ? ((const int *)field)[index]
                                        : ((const double *)field)[index];
@@ -63,6 +68,10 @@ static void append_bounds(const vit_option *option, char *buffer, size_t size) {
 }
 
 static void number_range(const vit_option *option, char *buffer, size_t size) {
+    if (option->zero) {
+        append(buffer, size, option->zero);
+        append(buffer, size, ", or ");
+    }
     const char *noun = option->type == VIT_OPT_DOUBLE ? "number" : "whole number";
     if (list_count(option) > 1) {
         char text[64];
@@ -172,6 +181,10 @@ static vit_status set_numbers(const vit_option *option, void *target, const char
     double values[MAX_LIST];
     int count = 0;
     char copy[512];
+    if (is_zero_word(option, text)) {
+        *(int *)field_of(option, target) = 0;
+        return VIT_OK;
+    }
     if (strlen(text) >= sizeof copy) {
         return refuse(option, what, text, " is too long");
     }
@@ -325,6 +338,10 @@ void vit_option_format(const vit_option *option, const void *target, char *buffe
         break;
     case VIT_OPT_INT:
     case VIT_OPT_DOUBLE:
+        if (option->zero && *(const int *)field == 0) {
+            append(buffer, size, option->zero);
+            break;
+        }
         for (int i = 0; i < list_count(option); i++) {
             append(buffer, size, i ? " " : "");
             append_number(buffer, size,
@@ -352,7 +369,7 @@ static bool is_valid(const vit_option *option, const void *field) {
     case VIT_OPT_DOUBLE:
         for (int i = 0; i < list_count(option); i++) {
             double value = number_at(option, field, i);
-            if (!isfinite(value) || !in_bounds(option, value)) {
+            if (!isfinite(value) || (!in_bounds(option, value) && !(option->zero && value == 0))) {
                 return false;
             }
         }
@@ -414,6 +431,8 @@ static void option_to_json(const vit_option *option, const void *target, vit_jso
         vit_json_add_string(object, key, field);
     } else if (option->type == VIT_OPT_ENUM) {
         vit_json_add_string(object, key, option->choices[*(const int *)field]);
+    } else if (option->zero && *(const int *)field == 0) {
+        vit_json_add_string(object, key, option->zero);
     } else if (list_count(option) == 1) {
         vit_json_add_number(object, key, number_at(option, field, 0));
     } else {
@@ -466,6 +485,9 @@ static vit_status option_from_json(const vit_option *option, void *target, const
                                    const char *what) {
     char shown[MAX_SHOWN + 8];
     show_node(node, shown, sizeof shown);
+    if (is_zero_word(option, vit_json_string(node, ""))) {
+        return set_text(option, target, option->zero, what);
+    }
     if (option->type == VIT_OPT_INT || option->type == VIT_OPT_DOUBLE) {
         return numbers_from_json(option, target, node, what, shown);
     }

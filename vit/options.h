@@ -27,11 +27,13 @@ typedef struct vit_option {
                         is 224x224); 0 = count */
     double min, max; /* numbers, both ends allowed; min == max == 0 means no bounds */
     const char *const *choices; /* ENUM: names, NULL at the end */
-    const char *value;          /* default as text, "0.08 1"; NULL: empty or zero */
-    const char *metavar;        /* "N", "FILE": for help; NULL: from the type */
-    const char *help;           /* one line, lower case, with units */
-    bool may_change;            /* a resumed run may have another value: it does not decide what the
-                                   steps compute */
+    const char
+        *zero; /* INT: a word that stands for 0, which need not be within the bounds: "auto" */
+    const char *value;   /* default as text, "0.08 1"; NULL: empty or zero */
+    const char *metavar; /* "N", "FILE": for help; NULL: from the type */
+    const char *help;    /* one line, lower case, with units */
+    bool may_change;     /* a resumed run may have another value: it does not decide what the
+                            steps compute */
 } vit_option;
 
 /* Where a value came from, for args.json. */
