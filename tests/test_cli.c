@@ -149,6 +149,27 @@ START_TEST(info_describes_the_machine) {
 }
 END_TEST
 
+START_TEST(info_plans_the_memory) {
+    outcome result = zvit("info", "--plan", "--model", "zeros_micro_patch4_28", "-b", "8",
+                          "--threads", "2", "--json", NULL);
+    check_code(&result, 0);
+    vit_json *root = parse(result.out);
+    ck_assert_str_eq(string_of(root, "architecture"), "zeros_micro_patch4_28");
+    ck_assert_double_eq(number_of(root, "batch_size"), 8);
+    double training = number_of(vit_json_get(root, "training"), "bytes");
+    ck_assert_double_gt(training, number_of(vit_json_get(root, "evaluation"), "bytes"));
+    vit_json_free(root);
+    release(&result);
+    result = zvit("info", "--plan", "--model", "zeros_micro_patch4_28", "-b", "auto", "--threads",
+                  "2", NULL);
+    check_code(&result, 0);
+    check_has(result.out, "activations");
+    check_has(result.out, "batch of 1024, 2 threads");
+    release(&result);
+    check_usage(zvit("info", "--plan", "--model", "nosuch", NULL), "zeros_mini_patch8_64");
+}
+END_TEST
+
 START_TEST(bench_measures) {
     static const struct {
         const char *kind, *first, *unit;
@@ -198,6 +219,24 @@ START_TEST(bench_leaves_nothing_behind) {
     ck_assert_uint_eq(count_entries(folder), 2); /* what the test keeps of the output */
     setenv("TMPDIR", in_folder("none"), 1);
     check_failure(zvit("bench", "startup", NULL), "bench", in_folder("none"));
+}
+END_TEST
+
+START_TEST(train_tells_and_checks_its_memory) {
+    make_data();
+    outcome result = zvit("train", in_folder("data"), "--out", in_folder("run"), "--epochs", "1",
+                          TINY_MODEL, "-b", "auto", NULL);
+    check_code(&result, 0);
+    check_has(result.err, "memory: 0.");
+    char *args = read_text(in_folder("run/args.json"));
+    check_has(args, "\"batch_size\":\t1,"); /* of six pictures */
+    free(args);
+    release(&result);
+    /* A model that no machine has the memory for. */
+    check_failure(zvit("train", in_folder("data"), "--out", in_folder("other"), "-q", TINY_MODEL,
+                       "--embed-dim", "65536", "--depth", "512", NULL),
+                  "train", "training takes");
+    ck_assert(!exists(in_folder("other")));
 }
 END_TEST
 
@@ -554,7 +593,9 @@ static Suite *suite(void) {
     tcase_add_test(usage, wrong_usage_exits_with_2);
     tcase_add_test(usage, missing_files_exit_with_1);
     tcase_add_test(machine, info_describes_the_machine);
+    tcase_add_test(machine, info_plans_the_memory);
     tcase_add_test(machine, bench_measures);
+    tcase_add_test(machine, train_tells_and_checks_its_memory);
     tcase_add_test(machine, bench_leaves_nothing_behind);
     tcase_add_test(machine, a_full_disk_is_an_error);
     tcase_add_test(train, train_leaves_a_run);

@@ -380,6 +380,40 @@ START_TEST(json_is_checked) {
 }
 END_TEST
 
+START_TEST(a_word_may_stand_for_zero) {
+    int size = 5;
+    const vit_option row = {.name = "batch-size",
+                            .type = VIT_OPT_INT,
+                            .min = 1,
+                            .max = 64,
+                            .zero = "auto",
+                            .value = "8"};
+    const vit_option_group group = {.options = &row, .count = 1, .target = &size};
+    char text[64];
+    char *words[] = {(char[]){"--batch-size"}, (char[]){"auto"}};
+    int positional = 0;
+    ck_vit_ok(vit_options_defaults(&group));
+    ck_assert_int_eq(size, 8);
+    ck_vit_ok(vit_options_parse(&group, 1, 2, words, &positional));
+    ck_assert_int_eq(size, 0);
+    ck_vit_ok(vit_option_check(&row, &size, "--"));
+    vit_option_format(&row, &size, text, sizeof text);
+    ck_assert_str_eq(text, "auto");
+    vit_json *object = vit_json_object();
+    ck_vit_ok(vit_options_to_json(&group, object));
+    ck_assert_str_eq(vit_json_string(vit_json_get(object, "batch_size"), ""), "auto");
+    size = 7;
+    ck_vit_ok(vit_options_from_json(&group, object, "file", VIT_FROM_CONFIG));
+    ck_assert_int_eq(size, 0);
+    vit_json_free(object);
+    /* The number is no value of its own. */
+    ck_assert_int_eq(vit_option_set(&group, 0, "0", "--", VIT_FROM_USER), VIT_ERROR_ARGUMENT);
+    ck_assert_str_eq(vit_last_error(), "--batch-size: 0 (expected auto, or 1 to 64)");
+    ck_assert_int_eq(vit_option_set(&group, 0, "automatic", "--", VIT_FROM_USER),
+                     VIT_ERROR_ARGUMENT);
+}
+END_TEST
+
 START_TEST(ranges_read_well) {
     static const struct {
         vit_option option;
@@ -420,6 +454,7 @@ static Suite *suite(void) {
     tcase_add_test(t, json_round_trip);
     tcase_add_loop_test(t, json_is_checked, 0, sizeof json_rows / sizeof *json_rows);
     tcase_add_test(t, ranges_read_well);
+    tcase_add_test(t, a_word_may_stand_for_zero);
     suite_add_tcase(s, t);
     return s;
 }

@@ -91,24 +91,37 @@ static vit_status count_epochs(vit_recipe *recipe, size_t pictures) {
     return VIT_OK;
 }
 
-/* A plan of the memory before any of it is taken; --batch-size auto is a number from here on. */
-static vit_status plan_memory(vit_run *r) {
-    vit_status status = VIT_OK;
-    vit_model model = {0};
-    vit_memory_plan plan;
-    int *batch_size = &r->settings.recipe.batch_size;
-    VIT_TRY(vit_model_init(&model, &r->settings.model));
-    const vit_plan_request request = {
-        .model = &model,
+static vit_plan_request plan_request(const vit_run *r, const vit_model *model) {
+    return (vit_plan_request){
+        .model = model,
         .recipe = &r->settings.recipe,
         .threads = r->threads,
         .train_images = r->train->count,
         .val_images = r->val ? r->val->count : 0,
         .teacher = r->teacher_bundle ? &r->teacher_bundle->model : NULL,
     };
-    if (*batch_size == 0) {
-        VIT_TRY(vit_plan_batch_size(&request, r->memory, batch_size));
-    }
+}
+
+/* --batch-size auto, as a number from here on. */
+static vit_status choose_batch_size(vit_run *r) {
+    vit_status status = VIT_OK;
+    vit_model model = {0};
+    VIT_TRY(vit_config_check(&r->settings.model));
+    VIT_TRY(vit_model_init(&model, &r->settings.model));
+    const vit_plan_request request = plan_request(r, &model);
+    VIT_TRY(vit_plan_batch_size(&request, r->memory, &r->settings.recipe.batch_size));
+cleanup:
+    vit_model_free(&model);
+    return status;
+}
+
+/* Before any of it is taken. */
+static vit_status plan_memory(vit_run *r) {
+    vit_status status = VIT_OK;
+    vit_model model = {0};
+    vit_memory_plan plan;
+    VIT_TRY(vit_model_init(&model, &r->settings.model));
+    const vit_plan_request request = plan_request(r, &model);
     VIT_TRY(vit_plan_training(&request, &plan));
     if (r->callbacks.planned) {
         r->callbacks.planned(r->callbacks.context, &plan, r->memory);
@@ -136,8 +149,9 @@ static vit_status settle(vit_run *r, const unsigned char *sources) {
                      recipe->batch_size, r->train->count);
         recipe->batch_size = (int)r->train->count;
     }
-    VIT_TRY(vit_config_check(&r->settings.model));
-    VIT_TRY(plan_memory(r));
+    if (recipe->batch_size == 0) {
+        VIT_TRY(choose_batch_size(r));
+    }
     if (recipe->steps > 0) {
         VIT_TRY(count_epochs(recipe, r->train->count));
     }
@@ -146,6 +160,8 @@ static vit_status settle(vit_run *r, const unsigned char *sources) {
         recipe->warmup_epochs = recipe->epochs / 5.0;
     }
     VIT_TRY(vit_train_settings_check(&r->settings));
+    VIT_TRY(vit_config_check(&r->settings.model));
+    VIT_TRY(plan_memory(r));
 cleanup:
     return status;
 }

@@ -1,0 +1,267 @@
+/* The memory plan against what is taken, its refusal, and the batch size that it chooses. */
+#include "support/pictures.h"
+#include "support/runs.h"
+#include "support/support.h"
+
+#include "eval/evaluate.h"
+#include "eval/predict.h"
+#include "train/memory_plan.h"
+#include "train/run.h"
+#include "train/slots.h"
+#include "train/trainer.h"
+#include "vit/memory.h"
+
+#include <malloc.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static char *base; /* vanishes after the suite */
+static char data[1024];
+
+static void make_base(void) {
+    base = temp_folder();
+    temp_path(data, base, "data");
+    make_pictures(data, "train", small_run_classes, 3, 20, 20, 18, 1);
+    make_pictures(data, "val", small_run_classes, 3, 4, 18, 20, 1000);
+}
+
+static void remove_base(void) {
+    temp_folder_remove(base);
+    base = NULL;
+}
+
+/* A little goes to the structures around the memory, and memory comes in pages. */
+static void check_near(const char *what, double measured, double planned) {
+    ck_assert_msg(measured >= 0.99 * planned - 300e3 && measured <= 1.02 * planned + 300e3,
+                  "%s: planned %.0f bytes, took %.0f", what, planned, measured);
+}
+
+/* Bytes in memory. What is freed goes back to the system at once, so that it is not counted later.
+ */
+static double taken(void) {
+    mallopt(M_MMAP_THRESHOLD, 1 << 16);
+    mallopt(M_TRIM_THRESHOLD, 1 << 16);
+    malloc_trim(0);
+    return (double)vit_memory_used();
+}
+
+static void model_of(const char *name, vit_model *model) {
+    vit_config config;
+    ck_vit_ok(vit_config_preset(name, &config));
+    config.num_classes = 3;
+    ck_vit_ok(vit_model_init(model, &config));
+}
+
+START_TEST(sizes_are_what_is_taken) {
+    vit_model model;
+    model_of("zeros_mini_patch8_64", &model);
+    for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
+        for (int threads = 1; threads <= 2; threads++) {
+            vit_recipe recipe = small_run_settings().recipe;
+            recipe.checkpoint_activations = checkpoint;
+            recipe.mixup = 0.5;
+            recipe.drop_path = 0.1;
+            vit_slots_config config = vit_recipe_slots(&recipe, 32);
+            config.model = &model;
+            config.threads = threads;
+            vit_slots_memory planned;
+            vit_slots *slots;
+            ck_vit_ok(vit_slots_bytes(&config, &planned));
+            double before = taken();
+            ck_vit_ok(vit_slots_create(&config, &slots));
+            check_near("slots", taken() - before,
+                       (double)planned.gradients + (double)planned.activations);
+            vit_slots_free(slots);
+        }
+    }
+    vit_model_free(&model);
+}
+END_TEST
+
+START_TEST(evaluator_takes_what_it_says) {
+    vit_model model;
+    vit_dataset *dataset;
+    vit_evaluator *evaluator;
+    model_of("zeros_mini_patch8_64", &model);
+    ck_vit_ok(vit_dataset_open(data, "train", NULL, 0, &dataset, NULL));
+    const vit_preprocess preprocess = {.crop_pct = 1, .std = {1, 1, 1}};
+    for (size_t batch_size = 1; batch_size < 200;
+         batch_size += 55) { /* and above the 60 there are */
+        size_t planned = vit_evaluator_bytes(&model, dataset->count, batch_size, 2);
+        double before = taken();
+        ck_vit_ok(
+            vit_evaluator_create(&model, &preprocess, dataset, batch_size, 2, NULL, &evaluator));
+        check_near("evaluator", taken() - before, (double)planned);
+        vit_evaluator_free(evaluator);
+    }
+    vit_dataset_free(dataset);
+    vit_model_free(&model);
+}
+END_TEST
+
+START_TEST(predictor_takes_what_it_says) {
+    vit_train_settings settings = small_run_settings();
+    vit_model_bundle *bundle;
+    vit_predictor *predictor;
+    size_t planned;
+    ck_vit_ok(vit_config_preset("zeros_mini_patch8_64", &settings.model));
+    settings.model.num_classes = 3;
+    ck_vit_ok(
+        vit_model_bundle_new(&settings.model, &settings.preprocess, small_run_classes, 0, &bundle));
+    ck_vit_ok(vit_predictor_bytes(&bundle->model, 8, 2, &planned));
+    double before = taken();
+    ck_vit_ok(vit_predictor_create(bundle, 8, 2, NULL, &predictor));
+    check_near("predictor", taken() - before, (double)planned);
+    vit_predictor_free(predictor);
+    vit_model_bundle_free(bundle);
+}
+END_TEST
+
+static vit_plan_request request_of(const vit_model *model, const vit_recipe *recipe) {
+    return (vit_plan_request){
+        .model = model, .recipe = recipe, .threads = 2, .train_images = 1 << 20, .val_images = 100};
+}
+
+START_TEST(rows_add_up_and_follow_the_recipe) {
+    vit_model model;
+    vit_memory_plan plan, more;
+    vit_recipe recipe = small_run_settings().recipe;
+    model_of("zeros_micro_patch4_28", &model);
+    vit_plan_request request = request_of(&model, &recipe);
+    size_t block = model.params.total * sizeof(float);
+    ck_vit_ok(vit_plan_training(&request, &plan));
+    size_t sum = 0;
+    for (size_t i = 0; i < plan.count; i++) {
+        sum += plan.rows[i].bytes;
+    }
+    ck_assert_uint_eq(sum, plan.total);
+    recipe.model_ema = true;
+    recipe.grad_accum_steps = 2;
+    ck_vit_ok(vit_plan_training(&request, &more));
+    ck_assert_uint_eq(more.count, plan.count + 2);
+    /* The process itself may have grown a little. */
+    ck_assert_uint_ge(more.total, plan.total + 2 * block);
+    ck_assert_uint_le(more.total, plan.total + 2 * block + (2 << 20));
+    recipe.opt = VIT_LION; /* one moment */
+    ck_vit_ok(vit_plan_training(&request, &more));
+    ck_assert_uint_eq(more.count, plan.count + 1);
+    request.val_images = 0;
+    ck_vit_ok(vit_plan_training(&request, &more));
+    ck_assert_uint_eq(more.count, plan.count);
+    vit_model_free(&model);
+}
+END_TEST
+
+START_TEST(refuses_what_does_not_fit) {
+    vit_memory_plan plan = {
+        .rows = {{"parameters", 1000}, {"activations", 9000}}, .count = 2, .total = 10000};
+    ck_vit_ok(vit_plan_check(&plan, 0));
+    ck_vit_ok(vit_plan_check(&plan, 10000));
+    ck_assert_int_eq(vit_plan_check(&plan, 9999), VIT_ERROR_LIMIT);
+    ck_assert_ptr_nonnull(strstr(vit_last_error(), "activations"));
+    plan.total = SIZE_MAX;
+    ck_assert_int_eq(vit_plan_check(&plan, (uint64_t)1 << 50), VIT_ERROR_LIMIT);
+}
+END_TEST
+
+START_TEST(batch_size_grows_with_the_memory) {
+    vit_model model;
+    vit_memory_plan plan;
+    vit_recipe recipe = small_run_settings().recipe;
+    model_of("zeros_micro_patch4_28", &model);
+    vit_plan_request request = request_of(&model, &recipe);
+    int size, last = 0;
+    for (int expected = 1; expected <= 1024; expected *= 2) {
+        recipe.batch_size = expected;
+        ck_vit_ok(vit_plan_training(&request, &plan));
+        ck_vit_ok(vit_plan_batch_size(&request, 2 * plan.total + (4 << 20), &size));
+        ck_assert_int_ge(size, expected); /* the next may fit into the margin as well */
+        ck_assert_int_ge(size, last);
+        ck_assert_int_eq(size & (size - 1), 0);
+        last = size;
+    }
+    ck_assert_int_eq(last, 1024);
+    ck_vit_ok(vit_plan_batch_size(&request, 1, &size));
+    ck_assert_int_eq(size, 1);
+    ck_vit_ok(vit_plan_batch_size(&request, 0, &size)); /* unknown */
+    ck_assert_int_eq(size, 1024);
+    request.train_images = 160;
+    ck_vit_ok(vit_plan_batch_size(&request, 0, &size));
+    ck_assert_int_eq(size, 8); /* of at most 160 / 16 */
+    recipe.slots = 4;
+    request.train_images = 60;
+    ck_vit_ok(vit_plan_batch_size(&request, 0, &size));
+    ck_assert_int_ge(size, 1);
+    vit_model_free(&model);
+}
+END_TEST
+
+/* ---- through a run ---- */
+
+static vit_status run(vit_train_settings *settings, const char *name, uint64_t memory,
+                      char out[1024]) {
+    vit_train_result result;
+    temp_path(out, base, "%s", name);
+    const vit_train_request request = {
+        .settings = settings, .data = data, .out = out, .memory = memory};
+    return vit_train(&request, &(vit_train_callbacks){0}, &result);
+}
+
+START_TEST(a_run_that_does_not_fit_leaves_nothing) {
+    char out[1024];
+    vit_train_settings settings = small_run_settings();
+    ck_assert_int_eq(run(&settings, "refused", 1 << 20, out), VIT_ERROR_LIMIT);
+    ck_assert_ptr_nonnull(strstr(vit_last_error(), "training takes 0."));
+    ck_assert_ptr_nonnull(strstr(vit_last_error(), "--batch-size"));
+    ck_assert_int_ne(access(out, F_OK), 0);
+}
+END_TEST
+
+START_TEST(the_chosen_batch_size_is_kept) {
+    char out[1024], path[1024];
+    vit_json *args = NULL;
+    vit_train_settings settings = small_run_settings();
+    settings.recipe.epochs = 1;
+    settings.recipe.warmup_epochs = 0;
+    settings.recipe.batch_size = 0; /* auto */
+    ck_vit_ok(run(&settings, "auto", 0, out));
+    ck_vit_ok(vit_json_read(temp_path(path, out, "args.json"), 1 << 20, &args));
+    ck_assert_double_eq(vit_json_number(vit_json_get(args, "batch_size"), 0), 2); /* 60 / 16 */
+    vit_json_free(args);
+}
+END_TEST
+
+START_TEST(the_address_space_is_a_limit) {
+    struct rlimit space = {.rlim_cur = (rlim_t)3 << 40, .rlim_max = RLIM_INFINITY};
+    uint64_t before = vit_memory_limit();
+    ck_assert_uint_gt(before, vit_memory_used());
+    ck_assert_uint_gt(vit_memory_used(), 1 << 20);
+    getrlimit(RLIMIT_AS, &space);
+    space.rlim_cur = (rlim_t)before / 2;
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &space), 0);
+    ck_assert_uint_eq(vit_memory_limit(), before / 2);
+}
+END_TEST
+
+static Suite *suite(void) {
+    Suite *s = suite_create("memory_plan");
+    TCase *tc = tcase_create("plan");
+    tcase_add_unchecked_fixture(tc, make_base, remove_base);
+    tcase_set_timeout(tc, 120);
+    tcase_add_test(tc, sizes_are_what_is_taken);
+    tcase_add_test(tc, evaluator_takes_what_it_says);
+    tcase_add_test(tc, predictor_takes_what_it_says);
+    tcase_add_test(tc, rows_add_up_and_follow_the_recipe);
+    tcase_add_test(tc, refuses_what_does_not_fit);
+    tcase_add_test(tc, batch_size_grows_with_the_memory);
+    tcase_add_test(tc, a_run_that_does_not_fit_leaves_nothing);
+    tcase_add_test(tc, the_chosen_batch_size_is_kept);
+    tcase_add_test(tc, the_address_space_is_a_limit);
+    suite_add_tcase(s, tc);
+    return s;
+}
+
+int main(void) {
+    return test_run(suite());
+}
