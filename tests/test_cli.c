@@ -234,7 +234,7 @@ START_TEST(train_tells_and_checks_its_memory) {
     release(&result);
     /* A model that no machine has the memory for. */
     check_failure(zvit("train", in_folder("data"), "--out", in_folder("other"), "-q", TINY_MODEL,
-                       "--embed-dim", "65536", "--depth", "512", NULL),
+                       "--embed-dim", "16384", "--depth", "256", NULL),
                   "train", "training takes");
     ck_assert(!exists(in_folder("other")));
 }
