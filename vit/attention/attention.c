@@ -268,13 +268,14 @@ static void forward_head(const vit_attention *attention, const float *params,
 }
 
 /* A core runs in a parallel region even when there is one thread: its products then take the same
- * path, and give the same bits, as in a slot. */
+ * path, and give the same bits, as in a slot. The region has all threads, though a picture may have
+ * fewer heads: libgomp ends the threads that a smaller region leaves out and starts them anew in
+ * the next. (static, 1): thread t takes the pairs t, t + threads, ..., so those that work are
+ * below `pairs`, as many as there are pieces of scratch. */
 static void forward_heads_shared(const vit_attention *attention, const float *params,
                                  const vit_attention_saved *saved, size_t pairs, float *scratch) {
     size_t piece = core_of(&attention->config)->forward_scratch(attention);
-    size_t most = (size_t)omp_get_max_threads();
-    int threads = (int)(pairs < most ? pairs : most);
-#pragma omp parallel for schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(static, 1)
     for (size_t pair = 0; pair < pairs; pair++) {
         size_t thread = (size_t)omp_get_thread_num();
         forward_head(attention, params, saved, pair, scratch + thread * piece);
