@@ -29,9 +29,9 @@ if(ZVIT_TESTS)
   zvit_require(CHECK check "running the tests; or configure with -DZVIT_TESTS=OFF" check)
 endif()
 
-# zvit_feature(NAME module "what it adds" debian-package): a library that zvit can do without. Found, it is used and
+# zvit_feature(NAME module "what it adds" debian-package library): a library that zvit can do without. Found, it is used and
 # ZVIT_HAVE_NAME is defined; -DZVIT_NAME=OFF leaves it out, =ON insists on it. zvit info lists what is in.
-function(zvit_feature name module purpose package)
+function(zvit_feature name module purpose package library)
   set(ZVIT_${name} AUTO CACHE STRING "${purpose} (needs ${module}): AUTO, ON or OFF")
   set_property(CACHE ZVIT_${name} PROPERTY STRINGS AUTO ON OFF)
   if(ZVIT_${name} STREQUAL "AUTO" OR ZVIT_${name})
@@ -39,8 +39,8 @@ function(zvit_feature name module purpose package)
   endif()
   if(${name}_FOUND)
     message(STATUS "${module} ${${name}_VERSION}")
-    target_compile_definitions(zvit_features INTERFACE ZVIT_HAVE_${name}=1)
-    target_link_libraries(zvit_features INTERFACE PkgConfig::${name})
+    target_compile_definitions(zvit_features INTERFACE ZVIT_HAVE_${name}=1 ZVIT_${name}_LIBRARY="${library}")
+    target_include_directories(zvit_features SYSTEM INTERFACE ${${name}_INCLUDE_DIRS})
   elseif(ZVIT_${name} STREQUAL "AUTO")
     message(STATUS "${module} not found: without ${purpose} (Debian package: ${package})")
   elseif(ZVIT_${name})
@@ -49,8 +49,8 @@ function(zvit_feature name module purpose package)
 endfunction()
 
 add_library(zvit_features INTERFACE)
-zvit_feature(CAIRO cairo "drawing plots and heat maps" libcairo2-dev)
-zvit_feature(MICROHTTPD libmicrohttpd "zvit serve" libmicrohttpd-dev)
+zvit_feature(CAIRO cairo "drawing plots and heat maps" libcairo2-dev libcairo.so.2)
+zvit_feature(MICROHTTPD libmicrohttpd "zvit serve" libmicrohttpd-dev libmicrohttpd.so.12)
 
 # vmath's kernels are one source compiled for each instruction set; the processor chooses at run time.
 function(zvit_vmath_flags)

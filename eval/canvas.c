@@ -1,10 +1,12 @@
 #include "eval/canvas.h"
 
 #include "vit/json.h"
+#include "vit/library.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <threads.h>
 
 const char *const vit_canvas_endings[] = {"png", "svg", NULL};
 
@@ -14,6 +16,42 @@ const char *const vit_canvas_endings[] = {"png", "svg", NULL};
 #include <cairo.h>
 
 enum { LARGEST = 32767 }; /* cairo's limit for image surfaces */
+
+/* cairo is loaded when the first canvas is made: it brings forty libraries with it, which cost a
+ * command that draws nothing 15 ms of its start. */
+/* clang-format off */
+#define CAIRO_FUNCTIONS(F) \
+    F(arc) F(create) F(destroy) F(fill) F(get_source) F(image_surface_create) \
+    F(image_surface_get_data) F(image_surface_get_stride) F(line_to) F(move_to) F(new_sub_path) \
+    F(paint) F(pattern_set_extend) F(pattern_set_filter) F(rectangle) F(restore) F(rotate) \
+    F(save) F(scale) F(select_font_face) F(set_font_size) F(set_line_cap) F(set_line_join) \
+    F(set_line_width) F(set_source_rgba) F(set_source_surface) F(show_text) F(status) \
+    F(status_to_string) F(stroke) F(surface_destroy) F(surface_finish) F(surface_mark_dirty) \
+    F(surface_status) F(surface_write_to_png_stream) F(svg_surface_create_for_stream) \
+    F(svg_surface_set_document_unit) F(text_extents) F(translate)
+/* clang-format on */
+
+#define DECLARE(name) __typeof__(cairo_##name) *name;
+static struct {
+    CAIRO_FUNCTIONS(DECLARE)
+    bool found;
+} cairo; /* set once, by load */
+
+static void load(void) {
+    vit_library library;
+    if (!vit_library_open(&library, ZVIT_CAIRO_LIBRARY)) {
+        return;
+    }
+#define FIND(name) vit_library_find(&library, "cairo_" #name, &cairo.name);
+    CAIRO_FUNCTIONS(FIND)
+    cairo.found = library.complete;
+}
+
+static bool have_cairo(void) {
+    static once_flag once = ONCE_FLAG_INIT;
+    call_once(&once, load);
+    return cairo.found;
+}
 
 struct vit_canvas {
     vit_canvas_format format;
@@ -25,7 +63,7 @@ struct vit_canvas {
 };
 
 bool vit_canvas_available(void) {
-    return true;
+    return have_cairo();
 }
 
 /* Appends to the bytes, growing them. */
@@ -50,17 +88,17 @@ static cairo_status_t write_bytes(void *context, const unsigned char *data, unsi
 /* cairo's own word for what went wrong. */
 static vit_status fail_cairo(cairo_status_t reason) {
     return vit_fail(reason == CAIRO_STATUS_NO_MEMORY ? VIT_ERROR_MEMORY : VIT_ERROR_LIMIT,
-                    "drawing: %s", cairo_status_to_string(reason));
+                    "drawing: %s", cairo.status_to_string(reason));
 }
 
 static cairo_surface_t *make_surface(vit_canvas *canvas, double scale) {
     if (canvas->format == VIT_CANVAS_SVG) {
-        cairo_surface_t *surface = cairo_svg_surface_create_for_stream(
+        cairo_surface_t *surface = cairo.svg_surface_create_for_stream(
             write_bytes, &canvas->svg, canvas->width, canvas->height);
-        cairo_svg_surface_set_document_unit(surface, CAIRO_SVG_UNIT_PX);
+        cairo.svg_surface_set_document_unit(surface, CAIRO_SVG_UNIT_PX);
         return surface;
     }
-    return cairo_image_surface_create(CAIRO_FORMAT_ARGB32, (int)ceil(canvas->width * scale),
+    return cairo.image_surface_create(CAIRO_FORMAT_ARGB32, (int)ceil(canvas->width * scale),
                                       (int)ceil(canvas->height * scale));
 }
 
@@ -73,6 +111,11 @@ vit_status vit_canvas_create(vit_canvas_format format, double width, double heig
                         "a canvas of %g x %g pixels, %g for 1 (expected sides of 1 to %d)", width,
                         height, scale, LARGEST);
     }
+    if (!have_cairo()) {
+        return vit_fail(VIT_ERROR_UNSUPPORTED,
+                        "drawing needs %s, which was not found (Debian package libcairo2)",
+                        ZVIT_CAIRO_LIBRARY);
+    }
     vit_canvas *canvas = calloc(1, sizeof *canvas);
     if (!canvas) {
         return vit_fail(VIT_ERROR_MEMORY, "out of memory for a canvas");
@@ -81,17 +124,17 @@ vit_status vit_canvas_create(vit_canvas_format format, double width, double heig
     canvas->width = width;
     canvas->height = height;
     canvas->surface = make_surface(canvas, scale);
-    canvas->cr = cairo_create(canvas->surface);
-    cairo_status_t reason = cairo_status(canvas->cr);
+    canvas->cr = cairo.create(canvas->surface);
+    cairo_status_t reason = cairo.status(canvas->cr);
     if (reason != CAIRO_STATUS_SUCCESS) {
         vit_canvas_free(canvas);
         return fail_cairo(reason);
     }
     if (format == VIT_CANVAS_PNG) {
-        cairo_scale(canvas->cr, scale, scale);
+        cairo.scale(canvas->cr, scale, scale);
     }
-    cairo_set_line_join(canvas->cr, CAIRO_LINE_JOIN_ROUND);
-    cairo_set_line_cap(canvas->cr, CAIRO_LINE_CAP_BUTT);
+    cairo.set_line_join(canvas->cr, CAIRO_LINE_JOIN_ROUND);
+    cairo.set_line_cap(canvas->cr, CAIRO_LINE_CAP_BUTT);
     *out = canvas;
     return VIT_OK;
 }
@@ -100,45 +143,45 @@ void vit_canvas_free(vit_canvas *canvas) {
     if (!canvas) {
         return;
     }
-    cairo_destroy(canvas->cr);
-    cairo_surface_destroy(canvas->surface); /* may still write */
+    cairo.destroy(canvas->cr);
+    cairo.surface_destroy(canvas->surface); /* may still write */
     vit_bytes_free(&canvas->svg);
     free(canvas);
 }
 
 static void use(vit_canvas *canvas, vit_color c) {
-    cairo_set_source_rgba(canvas->cr, c.red / 255.0, c.green / 255.0, c.blue / 255.0,
+    cairo.set_source_rgba(canvas->cr, c.red / 255.0, c.green / 255.0, c.blue / 255.0,
                           c.alpha / 255.0);
 }
 
 void vit_canvas_fill(vit_canvas *canvas, vit_color color) {
     use(canvas, color);
-    cairo_paint(canvas->cr);
+    cairo.paint(canvas->cr);
 }
 
 void vit_canvas_rect(vit_canvas *canvas, double x, double y, double width, double height,
                      vit_color color) {
     use(canvas, color);
-    cairo_rectangle(canvas->cr, x, y, width, height);
-    cairo_fill(canvas->cr);
+    cairo.rectangle(canvas->cr, x, y, width, height);
+    cairo.fill(canvas->cr);
 }
 
 void vit_canvas_frame(vit_canvas *canvas, double x, double y, double width, double height,
                       double line_width, vit_color color) {
     use(canvas, color);
-    cairo_set_line_width(canvas->cr, line_width);
-    cairo_rectangle(canvas->cr, x + line_width / 2, y + line_width / 2, width - line_width,
+    cairo.set_line_width(canvas->cr, line_width);
+    cairo.rectangle(canvas->cr, x + line_width / 2, y + line_width / 2, width - line_width,
                     height - line_width);
-    cairo_set_line_join(canvas->cr, CAIRO_LINE_JOIN_MITER); /* square corners */
-    cairo_stroke(canvas->cr);
-    cairo_set_line_join(canvas->cr, CAIRO_LINE_JOIN_ROUND);
+    cairo.set_line_join(canvas->cr, CAIRO_LINE_JOIN_MITER); /* square corners */
+    cairo.stroke(canvas->cr);
+    cairo.set_line_join(canvas->cr, CAIRO_LINE_JOIN_ROUND);
 }
 
 void vit_canvas_disc(vit_canvas *canvas, double x, double y, double radius, vit_color color) {
     use(canvas, color);
-    cairo_new_sub_path(canvas->cr);
-    cairo_arc(canvas->cr, x, y, radius, 0, 2 * M_PI);
-    cairo_fill(canvas->cr);
+    cairo.new_sub_path(canvas->cr);
+    cairo.arc(canvas->cr, x, y, radius, 0, 2 * M_PI);
+    cairo.fill(canvas->cr);
 }
 
 void vit_canvas_line(vit_canvas *canvas, double x0, double y0, double x1, double y1,
@@ -151,19 +194,19 @@ void vit_canvas_polyline(vit_canvas *canvas, const double *points, size_t count,
                          vit_color color) {
     bool within = false;
     use(canvas, color);
-    cairo_set_line_width(canvas->cr, line_width);
+    cairo.set_line_width(canvas->cr, line_width);
     for (size_t i = 0; i < count; i++) {
         double x = points[2 * i], y = points[2 * i + 1];
         if (isnan(x) || isnan(y)) {
             within = false;
         } else if (within) {
-            cairo_line_to(canvas->cr, x, y);
+            cairo.line_to(canvas->cr, x, y);
         } else {
-            cairo_move_to(canvas->cr, x, y);
+            cairo.move_to(canvas->cr, x, y);
             within = true;
         }
     }
-    cairo_stroke(canvas->cr);
+    cairo.stroke(canvas->cr);
 }
 
 /* ---- text ---- */
@@ -194,14 +237,14 @@ static char *clean_text(const char *text) {
 }
 
 static void use_font(vit_canvas *canvas, const vit_text_style *style) {
-    cairo_select_font_face(canvas->cr, "sans-serif", CAIRO_FONT_SLANT_NORMAL,
+    cairo.select_font_face(canvas->cr, "sans-serif", CAIRO_FONT_SLANT_NORMAL,
                            style->bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
-    cairo_set_font_size(canvas->cr, style->size);
+    cairo.set_font_size(canvas->cr, style->size);
 }
 
 static double advance(vit_canvas *canvas, const char *clean) {
     cairo_text_extents_t extents;
-    cairo_text_extents(canvas->cr, clean, &extents);
+    cairo.text_extents(canvas->cr, clean, &extents);
     return extents.x_advance;
 }
 
@@ -227,12 +270,12 @@ void vit_canvas_text(vit_canvas *canvas, double x, double y, const vit_text_styl
     use_font(canvas, style);
     use(canvas, style->color);
     double shift = style->align * advance(canvas, clean) / 2; /* left 0, center 1, right 2 */
-    cairo_save(canvas->cr);
-    cairo_translate(canvas->cr, x, y);
-    cairo_rotate(canvas->cr, style->angle * M_PI / 180);
-    cairo_move_to(canvas->cr, -shift, 0);
-    cairo_show_text(canvas->cr, clean);
-    cairo_restore(canvas->cr);
+    cairo.save(canvas->cr);
+    cairo.translate(canvas->cr, x, y);
+    cairo.rotate(canvas->cr, style->angle * M_PI / 180);
+    cairo.move_to(canvas->cr, -shift, 0);
+    cairo.show_text(canvas->cr, clean);
+    cairo.restore(canvas->cr);
     free(clean);
 }
 
@@ -241,12 +284,12 @@ void vit_canvas_text(vit_canvas *canvas, double x, double y, const vit_text_styl
 /* cairo's RGB24: a 32-bit word a pixel, in the byte order of the machine. */
 static cairo_surface_t *surface_of(const vit_image *image) {
     cairo_surface_t *surface =
-        cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)image->width, (int)image->height);
-    unsigned char *data = cairo_image_surface_get_data(surface);
+        cairo.image_surface_create(CAIRO_FORMAT_RGB24, (int)image->width, (int)image->height);
+    unsigned char *data = cairo.image_surface_get_data(surface);
     if (!data) {
         return surface; /* in an error state, which drawing with it passes on */
     }
-    size_t stride = (size_t)cairo_image_surface_get_stride(surface);
+    size_t stride = (size_t)cairo.image_surface_get_stride(surface);
     for (size_t y = 0; y < image->height; y++) {
         for (size_t x = 0; x < image->width; x++) {
             const uint8_t *from = image->pixels + (y * image->width + x) * 3;
@@ -254,7 +297,7 @@ static cairo_surface_t *surface_of(const vit_image *image) {
             memcpy(data + y * stride + 4 * x, &word, sizeof word);
         }
     }
-    cairo_surface_mark_dirty(surface);
+    cairo.surface_mark_dirty(surface);
     return surface;
 }
 
@@ -266,33 +309,33 @@ void vit_canvas_image(vit_canvas *canvas, double x, double y, double width, doub
     }
     cairo_surface_t *surface = surface_of(image);
     cairo_t *cr = canvas->cr;
-    cairo_save(cr);
-    cairo_translate(cr, x, y);
-    cairo_scale(cr, width / (double)image->width, height / (double)image->height);
-    cairo_set_source_surface(cr, surface, 0, 0);
-    cairo_pattern_set_filter(cairo_get_source(cr),
+    cairo.save(cr);
+    cairo.translate(cr, x, y);
+    cairo.scale(cr, width / (double)image->width, height / (double)image->height);
+    cairo.set_source_surface(cr, surface, 0, 0);
+    cairo.pattern_set_filter(cairo.get_source(cr),
                              smooth ? CAIRO_FILTER_BEST : CAIRO_FILTER_NEAREST);
     /* Else the border would fade into what is around. */
-    cairo_pattern_set_extend(cairo_get_source(cr), CAIRO_EXTEND_PAD);
-    cairo_rectangle(cr, 0, 0, (double)image->width, (double)image->height);
-    cairo_fill(cr);
-    cairo_restore(cr);
-    cairo_surface_destroy(surface);
+    cairo.pattern_set_extend(cairo.get_source(cr), CAIRO_EXTEND_PAD);
+    cairo.rectangle(cr, 0, 0, (double)image->width, (double)image->height);
+    cairo.fill(cr);
+    cairo.restore(cr);
+    cairo.surface_destroy(surface);
 }
 
 /* ---- the file ---- */
 
 vit_status vit_canvas_finish(vit_canvas *canvas, vit_bytes *out) {
     out->size = 0;
-    cairo_status_t reason = cairo_status(canvas->cr);
+    cairo_status_t reason = cairo.status(canvas->cr);
     if (canvas->out_of_memory) {
         reason = CAIRO_STATUS_NO_MEMORY;
     }
     if (reason == CAIRO_STATUS_SUCCESS && canvas->format == VIT_CANVAS_PNG) {
-        reason = cairo_surface_write_to_png_stream(canvas->surface, write_bytes, out);
+        reason = cairo.surface_write_to_png_stream(canvas->surface, write_bytes, out);
     } else if (reason == CAIRO_STATUS_SUCCESS) {
-        cairo_surface_finish(canvas->surface);
-        reason = cairo_surface_status(canvas->surface);
+        cairo.surface_finish(canvas->surface);
+        reason = cairo.surface_status(canvas->surface);
     }
     if (reason != CAIRO_STATUS_SUCCESS) {
         return fail_cairo(reason);

@@ -221,6 +221,9 @@ static vit_status prepare(classifier *c, const vit_model_bundle *bundle,
         vit_alloc((void **)&c->predictions, c->batch_size, sizeof *c->predictions, "predictions"));
     VIT_TRY(vit_predictor_create(bundle, c->batch_size, threads, reading, &c->predictor));
     vit_predictor_set_tta(c->predictor, (vit_tta)flags->tta);
+    if (c->inputs->count == 1) {
+        vit_predictor_prefer_latency(c->predictor); /* somebody waits for it */
+    }
     if (printer->sorted) {
         VIT_TRY(sorter_create(flags->sort_into, (sort_by)flags->sort_by, printer->K,
                               bundle->class_names, flags->threshold > 0, &c->sorter));

@@ -33,7 +33,8 @@ static const row verbs[] = {
      "with\n"
      "a path on each line, relative to the current folder; @-: the list on standard input). What\n"
      "cannot be read is reported, the others are still classified, and the exit code is 1. A\n"
-     "picture's result is the same bits whatever the others are.\n",
+     "picture's result is the same bits whatever the others are; one that comes alone is computed\n"
+     "by all threads together and may differ from that in the seventh digit.\n",
      cmd_classify},
     {"check", "DATA", "read every picture and report what is wrong",
      "Reads every picture of DATA as training would: counts, sizes, formats, what cannot be read\n"

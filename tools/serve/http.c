@@ -44,15 +44,43 @@ void serve_http_stop(serve_http *http) {
 
 #include "data/checksum.h"
 #include "vit/arena.h"
+#include "vit/library.h"
 
 #include <arpa/inet.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <threads.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
+
+/* Loaded when a server starts, so that the other verbs start without it and what it brings. */
+/* clang-format off */
+#define MHD_FUNCTIONS(F) \
+    F(add_response_header) F(create_post_processor) F(create_response_from_buffer) \
+    F(destroy_post_processor) F(destroy_response) F(get_connection_info) \
+    F(get_connection_values) F(get_connection_values_n) F(lookup_connection_value) \
+    F(post_process) F(queue_response) F(quiesce_daemon) F(resume_connection) F(start_daemon) \
+    F(stop_daemon) F(suspend_connection)
+/* clang-format on */
+
+#define DECLARE(name) __typeof__(MHD_##name) *name;
+static struct {
+    MHD_FUNCTIONS(DECLARE)
+    bool found;
+} mhd; /* set once, by load */
+
+static void load(void) {
+    vit_library library;
+    if (!vit_library_open(&library, ZVIT_MICROHTTPD_LIBRARY)) {
+        return;
+    }
+#define FIND(name) vit_library_find(&library, "MHD_" #name, &mhd.name);
+    MHD_FUNCTIONS(FIND)
+    mhd.found = library.complete;
+}
 
 /* What a page of ours may load and do, and that nobody may frame it. */
 #define PAGE_POLICY                                                                                \
@@ -92,7 +120,7 @@ typedef struct exchange {
 
 static serve_connection *connection_of(struct MHD_Connection *connection) {
     const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        mhd.get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info ? info->socket_context : NULL;
 }
 
@@ -104,7 +132,7 @@ static void enter_phase(serve_http *http, struct MHD_Connection *connection, ser
 }
 
 static const char *header(const exchange *x, const char *name) {
-    return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
+    return mhd.lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
 }
 
 /* ---- answers ---- */
@@ -113,7 +141,7 @@ static const char *header(const exchange *x, const char *name) {
 static enum MHD_Result respond(exchange *x, unsigned code, const char *type, const void *body,
                                size_t size, enum MHD_ResponseMemoryMode mode, const char *etag) {
     struct MHD_Response *response =
-        MHD_create_response_from_buffer(size, (void *)(uintptr_t)body, mode);
+        mhd.create_response_from_buffer(size, (void *)(uintptr_t)body, mode);
     if (!response) {
         if (mode == MHD_RESPMEM_MUST_FREE) {
             free((void *)(uintptr_t)body);
@@ -139,16 +167,16 @@ static enum MHD_Result respond(exchange *x, unsigned code, const char *type, con
     enum MHD_Result done = MHD_YES;
     for (size_t i = 0; i < sizeof headers / sizeof *headers && done == MHD_YES; i++) {
         if (headers[i][1]) {
-            done = MHD_add_response_header(response, headers[i][0], headers[i][1]);
+            done = mhd.add_response_header(response, headers[i][0], headers[i][1]);
         }
     }
     if (done == MHD_YES) {
         x->code = code;
         x->sent = size;
         enter_phase(x->http, x->connection, SERVE_SEND);
-        done = MHD_queue_response(x->connection, code, response);
+        done = mhd.queue_response(x->connection, code, response);
     }
-    MHD_destroy_response(response);
+    mhd.destroy_response(response);
     return done;
 }
 
@@ -213,7 +241,7 @@ static enum MHD_Result respond_answer(exchange *x) {
 
 /* In the computing thread. */
 static void wake(void *context) {
-    MHD_resume_connection(((exchange *)context)->connection);
+    mhd.resume_connection(((exchange *)context)->connection);
 }
 
 static void submit(exchange *x) {
@@ -227,7 +255,7 @@ static void submit(exchange *x) {
     x->request.job.done = wake;
     x->request.job.context = x;
     enter_phase(x->http, x->connection, SERVE_WORK);
-    MHD_suspend_connection(x->connection); /* before anybody can resume it */
+    mhd.suspend_connection(x->connection); /* before anybody can resume it */
     serve_queue_push(queue, &x->request.job);
 }
 
@@ -255,7 +283,7 @@ static void begin_body(exchange *x) {
     const char *type = header(x, "Content-Type");
     switch (serve_request_type(&x->request, type, header(x, "Content-Encoding"))) {
     case SERVE_BODY_PARTS:
-        x->parts = MHD_create_post_processor(x->connection, PART_BUFFER, on_part, x);
+        x->parts = mhd.create_post_processor(x->connection, PART_BUFFER, on_part, x);
         if (!x->parts) {
             serve_request_refuse(&x->request, 400, "Content-Type: %s: no usable boundary", type);
         }
@@ -276,14 +304,14 @@ static void receive(exchange *x, const char *data, size_t size) {
     }
     if (!x->parts) {
         serve_request_append(request, data, size);
-    } else if (MHD_post_process(x->parts, data, size) == MHD_NO) {
+    } else if (mhd.post_process(x->parts, data, size) == MHD_NO) {
         serve_request_refuse(request, 400, "the multipart body is malformed");
     }
 }
 
 static void end_body(exchange *x) {
     if (x->parts) {
-        enum MHD_Result whole = MHD_destroy_post_processor(x->parts);
+        enum MHD_Result whole = mhd.destroy_post_processor(x->parts);
         x->parts = NULL;
         if (whole == MHD_NO) {
             serve_request_refuse(
@@ -363,7 +391,7 @@ static void begin_classify(exchange *x, const head_counts *counts) {
         serve_request_refuse(&x->request, 411, "no Content-Length, nor Transfer-Encoding: chunked");
         return;
     }
-    MHD_get_connection_values_n(x->connection, MHD_GET_ARGUMENT_KIND, on_query, x);
+    mhd.get_connection_values_n(x->connection, MHD_GET_ARGUMENT_KIND, on_query, x);
     serve_request_announce(&x->request, length ? strtoull(length, NULL, 10) : 0);
     if (x->request.code == 0) {
         begin_body(x);
@@ -393,7 +421,7 @@ static enum MHD_Result begin(exchange *x, const char *url, const char *method,
         x->what = NULL;
         return MHD_NO;
     }
-    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, count_header, &counts);
+    mhd.get_connection_values(x->connection, MHD_HEADER_KIND, count_header, &counts);
     enter_phase(x->http, x->connection, SERVE_BODY);
     x->route = serve_find_route(url);
     x->options = strcmp(method, "OPTIONS") == 0;
@@ -472,7 +500,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 static void write_log(const exchange *x, double seconds) {
     char address[INET6_ADDRSTRLEN] = "?";
     const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+        mhd.get_connection_info(x->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     const struct sockaddr *client = info ? info->client_addr : NULL;
     if (client && client->sa_family == AF_INET6) {
         const struct sockaddr_in6 *v6 = (const void *)client;
@@ -504,7 +532,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
             write_log(x, seconds);
         }
         if (x->parts) {
-            MHD_destroy_post_processor(x->parts);
+            mhd.destroy_post_processor(x->parts);
         }
         serve_request_clear(&x->request);
         free(x->what);
@@ -519,7 +547,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     serve_http *http = context;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info =
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+            mhd.get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         *own = info ? serve_connections_add(http->connections, info->connect_fd, cli_now()) : NULL;
     } else if (*own) {
         serve_connections_remove(http->connections, *own);
@@ -537,6 +565,13 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
 /* ---- the server ---- */
 
 vit_status serve_http_check(void) {
+    static once_flag once = ONCE_FLAG_INIT;
+    call_once(&once, load);
+    if (!mhd.found) {
+        return vit_fail(VIT_ERROR_UNSUPPORTED,
+                        "serving needs %s, which was not found (Debian package libmicrohttpd12)",
+                        ZVIT_MICROHTTPD_LIBRARY);
+    }
     return VIT_OK;
 }
 
@@ -557,7 +592,7 @@ vit_status serve_http_start(const serve_context *context, serve_listener *listen
     VIT_TRY(serve_connections_create(most, settings->timeout, &http->connections));
     /* poll, not epoll: with its edges libmicrohttpd 0.9.75 misses the end of a stream that comes
      * together with data, and keeps the connection of a client that left until it times out. */
-    http->daemon = MHD_start_daemon(
+    http->daemon = mhd.start_daemon(
         MHD_USE_POLL | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0,
         NULL, NULL, on_request, http, MHD_OPTION_LISTEN_SOCKET, listener->fd,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)most + SLACK, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -582,7 +617,7 @@ void serve_http_tick(serve_http *http) {
 
 void serve_http_drain(serve_http *http) {
     if (!atomic_exchange(&http->draining, true)) {
-        MHD_socket fd = MHD_quiesce_daemon(http->daemon);
+        MHD_socket fd = mhd.quiesce_daemon(http->daemon);
         if (fd != MHD_INVALID_SOCKET) {
             close(fd);
         }
@@ -599,7 +634,7 @@ void serve_http_stop(serve_http *http) {
     }
     if (http->daemon) {
         serve_http_drain(http);
-        MHD_stop_daemon(http->daemon);
+        mhd.stop_daemon(http->daemon);
     }
     serve_connections_free(http->connections);
     vit_free(http);
