@@ -123,6 +123,47 @@ static vit_plan_request request_of(const vit_model *model, const vit_recipe *rec
         .model = model, .recipe = recipe, .threads = 2, .train_images = 1 << 20, .val_images = 100};
 }
 
+/* A recipe that needs everything at once: the program itself, the last row, must still be there. */
+START_TEST(no_row_is_lost) {
+    vit_model model;
+    vit_memory_plan plan;
+    vit_recipe recipe = small_run_settings().recipe;
+    model_of("zeros_micro_patch4_28", &model);
+    recipe.opt = VIT_LAMB;
+    recipe.model_ema = true;
+    recipe.grad_accum_steps = 2;
+    recipe.layer_decay = 0.75;
+    vit_plan_request request = request_of(&model, &recipe);
+    request.looks = true;
+    ck_vit_ok(vit_plan_training(&request, &plan));
+    ck_assert_str_eq(plan.rows[plan.count - 1].name, "program, libraries, decoding");
+    size_t sum = 0, looks = 0;
+    for (size_t i = 0; i < plan.count; i++) {
+        sum += plan.rows[i].bytes;
+        looks +=
+            strcmp(plan.rows[i].name, "what the model says of val") == 0 ? plan.rows[i].bytes : 0;
+    }
+    ck_assert_uint_eq(sum, plan.total);
+    ck_assert_uint_eq(looks, 100 * 3 * sizeof(float));
+    vit_model_free(&model);
+}
+END_TEST
+
+/* As many as there are slots, where that is more than a sixteenth of the pictures. */
+START_TEST(auto_keeps_to_the_slots) {
+    vit_model model;
+    int size = 0;
+    vit_recipe recipe = small_run_settings().recipe;
+    model_of("zeros_micro_patch4_28", &model);
+    recipe.slots = 8;
+    vit_plan_request request = request_of(&model, &recipe);
+    request.train_images = 100;
+    ck_vit_ok(vit_plan_batch_size(&request, 0, &size));
+    ck_assert_int_eq(size, 8);
+    vit_model_free(&model);
+}
+END_TEST
+
 START_TEST(rows_add_up_and_follow_the_recipe) {
     vit_model model;
     vit_memory_plan plan, more;
@@ -252,6 +293,8 @@ static Suite *suite(void) {
     tcase_add_test(tc, sizes_are_what_is_taken);
     tcase_add_test(tc, evaluator_takes_what_it_says);
     tcase_add_test(tc, predictor_takes_what_it_says);
+    tcase_add_test(tc, no_row_is_lost);
+    tcase_add_test(tc, auto_keeps_to_the_slots);
     tcase_add_test(tc, rows_add_up_and_follow_the_recipe);
     tcase_add_test(tc, refuses_what_does_not_fit);
     tcase_add_test(tc, batch_size_grows_with_the_memory);

@@ -184,6 +184,17 @@ START_TEST(pages_and_documents) {
         ck_assert_int_eq(head.code, 204);
         ck_assert_str_eq(http_header(&head, "Allow", value), "GET, HEAD, OPTIONS");
         reply_free(&head);
+        /* HTTP lets any request have a body. */
+        static const char *const bodies[] = {"Content-Length: 5\r\n\r\nhello",
+                                             "Transfer-Encoding: chunked\r\n\r\n"
+                                             "5\r\nhello\r\n0\r\n\r\n"};
+        for (size_t j = 0; j < 2; j++) {
+            snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: localhost\r\n%s",
+                     paths[i][0], bodies[j]);
+            head = http_ask_text(s.port, request);
+            ck_assert_int_eq(head.code, 200);
+            reply_free(&head);
+        }
         reply_free(&r);
     }
     /* A page that is known already is not sent again. */

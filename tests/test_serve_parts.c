@@ -187,6 +187,8 @@ START_TEST(the_body_is_of_a_kind) {
 }
 END_TEST
 
+static const vit_model_bundle ten_classes = {.model = {.head_shape = {.classes = 10}}};
+
 START_TEST(parts_are_pictures_and_parameters) {
     serve_request r = begin_request();
     serve_request_part(&r, "a", "one.png", "12", true, 2);
@@ -197,7 +199,7 @@ START_TEST(parts_are_pictures_and_parameters) {
     serve_request_part(&r, "a", "one.png", "x", true, 1); /* the same name again: another one */
     serve_request_part(&r, "a", "../../etc/passwd", "", true, 0);
     serve_request_part(&r, "explain", NULL, "yes", true, 3);
-    serve_request_end(&r, NULL);
+    serve_request_end(&r, &ten_classes);
     ck_assert_msg(r.code == 0, "%s", r.error);
     ck_assert_uint_eq(r.job.count, 3);
     ck_assert_str_eq(r.job.pictures[0].name, "one.png");
@@ -224,16 +226,21 @@ START_TEST(odd_parts_are_refused) {
     check_refused(&r, 400, "no name");
     r = begin_request();
     serve_request_part(&r, "topk", NULL, "1\0", true, 2);
-    serve_request_end(&r, NULL);
+    serve_request_end(&r, &ten_classes);
     check_refused(&r, 400, "zero byte");
     r = begin_request();
     serve_request_part(&r, "topk", NULL, "3", true, 1);
-    serve_request_end(&r, NULL);
+    serve_request_end(&r, &ten_classes);
     check_refused(&r, 400, "no picture");
     r = begin_request();
     serve_request_part(&r, "a", "empty.png", "", true, 0);
-    serve_request_end(&r, NULL);
+    serve_request_end(&r, &ten_classes);
     check_refused(&r, 400, "no picture");
+    r = begin_request();
+    serve_request_part(&r, "overlay", NULL, "1", true, 1);
+    serve_request_part(&r, "a", "a.png", "x", true, 1);
+    serve_request_end(&r, &ten_classes);
+    check_refused(&r, 413, "the answer to 1 picture would be too large"); /* above 3 MiB */
     r = begin_request();
     for (int i = 0; i < 5; i++) {
         serve_request_part(&r, "a", "a.png", "x", true, 1);

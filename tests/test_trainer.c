@@ -67,8 +67,10 @@ typedef struct seen {
     char warning[VIT_MESSAGE_MAX];
 } seen;
 
-static void on_started(void *context, const vit_model *model, size_t train, size_t val) {
+static void on_started(void *context, const vit_model *model, size_t train, size_t val,
+                       int epochs) {
     (void)train;
+    ck_assert_int_ge(epochs, 1);
     (void)val;
     ck_assert_uint_gt(model->params.total, 0);
     ((seen *)context)->started++;

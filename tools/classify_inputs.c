@@ -123,7 +123,7 @@ static vit_status add_lines(classify_inputs *inputs, const vit_bytes *list) {
         memcpy(path, at, kept);
         path[kept] = 0;
         if (kept > 0) {
-            status = add_path(inputs, path);
+            status = add_path(inputs, strcmp(path, "-") == 0 ? "./-" : path); /* a file */
         }
         at += length + (end != NULL);
         left -= length + (end != NULL);

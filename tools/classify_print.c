@@ -39,7 +39,8 @@ static void print_table(const classify_printer *printer, const char *path, int c
 /* ---- JSON ---- */
 
 static vit_status print_json(const classify_printer *printer, const char *path, int class_index,
-                             const vit_prediction *prediction, const char *sorted_to) {
+                             const vit_prediction *prediction, const char *sorted_to,
+                             const char *error) {
     vit_json *root = vit_json_object(), *top = vit_json_array();
     vit_json_add_string(root, "path", path);
     vit_json_add_string(root, "prediction", name_of(printer, class_index));
@@ -56,6 +57,9 @@ static vit_status print_json(const classify_printer *printer, const char *path, 
     vit_json_add_number(root, "milliseconds", prediction->milliseconds);
     if (sorted_to != NULL) {
         vit_json_add_string(root, "sorted_to", sorted_to);
+    }
+    if (*error != 0) {
+        vit_json_add_string(root, "error", error);
     }
     return cli_print_json(root, false);
 }
@@ -113,12 +117,13 @@ static vit_status print_csv(classify_printer *printer, const char *path, int cla
 }
 
 vit_status classify_print(classify_printer *printer, const char *path, int class_index,
-                          const vit_prediction *prediction, const char *sorted_to) {
+                          const vit_prediction *prediction, const char *sorted_to,
+                          const char *error) {
     switch (printer->form) {
     case CLASSIFY_JSON:
-        return print_json(printer, path, class_index, prediction, sorted_to);
+        return print_json(printer, path, class_index, prediction, sorted_to, error);
     case CLASSIFY_CSV:
-        return print_csv(printer, path, class_index, prediction, sorted_to, "");
+        return print_csv(printer, path, class_index, prediction, sorted_to, error);
     case CLASSIFY_TABLE:
         print_table(printer, path, class_index, prediction);
         break;

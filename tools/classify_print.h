@@ -26,9 +26,11 @@ int classify_decide(classify_printer *printer, const float *probabilities);
 
 /* The first line of CSV. */
 vit_status classify_print_head(classify_printer *printer);
-/* A picture that classify_decide looked at last. sorted_to: where it was put, or NULL. */
+/* A picture that classify_decide looked at last. sorted_to: where it was put, or NULL; error: why
+ * it could not be put there, or "". */
 vit_status classify_print(classify_printer *printer, const char *path, int class_index,
-                          const vit_prediction *prediction, const char *sorted_to);
+                          const vit_prediction *prediction, const char *sorted_to,
+                          const char *error);
 /* What could not be classified: nothing in the table. */
 vit_status classify_print_error(classify_printer *printer, const char *path, const char *error);
 

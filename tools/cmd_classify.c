@@ -107,16 +107,16 @@ static vit_status report(classifier *c, const char *path, const vit_predict_inpu
     }
     int class_index = classify_decide(&c->printer, prediction->probabilities);
     const char *target = NULL;
+    char error[VIT_MESSAGE_MAX] = "";
     if (c->sorter != NULL) {
         if (sorter_put(c->sorter, class_index, picture, &target) == VIT_OK) {
             c->sorted++;
         } else {
-            char error[VIT_MESSAGE_MAX];
             snprintf(error, sizeof error, "%s", vit_last_error());
             complain(c, error);
         }
     }
-    return classify_print(&c->printer, path, class_index, prediction, target);
+    return classify_print(&c->printer, path, class_index, prediction, target, error);
 }
 
 static vit_predict_input picture_of(const classifier *c, const classify_input *item) {

@@ -317,7 +317,11 @@ static vit_status apply_all(request *r, const choices *chosen, int argc, char **
         /* Where they came from at the run's beginning, which "config" would hide. */
         cli_restore_sources(r->setting_groups, chosen->config);
     }
+    int began_with = r->settings.recipe.batch_size;
     VIT_TRY(vit_options_parse(r->groups, GROUPS, argc, argv, &words));
+    if (chosen->resumed && r->settings.recipe.batch_size == 0) {
+        r->settings.recipe.batch_size = began_with; /* auto: as it was chosen then */
+    }
     if (words != 1 && !(words == 0 && *r->resumed_data != 0)) {
         VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected one: DATA)", words));
     }
@@ -382,7 +386,7 @@ static void show_plan(void *context, const vit_memory_plan *plan, uint64_t memor
 }
 
 static void show_start(void *context, const vit_model *model, size_t train_images,
-                       size_t val_images) {
+                       size_t val_images, int epochs) {
     display *d = context;
     char parameters[32], train[32], val[32];
     const cli_field fields[] = {
@@ -392,7 +396,7 @@ static void show_start(void *context, const vit_model *model, size_t train_image
         {.key = "train_images", .number = (double)train_images},
         {.key = "val_images", .number = (double)val_images},
         {.key = "classes", .number = model->config.num_classes},
-        {.key = "epochs", .number = d->request->settings.recipe.epochs},
+        {.key = "epochs", .number = epochs},
     };
     cli_progress_event(&d->progress, "start", fields, sizeof fields / sizeof *fields,
                        "%s: %s parameters; %s pictures to train on, %s to measure on, %d classes",
@@ -416,15 +420,14 @@ static void show_resumed(void *context, int epochs_done, size_t steps_done) {
 static void show_progress(void *context, const vit_train_progress *p) {
     display *d = context;
     char eta[32];
-    double done = (double)(p->epoch - 1) * (double)p->steps + (double)p->step;
-    double total = (double)p->epochs * (double)p->steps;
+    double done = (double)p->run_step, total = (double)p->run_steps;
     d->share = done / total;
     const cli_field fields[] = {
         {.key = "doing", .text = "training"},
         {.key = "unit", .text = "steps"},
         {.key = "done", .number = done},
         {.key = "total", .number = total},
-        {.key = "rate", .number = p->images_per_second / d->request->settings.recipe.batch_size},
+        {.key = "rate", .number = p->images_per_second / p->step_images},
         {.key = "eta_seconds", .number = p->eta_seconds < 0 ? NAN : p->eta_seconds},
         {.key = "epoch", .number = p->epoch},
         {.key = "lr", .number = p->lr},
@@ -460,7 +463,6 @@ static void show_evaluation(void *context, size_t done, size_t total) {
 
 static void show_epoch(void *context, const vit_epoch_row *row) {
     display *d = context;
-    int epochs = d->request->settings.recipe.epochs;
     char measured[128] = "";
     if (!isnan(row->top1)) {
         snprintf(measured, sizeof measured, "  val loss %.4f  top-1 %.2f %%  top-5 %.2f %%%s",
@@ -468,7 +470,7 @@ static void show_epoch(void *context, const vit_epoch_row *row) {
     }
     const cli_field fields[] = {
         {.key = "epoch", .number = row->epoch},
-        {.key = "epochs", .number = epochs},
+        {.key = "epochs", .number = row->epochs},
         {.key = "step", .number = (double)row->step},
         {.key = "lr", .number = row->lr},
         {.key = "train_loss", .number = row->train_loss},
@@ -482,8 +484,9 @@ static void show_epoch(void *context, const vit_epoch_row *row) {
         {.key = "skipped", .number = (double)row->skipped},
     };
     cli_progress_event(&d->progress, "epoch", fields, sizeof fields / sizeof *fields,
-                       "epoch %d/%d  lr %.2e  loss %.4f%s  %.0f img/s  %.1f s", row->epoch, epochs,
-                       row->lr, row->train_loss, measured, row->images_per_second, row->seconds);
+                       "epoch %d/%d  lr %.2e  loss %.4f%s  %.0f img/s  %.1f s", row->epoch,
+                       row->epochs, row->lr, row->train_loss, measured, row->images_per_second,
+                       row->seconds);
 }
 
 static void show_warning(void *context, const char *message) {

@@ -17,8 +17,10 @@
 #define THREAD_ALLOWANCE ((size_t)8 << 20)
 
 static void add(vit_memory_plan *plan, const char *name, size_t bytes) {
-    if (bytes > 0 && plan->count < VIT_PLAN_ROWS) {
-        plan->rows[plan->count++] = (vit_memory_row){name, bytes};
+    if (bytes > 0) {
+        if (plan->count < VIT_PLAN_ROWS) {
+            plan->rows[plan->count++] = (vit_memory_row){name, bytes};
+        }
         plan->total = vit_size_plus(plan->total, bytes);
     }
 }
@@ -68,6 +70,10 @@ static vit_status plan_training(const vit_plan_request *request, size_t batch_si
     if (request->val_images > 0) {
         add(plan, "evaluation",
             vit_evaluator_bytes(model, request->val_images, batch_size, request->threads));
+        if (request->looks) {
+            add(plan, "what the model says of val",
+                floats(vit_size_times(request->val_images, model->head_shape.classes)));
+        }
     }
     add_program(plan, request->threads);
 cleanup:
@@ -120,13 +126,13 @@ vit_status vit_plan_batch_size(const vit_plan_request *request, uint64_t availab
                                int *batch_size) {
     vit_status status = VIT_OK;
     vit_memory_plan plan;
-    *batch_size = 1;
-    for (size_t size = 1; size <= AUTO_MOST; size *= 2) {
-        if (size > 1 && size > request->train_images / AUTO_STEPS) {
+    /* Fewer pictures than slots are no batch. */
+    size_t slots = (size_t)request->recipe->slots;
+    size_t least = slots > 0 && slots <= request->train_images ? slots : 1;
+    *batch_size = (int)least;
+    for (size_t size = least; size <= AUTO_MOST; size *= 2) {
+        if (size > least && size > request->train_images / AUTO_STEPS) {
             break;
-        }
-        if (request->recipe->slots > 0 && size < (size_t)request->recipe->slots) {
-            continue; /* fewer pictures than slots are no batch */
         }
         VIT_TRY(plan_training(request, size, &plan));
         if (available > 0 && (double)plan.total > AUTO_SHARE * (double)available) {

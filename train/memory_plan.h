@@ -7,7 +7,7 @@
 #include "train/recipe.h"
 #include "vit/model.h"
 
-#define VIT_PLAN_ROWS 12
+#define VIT_PLAN_ROWS 16 /* VIT_RUN_BLOCKS, and those of a training beside them */
 
 typedef struct vit_memory_row {
     const char *name; /* "activations" */
@@ -26,6 +26,7 @@ typedef struct vit_plan_request {
     int threads;
     size_t train_images;      /* of which a step takes at most the batch size */
     size_t val_images;        /* 0: nothing is measured */
+    bool looks;               /* what the model says of val is kept, for a report */
     const vit_model *teacher; /* of --distill, loaded already; or NULL */
 } vit_plan_request;
 

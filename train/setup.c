@@ -98,6 +98,7 @@ static vit_plan_request plan_request(const vit_run *r, const vit_model *model) {
         .threads = r->threads,
         .train_images = r->train->count,
         .val_images = r->val ? r->val->count : 0,
+        .looks = r->callbacks.look != NULL,
         .teacher = r->teacher_bundle ? &r->teacher_bundle->model : NULL,
     };
 }
@@ -369,7 +370,8 @@ cleanup:
 static void say_started(const vit_run *r, const vit_train_request *request) {
     const vit_train_callbacks *c = &r->callbacks;
     if (c->started) {
-        c->started(c->context, &r->bundle->model, r->train->count, r->val ? r->val->count : 0);
+        c->started(c->context, &r->bundle->model, r->train->count, r->val ? r->val->count : 0,
+                   r->settings.recipe.epochs);
     }
     if (request->resume && c->resumed) {
         c->resumed(c->context, r->at.epochs_done, (size_t)r->at.cursor);
@@ -410,8 +412,8 @@ vit_status vit_run_set_up(vit_run *r, const vit_train_request *request) {
         VIT_TRY(vit_evaluator_create(&r->bundle->model, &s->preprocess, r->val,
                                      (size_t)s->recipe.batch_size, r->threads, &s->data,
                                      &r->evaluator));
-        if (r->callbacks.look) {
-            VIT_TRY(allocate_logits(r));
+        if (r->callbacks.look && allocate_logits(r) != VIT_OK) {
+            vit_run_warn(r, "the report goes without what is measured: %s", vit_last_error());
         }
     }
     set_schedule(r);

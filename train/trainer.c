@@ -283,6 +283,9 @@ static void report(const vit_run *r, int epoch, double lr) {
         .epochs = r->settings.recipe.epochs,
         .step = (size_t)r->at.cursor,
         .steps = steps_in_epoch(r),
+        .run_step = (size_t)r->at.step,
+        .run_steps = (size_t)r->total_steps,
+        .step_images = r->settings.recipe.batch_size * r->settings.recipe.grad_accum_steps,
         .loss = r->at.epoch_loss,
         .lr = lr,
         .images_per_second = (double)r->at.epoch_images / fmax(r->at.epoch_seconds, 1e-9),
@@ -425,7 +428,7 @@ static void look(const vit_run *r, const vit_epoch_row *row) {
 
 static vit_status run_epoch(vit_run *r) {
     vit_status status = VIT_OK;
-    vit_epoch_row row = {.epoch = r->at.epochs_done + 1};
+    vit_epoch_row row = {.epoch = r->at.epochs_done + 1, .epochs = r->settings.recipe.epochs};
     VIT_TRY(train_epoch(r, row.epoch, &row));
     VIT_TRY(check_weights(r, row.epoch, r->epoch_steps));
     VIT_TRY(measure(r, &row));

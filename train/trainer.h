@@ -8,9 +8,11 @@
 #include "train/memory_plan.h"
 
 typedef struct vit_train_progress {
-    int epoch, epochs;  /* from 1 */
-    size_t step, steps; /* in this epoch, from 1 */
-    double loss;        /* running mean of the epoch */
+    int epoch, epochs;          /* from 1 */
+    size_t step, steps;         /* in this epoch, from 1 */
+    size_t run_step, run_steps; /* of the whole run */
+    int step_images;            /* pictures of a whole step */
+    double loss;                /* running mean of the epoch */
     double lr;
     double images_per_second; /* since the epoch began */
     double eta_seconds;       /* of the whole run, evaluation included; < 0 while unknown */
@@ -19,6 +21,7 @@ typedef struct vit_train_progress {
 /* One row of log.csv. */
 typedef struct vit_epoch_row {
     int epoch;
+    int epochs; /* of the run; not in the file */
     uint64_t step;
     double lr, train_loss, val_loss, top1, top5; /* percent; NaN without val */
     double images_per_second;
@@ -44,7 +47,8 @@ typedef struct vit_train_callbacks {
     void *context;
     /* Before any of it is taken: what the run will take, of memory bytes (0: unknown). */
     void (*planned)(void *context, const vit_memory_plan *plan, uint64_t memory);
-    void (*started)(void *context, const vit_model *model, size_t train_images, size_t val_images);
+    void (*started)(void *context, const vit_model *model, size_t train_images, size_t val_images,
+                    int epochs);
     /* A resumed run goes on after these, which may be all. */
     void (*resumed)(void *context, int epochs_done, size_t steps_done);
     void (*progress)(void *context, const vit_train_progress *progress);

@@ -57,7 +57,7 @@ static void make_room(serve_connections *all, serve_connection *added, double no
     size_t open = 0;
     for (serve_connection *c = all->first; c; c = c->next) {
         open += !c->closing;
-        if (!c->closing && c->phase < SERVE_WORK && now - c->since > LEAST_AGE &&
+        if (!c->closing && c->phase != SERVE_WORK && now - c->since > LEAST_AGE &&
             (!out || gives_way_before(c, out))) {
             out = c;
         }
@@ -114,10 +114,10 @@ void serve_connections_reap(serve_connections *all, double now) {
                                "{\"error\":\"the request did not arrive whole in time\"}\n";
     pthread_mutex_lock(&all->lock);
     for (serve_connection *c = all->first; c; c = c->next) {
-        if (c->closing || c->phase >= SERVE_WORK || now - c->since <= all->timeout) {
+        if (c->closing || c->phase == SERVE_WORK || now - c->since <= all->timeout) {
             continue;
         }
-        if (c->phase != SERVE_IDLE) {
+        if (c->phase == SERVE_HEAD || c->phase == SERVE_BODY) {
             (void)!send(c->fd, late, sizeof late - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
         }
         shut_down(c);

@@ -29,9 +29,9 @@ typedef struct serve_connections serve_connections;
 vit_status serve_connections_create(size_t most, double timeout, serve_connections **out);
 void serve_connections_free(serve_connections *all);
 
-/* A new one. When there are too many, the one idle or receiving for the longest is shut down, if
- * for more than a second; else the new one. NULL: memory ran out. Removed before its descriptor is
- * closed. */
+/* A new one. When there are too many, the one idle, receiving or being sent to for the longest is
+ * shut down, if for more than a second; else the new one. NULL: memory ran out. Removed before its
+ * descriptor is closed. */
 serve_connection *serve_connections_add(serve_connections *all, int fd, double now);
 void serve_connections_remove(serve_connections *all, serve_connection *connection);
 void serve_connections_phase(serve_connections *all, serve_connection *connection,

@@ -299,8 +299,8 @@ static void begin_body(exchange *x) {
 static void receive(exchange *x, const char *data, size_t size) {
     serve_request *request = &x->request;
     serve_request_count(request, size);
-    if (request->code != 0) {
-        return;
+    if (request->code != 0 || x->route->kind != SERVE_ROUTE_CLASSIFY) {
+        return; /* any request may have a body; the others have no use for it */
     }
     if (!x->parts) {
         serve_request_append(request, data, size);

@@ -10,6 +10,9 @@
 
 #define NAME_MAX_BYTES 255 /* of a picture's name */
 #define FIRST_ROOM ((size_t)16 << 10)
+/* Bytes that a class and an overlay of 512 x 512 pixels take in an answer that is being made. */
+#define ANSWER_CLASS ((size_t)1 << 10)
+#define ANSWER_OVERLAY ((size_t)4 << 20)
 
 void serve_request_init(serve_request *request, const serve_settings *settings,
                         serve_budget *budget) {
@@ -159,7 +162,7 @@ void serve_request_raw(serve_request *request) {
 }
 
 void serve_request_append(serve_request *request, const char *data, size_t size) {
-    if (request->code != 0 || size == 0) {
+    if (request->code != 0 || size == 0 || request->job.count == 0) {
         return;
     }
     vit_bytes *bytes = &last_picture(request)->bytes;
@@ -231,6 +234,23 @@ void serve_request_part(serve_request *request, const char *name, const char *fi
     }
 }
 
+/* What the answer takes while it is made counts too: for a class its JSON, twice, and its text; for
+ * an overlay a PNG, in base64, twice in JSON, and as text. */
+static void take_answer(serve_request *request, size_t classes) {
+    const serve_query *query = &request->job.query;
+    size_t topk = (size_t)query->topk < classes ? (size_t)query->topk : classes;
+    size_t each = topk * ANSWER_CLASS + (query->overlay ? ANSWER_OVERLAY : 0);
+    size_t pictures = request->job.count;
+    if (pictures * each > request->budget->limit) {
+        serve_request_refuse(request, 413,
+                             "the answer to %zu picture%s would be too large (expected fewer "
+                             "pictures, a smaller topk, or no overlay)",
+                             pictures, pictures == 1 ? "" : "s");
+    } else {
+        take(request, pictures * each);
+    }
+}
+
 void serve_request_end(serve_request *request, const vit_model_bundle *bundle) {
     const serve_query *query = &request->job.query;
     end_field(request);
@@ -246,5 +266,8 @@ void serve_request_end(serve_request *request, const vit_model_bundle *bundle) {
     } else if (*query->class_name &&
                serve_find_class(bundle, query->class_name, &request->job.class_index) != VIT_OK) {
         serve_request_refuse(request, 400, "%s", vit_last_error());
+    }
+    if (request->code == 0) {
+        take_answer(request, bundle->model.head_shape.classes);
     }
 }
