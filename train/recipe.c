@@ -74,9 +74,8 @@ const vit_option vit_recipe_options[] = {
      .type = VIT_OPT_BOOL,
      .offset = FIELD(checkpoint_activations),
      .may_change = true,
-     .help =
-         "keep only what goes into each block and compute the rest again in the backward: the "
-         "same result with a fraction of the memory, a third slower (timm: grad-checkpointing)"},
+     .help = "keep only each block's input and compute the rest again in the backward: the same "
+             "result in less memory, a third slower (timm: grad-checkpointing)"},
     {.name = "seed",
      .type = VIT_OPT_U64,
      .offset = FIELD(seed),

@@ -3,6 +3,7 @@
 #ifndef VIT_RUN_H
 #define VIT_RUN_H
 
+#include "train/memory_plan.h"
 #include "train/optimizer.h"
 #include "train/run_folder.h"
 #include "train/schedule.h"
@@ -42,6 +43,7 @@ typedef struct vit_run {
     double save_seconds;
     double saved; /* when: omp_get_wtime() */
     vit_schedule schedule;
+    vit_memory_plan plan;
 
     vit_first_error unread; /* the epoch's first picture that was left out */
     vit_position at;

@@ -120,14 +120,10 @@ cleanup:
 static vit_status plan_memory(vit_run *r) {
     vit_status status = VIT_OK;
     vit_model model = {0};
-    vit_memory_plan plan;
     VIT_TRY(vit_model_init(&model, &r->settings.model));
     const vit_plan_request request = plan_request(r, &model);
-    VIT_TRY(vit_plan_training(&request, &plan));
-    if (r->callbacks.planned) {
-        r->callbacks.planned(r->callbacks.context, &plan, r->memory);
-    }
-    VIT_TRY(vit_plan_check(&plan, r->memory));
+    VIT_TRY(vit_plan_training(&request, &r->plan));
+    VIT_TRY(vit_plan_check(&r->plan, r->memory));
 cleanup:
     vit_model_free(&model);
     return status;
@@ -369,6 +365,9 @@ cleanup:
 
 static void say_started(const vit_run *r, const vit_train_request *request) {
     const vit_train_callbacks *c = &r->callbacks;
+    if (c->planned) {
+        c->planned(c->context, &r->plan, r->memory);
+    }
     if (c->started) {
         c->started(c->context, &r->bundle->model, r->train->count, r->val ? r->val->count : 0,
                    r->settings.recipe.epochs);

@@ -45,7 +45,7 @@ typedef struct vit_train_look {
 
 typedef struct vit_train_callbacks {
     void *context;
-    /* Before any of it is taken: what the run will take, of memory bytes (0: unknown). */
+    /* When the run is about to begin: what it takes, of memory bytes (0: unknown). */
     void (*planned)(void *context, const vit_memory_plan *plan, uint64_t memory);
     void (*started)(void *context, const vit_model *model, size_t train_images, size_t val_images,
                     int epochs);
