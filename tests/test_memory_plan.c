@@ -32,6 +32,13 @@ static void remove_base(void) {
 }
 
 /* A little goes to the structures around the memory, and memory comes in pages. */
+/* AddressSanitizer takes memory of its own, so that what is measured says nothing. */
+#ifdef __SANITIZE_ADDRESS__
+static const bool sanitized = true;
+#else
+static const bool sanitized = false;
+#endif
+
 static void check_near(const char *what, double measured, double planned) {
     ck_assert_msg(measured >= 0.99 * planned - 300e3 && measured <= 1.02 * planned + 300e3,
                   "%s: planned %.0f bytes, took %.0f", what, planned, measured);
@@ -290,9 +297,15 @@ static Suite *suite(void) {
     TCase *tc = tcase_create("plan");
     tcase_add_unchecked_fixture(tc, make_base, remove_base);
     tcase_set_timeout(tc, 120);
-    tcase_add_test(tc, sizes_are_what_is_taken);
-    tcase_add_test(tc, evaluator_takes_what_it_says);
-    tcase_add_test(tc, predictor_takes_what_it_says);
+    if (!sanitized) {
+        tcase_add_test(tc, sizes_are_what_is_taken);
+    }
+    if (!sanitized) {
+        tcase_add_test(tc, evaluator_takes_what_it_says);
+    }
+    if (!sanitized) {
+        tcase_add_test(tc, predictor_takes_what_it_says);
+    }
     tcase_add_test(tc, no_row_is_lost);
     tcase_add_test(tc, auto_keeps_to_the_slots);
     tcase_add_test(tc, rows_add_up_and_follow_the_recipe);
@@ -300,7 +313,9 @@ static Suite *suite(void) {
     tcase_add_test(tc, batch_size_grows_with_the_memory);
     tcase_add_test(tc, a_run_that_does_not_fit_leaves_nothing);
     tcase_add_test(tc, the_chosen_batch_size_is_kept);
-    tcase_add_test(tc, the_address_space_is_a_limit);
+    if (!sanitized) {
+        tcase_add_test(tc, the_address_space_is_a_limit);
+    }
     suite_add_tcase(s, tc);
     return s;
 }
