@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-sources=$(find vit data eval train tools tests -name '*.[ch]' | LC_ALL=C sort)
+sources=$(find vit data eval train api tools tests -name '*.[ch]' | LC_ALL=C sort)
 
 # shellcheck disable=SC2086
 awk '
@@ -14,10 +14,11 @@ BEGIN {
     may["data"] = "data vit"
     may["eval"] = "eval data vit"
     may["train"] = "train eval data vit"
-    may["tools"] = "tools train eval data vit"
-    may["tests"] = "tests tools train eval data vit"
+    may["api"] = "api train eval data vit"
+    may["tools"] = "tools api train eval data vit"
+    may["tests"] = "tests tools api train eval data vit"
     # Folders whose headers are named by their path from the root.
-    split("vit data eval train tools tests", list, " ")
+    split("vit data eval train api tools tests", list, " ")
     for (i in list) ours[list[i]] = 1
     home["cblas.h"] = "vit/gemm.c"
     home["jpeglib.h"] = "data/decode_jpeg.c data/encode_jpeg.c" # one a direction

@@ -1,8 +1,8 @@
-/* Errors are values: a vit_status and a thread-local message. Internal side of vit.h. */
+/* Errors are values: a vit_status and a thread-local message. Internal side of zvit.h. */
 #ifndef VIT_STATUS_H
 #define VIT_STATUS_H
 
-#include "vit/vit.h"
+#include "vit/zvit.h"
 
 #define VIT_MESSAGE_MAX 1024
 

@@ -5,8 +5,8 @@
  * names the file or the value, the reason, and what was expected. The library never prints and
  * never exits.
  */
-#ifndef VIT_VIT_H
-#define VIT_VIT_H
+#ifndef VIT_ZVIT_H
+#define VIT_ZVIT_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +48,10 @@ VIT_API const char *vit_status_string(vit_status status);
 /* The message of the last failure in this thread; "" when there was none. Valid until the next
  * failure in this thread. */
 VIT_API const char *vit_last_error(void);
+
+/* The names of the model shapes that can be trained ("zeros_mini_patch8_64", ...), in order; NULL
+ * past the end. */
+VIT_API const char *vit_architecture_name(size_t index);
 
 #ifdef __cplusplus
 }
