@@ -1,6 +1,7 @@
 #include "data/classes.h"
 
 #include "vit/file.h"
+#include "vit/heap.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +57,7 @@ static vit_status read_order(const char *path, vit_name_list *names) {
         at += length + 1;
         length -= length && line[length - 1] == '\r';
         if (length) {
-            VIT_TRY(vit_list_add(names, strndup(line, length), path));
+            VIT_TRY(vit_list_add(names, vit_strndup(line, length), path));
         }
     }
 cleanup:
@@ -118,7 +119,7 @@ static vit_status match(const vit_dataset *d, const vit_dataset_query *query,
 
 static vit_status label_present(const vit_dataset *d, const vit_dataset_query *query,
                                 const vit_name_list *present, int *labels) {
-    known_class *known = reallocarray(NULL, d->class_count, sizeof *known);
+    known_class *known = vit_reallocarray(NULL, d->class_count, sizeof *known);
     if (!known) {
         return vit_list_no_memory(d->root);
     }
@@ -127,7 +128,7 @@ static vit_status label_present(const vit_dataset *d, const vit_dataset_query *q
     }
     qsort(known, d->class_count, sizeof *known, compare_known);
     vit_status status = match(d, query, present, known, labels);
-    free(known);
+    vit_free(known);
     return status;
 }
 
@@ -136,13 +137,13 @@ static vit_status copy_names(vit_dataset *d, const char *const *names, size_t co
         return vit_fail(VIT_ERROR_ARGUMENT, "%s: a model of %zu classes (expected 1 to %d)",
                         d->root, count, INT_MAX);
     }
-    d->class_names = calloc(count, sizeof *d->class_names);
+    d->class_names = vit_calloc(count, sizeof *d->class_names);
     if (!d->class_names) {
         return vit_list_no_memory(d->root);
     }
     d->class_count = count;
     for (size_t i = 0; i < count; i++) {
-        d->class_names[i] = strdup(names[i]);
+        d->class_names[i] = vit_strdup(names[i]);
         if (!d->class_names[i]) {
             return vit_list_no_memory(d->root);
         }

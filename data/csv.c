@@ -1,8 +1,8 @@
 #include "data/csv.h"
 
 #include "vit/file.h"
+#include "vit/heap.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -102,8 +102,8 @@ static vit_status add_line(const reader *r, size_t a, size_t b, vit_name_list *f
                         r->count <= a || r->count <= b ? "too few columns" : "an empty field",
                         r->columns->expected);
     }
-    vit_status status = vit_list_add(first, strdup(r->fields[a]), r->path);
-    return status == VIT_OK ? vit_list_add(second, strdup(r->fields[b]), r->path) : status;
+    vit_status status = vit_list_add(first, vit_strdup(r->fields[a]), r->path);
+    return status == VIT_OK ? vit_list_add(second, vit_strdup(r->fields[b]), r->path) : status;
 }
 
 static vit_status read_lines(reader *r, vit_name_list *first, vit_name_list *second) {

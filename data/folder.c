@@ -4,6 +4,7 @@
 #include "data/csv.h"
 #include "data/hold_out.h"
 #include "data/pack.h"
+#include "vit/heap.h"
 #include "vit/rng.h"
 
 #include <errno.h>
@@ -50,7 +51,7 @@ static vit_status find_section(const char *data, const vit_pack *pack, const cha
     if (!out->section) {
         return VIT_OK;
     }
-    out->path = *name ? vit_list_join(data, name) : strdup(data);
+    out->path = *name ? vit_list_join(data, name) : vit_strdup(data);
     out->whole = !*name;
     return out->path ? VIT_OK : vit_list_no_memory(data);
 }
@@ -64,7 +65,7 @@ static vit_status find_named(const char *data, const vit_pack *pack, const char 
     }
     char *list_name = NULL, *path = NULL;
     vit_status status =
-        asprintf(&list_name, "%s.csv", name) < 0 ? vit_list_no_memory(data) : VIT_OK;
+        vit_asprintf(&list_name, "%s.csv", name) < 0 ? vit_list_no_memory(data) : VIT_OK;
     if (status != VIT_OK) {
         return status;
     }
@@ -75,11 +76,11 @@ static vit_status find_named(const char *data, const vit_pack *pack, const char 
             out->path = path;
             out->is_list = i == 0;
         } else {
-            free(path);
+            vit_free(path);
         }
     }
 cleanup:
-    free(list_name);
+    vit_free(list_name);
     return status;
 }
 
@@ -122,11 +123,11 @@ static vit_status find_in_folder(const vit_dataset_query *q, const vit_pack *pac
     if (pack && !out->path && !other.path) {
         VIT_TRY(find_section(q->data, pack, "", out));
     } else if (!out->path && !other.path) {
-        *out = (source){.path = strdup(q->data), .whole = true};
+        *out = (source){.path = vit_strdup(q->data), .whole = true};
         VIT_TRY(out->path ? VIT_OK : vit_list_no_memory(q->data));
     }
 cleanup:
-    free(other.path);
+    vit_free(other.path);
     return status;
 }
 
@@ -145,7 +146,7 @@ static vit_status find_source(const vit_dataset_query *q, const vit_pack *pack, 
                         q->val_split, q->split);
     }
     if (is_list_name(q->data) && is_file(q->data)) {
-        *out = (source){.path = strdup(q->data), .is_list = true, .whole = true};
+        *out = (source){.path = vit_strdup(q->data), .is_list = true, .whole = true};
         VIT_TRY(out->path ? VIT_OK : vit_list_no_memory(q->data));
     } else if (val || train) {
         VIT_TRY(find_in_folder(q, pack, val, out));
@@ -174,7 +175,7 @@ vit_status vit_dataset_has(const vit_dataset_query *query, bool *has) {
         status = find_source(query, pack, &found);
     }
     *has = status == VIT_OK && found.path && (!found.whole || strcmp(query->split, "train") == 0);
-    free(found.path);
+    vit_free(found.path);
     vit_pack_close(pack);
     return status;
 }
@@ -227,7 +228,7 @@ static vit_status list_folders(vit_level *here, const char *path, vit_name_list 
             break;
         }
         if (vit_level_look(here, entry) == VIT_ENTRY_FOLDER) {
-            VIT_TRY(vit_list_add(list, strdup(entry->d_name), path));
+            VIT_TRY(vit_list_add(list, vit_strdup(entry->d_name), path));
         } else {
             list->others++;
         }
@@ -252,10 +253,10 @@ static vit_status fail_empty_class(const char *path, const vit_name_list *list) 
 static vit_status add_sample(vit_dataset *d, char *path, int label) {
     if ((d->count & (d->count - 1)) == 0) {
         size_t capacity = d->count ? 2 * d->count : 1;
-        vit_sample *grown = reallocarray(d->samples, capacity, sizeof *grown);
+        vit_sample *grown = vit_reallocarray(d->samples, capacity, sizeof *grown);
         if (!grown || d->count == UINT32_MAX / 2 + 1) {
             d->samples = grown ? grown : d->samples;
-            free(path);
+            vit_free(path);
             return grown ? vit_fail(VIT_ERROR_LIMIT, "%s: more than %u pictures", d->root,
                                     UINT32_MAX / 2 + 1)
                          : vit_list_no_memory(d->root);
@@ -285,7 +286,7 @@ static vit_status add_class(vit_dataset *d, const vit_level *root, const char *f
     }
 cleanup:
     vit_list_free(&list);
-    free(path);
+    vit_free(path);
     return status;
 }
 
@@ -309,7 +310,7 @@ static vit_status open_folders(vit_dataset *d, const vit_dataset_query *q) {
     if (strcmp(d->root, q->data) == 0) {
         VIT_TRY(check_whole(q->data, &folders));
     }
-    labels = reallocarray(NULL, folders.count, sizeof *labels);
+    labels = vit_reallocarray(NULL, folders.count, sizeof *labels);
     VIT_TRY(labels ? VIT_OK : vit_list_no_memory(d->root));
     VIT_TRY(vit_classes_make(d, q, &folders, labels));
     for (size_t i = 0; i < folders.count; i++) {
@@ -318,7 +319,7 @@ static vit_status open_folders(vit_dataset *d, const vit_dataset_query *q) {
 cleanup:
     vit_level_close(&root);
     vit_list_free(&folders);
-    free(labels);
+    vit_free(labels);
     return status;
 }
 
@@ -334,7 +335,7 @@ static int compare_names(const void *a, const void *b) {
 
 /* The names in list, which is sorted, each once; they still belong to it. */
 static vit_status unique_names(const vit_name_list *list, vit_name_list *out) {
-    out->names = calloc(list->count, sizeof *out->names);
+    out->names = vit_calloc(list->count, sizeof *out->names);
     if (!out->names) {
         return vit_list_no_memory("list");
     }
@@ -353,10 +354,10 @@ static char *beside_list(const char *list, char *path) {
     if (*path == '/' || !slash) {
         return path;
     }
-    if (asprintf(&whole, "%.*s%s", (int)(slash - list + 1), list, path) < 0) {
+    if (vit_asprintf(&whole, "%.*s%s", (int)(slash - list + 1), list, path) < 0) {
         whole = NULL;
     }
-    free(path);
+    vit_free(path);
     return whole;
 }
 
@@ -365,13 +366,13 @@ static vit_status open_list(vit_dataset *d, const vit_dataset_query *q) {
     int *numbers = NULL;
     vit_status status;
     VIT_TRY(vit_csv_read(d->root, &list_columns, &paths, &labels));
-    sorted.names = calloc(labels.count, sizeof *sorted.names);
+    sorted.names = vit_calloc(labels.count, sizeof *sorted.names);
     VIT_TRY(sorted.names ? VIT_OK : vit_list_no_memory(d->root));
     sorted.count = labels.count;
     memcpy(sorted.names, labels.names, labels.count * sizeof *sorted.names);
     vit_list_sort(&sorted);
     VIT_TRY(unique_names(&sorted, &present));
-    numbers = reallocarray(NULL, present.count, sizeof *numbers);
+    numbers = vit_reallocarray(NULL, present.count, sizeof *numbers);
     VIT_TRY(numbers ? VIT_OK : vit_list_no_memory(d->root));
     VIT_TRY(vit_classes_make(d, q, &present, numbers));
     for (size_t i = 0; i < paths.count; i++) {
@@ -384,9 +385,9 @@ static vit_status open_list(vit_dataset *d, const vit_dataset_query *q) {
         VIT_TRY(status);
     }
 cleanup:
-    free(numbers);
-    free(present.names);
-    free(sorted.names);
+    vit_free(numbers);
+    vit_free(present.names);
+    vit_free(sorted.names);
     vit_list_free(&labels);
     vit_list_free(&paths);
     return status;
@@ -397,7 +398,7 @@ cleanup:
 static vit_status open_section(vit_dataset *d, const vit_dataset_query *q,
                                const vit_pack_section *s) {
     vit_name_list present = {.names = s->class_names, .count = s->class_count};
-    int *labels = reallocarray(NULL, s->class_count, sizeof *labels);
+    int *labels = vit_reallocarray(NULL, s->class_count, sizeof *labels);
     vit_status status = VIT_OK;
     if (s->class_count == 0) {
         VIT_TRY(vit_fail(VIT_ERROR_FORMAT, "%s: no class in it", d->root));
@@ -412,7 +413,7 @@ static vit_status open_section(vit_dataset *d, const vit_dataset_query *q,
         d->samples[d->count - 1].entry = entry;
     }
 cleanup:
-    free(labels);
+    vit_free(labels);
     return status;
 }
 
@@ -445,7 +446,7 @@ vit_status vit_dataset_find(const vit_dataset_query *query, vit_dataset **out, s
     source from = {0};
     vit_status status = VIT_OK;
     *out = NULL;
-    vit_dataset *d = calloc(1, sizeof *d);
+    vit_dataset *d = vit_calloc(1, sizeof *d);
     VIT_TRY(d ? VIT_OK : vit_list_no_memory(query->data));
     VIT_TRY(open_pack(query->data, &d->pack));
     VIT_TRY(find_source(query, d->pack, &from));
@@ -473,7 +474,7 @@ vit_status vit_dataset_find(const vit_dataset_query *query, vit_dataset **out, s
     *out = d;
     d = NULL;
 cleanup:
-    free(from.path);
+    vit_free(from.path);
     vit_dataset_free(d);
     return status;
 }
@@ -496,16 +497,16 @@ void vit_dataset_free(vit_dataset *dataset) {
         return;
     }
     for (size_t i = 0; i < dataset->count; i++) {
-        free(dataset->samples[i].path);
+        vit_free(dataset->samples[i].path);
     }
     for (size_t i = 0; i < dataset->class_count; i++) {
-        free(dataset->class_names[i]);
+        vit_free(dataset->class_names[i]);
     }
-    free(dataset->samples);
-    free(dataset->class_names);
-    free(dataset->root);
+    vit_free(dataset->samples);
+    vit_free(dataset->class_names);
+    vit_free(dataset->root);
     vit_pack_close(dataset->pack);
-    free(dataset);
+    vit_free(dataset);
 }
 
 vit_status vit_sample_read(const vit_sample *sample, vit_bytes *buffer, const void **bytes,

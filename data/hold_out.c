@@ -1,6 +1,7 @@
 #include "data/hold_out.h"
 
 #include "data/walk.h"
+#include "vit/heap.h"
 #include "vit/rng.h"
 
 #include <math.h>
@@ -35,8 +36,8 @@ static size_t held_out(size_t n, double share) {
 
 vit_status vit_hold_out(vit_dataset *d, size_t base, double share, bool val) {
     size_t kept = 0;
-    ranked *ranks = calloc(d->count ? d->count : 1, sizeof *ranks);
-    bool *out = calloc(d->count ? d->count : 1, sizeof *out);
+    ranked *ranks = vit_calloc(d->count ? d->count : 1, sizeof *ranks);
+    bool *out = vit_calloc(d->count ? d->count : 1, sizeof *out);
     vit_status status = ranks && out ? VIT_OK : vit_list_no_memory(d->root);
     for (size_t i = 0; status == VIT_OK && i < d->count; i++) {
         const char *path = d->samples[i].path;
@@ -56,11 +57,11 @@ vit_status vit_hold_out(vit_dataset *d, size_t base, double share, bool val) {
         if (out[i] == val) {
             d->samples[kept++] = d->samples[i];
         } else {
-            free(d->samples[i].path);
+            vit_free(d->samples[i].path);
         }
     }
     d->count = status == VIT_OK ? kept : d->count;
-    free(ranks);
-    free(out);
+    vit_free(ranks);
+    vit_free(out);
     return status;
 }

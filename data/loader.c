@@ -5,7 +5,6 @@
 #include "vit/arena.h"
 
 #include <omp.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct vit_loader {

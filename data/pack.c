@@ -4,7 +4,6 @@
 #include "data/pack_format.h"
 #include "vit/arena.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -50,7 +49,7 @@ static vit_status read_text(cursor *c, char **out) {
     if (length > PACK_MAX_TEXT || length > c->left || memchr(c->at, 0, (size_t)length)) {
         VIT_TRY(fail_damaged(c->path, "a name in its index is none"));
     }
-    *out = strndup((const char *)c->at, (size_t)length);
+    *out = vit_strndup((const char *)c->at, (size_t)length);
     if (!*out) {
         VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "%s: no memory for the index", c->path));
     }
@@ -71,7 +70,7 @@ static vit_status read_array(cursor *c, size_t width, size_t least, size_t size,
     if (n > c->left / least || n > UINT32_MAX) {
         return fail_damaged(c->path, "its index ends early");
     }
-    *out = calloc(n ? (size_t)n : 1, size);
+    *out = vit_calloc(n ? (size_t)n : 1, size);
     if (!*out) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: no memory for the index", c->path);
     }
@@ -208,16 +207,16 @@ void vit_pack_close(vit_pack *pack) {
     for (size_t i = 0; i < pack->section_count; i++) {
         vit_pack_section *s = &pack->sections[i];
         for (size_t j = 0; j < s->class_count; j++) {
-            free(s->class_names[j]);
+            vit_free(s->class_names[j]);
         }
         for (size_t j = 0; j < s->count; j++) {
-            free(s->entries[j].path);
+            vit_free(s->entries[j].path);
         }
-        free(s->name);
-        free(s->class_names);
-        free(s->entries);
+        vit_free(s->name);
+        vit_free(s->class_names);
+        vit_free(s->entries);
     }
-    free(pack->sections);
+    vit_free(pack->sections);
     vit_file_unmap(&pack->file);
     vit_free(pack);
 }

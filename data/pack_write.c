@@ -212,7 +212,7 @@ static int compare_classes(const void *a, const void *b) {
 
 /* Appends the class names by bytes; places[label] is where a class has come to stand. */
 static vit_status append_classes(packer *p, const vit_dataset *d, uint32_t *places) {
-    named_class *sorted = reallocarray(NULL, d->class_count, sizeof *sorted);
+    named_class *sorted = vit_reallocarray(NULL, d->class_count, sizeof *sorted);
     vit_status status = VIT_OK;
     if (!sorted) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: no memory for the class names", d->root);
@@ -227,7 +227,7 @@ static vit_status append_classes(packer *p, const vit_dataset *d, uint32_t *plac
         VIT_TRY(append_text(&p->index, sorted[i].name));
     }
 cleanup:
-    free(sorted);
+    vit_free(sorted);
     return status;
 }
 
@@ -242,7 +242,7 @@ static const char *relative(const char *path, const char *data, size_t base) {
 static vit_status append_split(packer *p, const split *s, const char *data, size_t base) {
     const vit_dataset *d = s->dataset;
     uint64_t count = 0;
-    uint32_t *places = calloc(d->class_count, sizeof *places);
+    uint32_t *places = vit_calloc(d->class_count, sizeof *places);
     vit_status status = VIT_OK;
     if (!places) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: no memory for the class names", d->root);
@@ -264,7 +264,7 @@ static vit_status append_split(packer *p, const split *s, const char *data, size
         VIT_TRY(append_text(&p->index, relative(d->samples[i].path, data, base)));
     }
 cleanup:
-    free(places);
+    vit_free(places);
     return status;
 }
 

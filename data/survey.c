@@ -1,5 +1,7 @@
 #include "data/survey.h"
 
+#include "vit/heap.h"
+
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,8 +58,8 @@ static vit_status list_classes(vit_survey *s) {
         most += s->splits[i] ? s->splits[i]->class_count : 0;
         s->file_count += s->splits[i] ? s->splits[i]->count : 0;
     }
-    s->classes = calloc(most, sizeof *s->classes);
-    s->files = calloc(s->file_count ? s->file_count : 1, sizeof *s->files);
+    s->classes = vit_calloc(most, sizeof *s->classes);
+    s->files = vit_calloc(s->file_count ? s->file_count : 1, sizeof *s->files);
     if (!s->classes || !s->files) {
         return no_memory();
     }
@@ -71,7 +73,7 @@ static vit_status list_files(vit_survey *s) {
     size_t at = 0;
     for (int i = 0; i < VIT_SURVEY_SPLITS; i++) {
         const vit_dataset *d = s->splits[i];
-        size_t *index = d ? calloc(d->class_count, sizeof *index) : NULL;
+        size_t *index = d ? vit_calloc(d->class_count, sizeof *index) : NULL;
         if (d && !index) {
             return no_memory();
         }
@@ -93,7 +95,7 @@ static vit_status list_files(vit_survey *s) {
                                              .same_as = at};
             s->classes[c].counts[i]++;
         }
-        free(index);
+        vit_free(index);
     }
     return VIT_OK;
 }
@@ -146,7 +148,7 @@ static vit_status read_file(vit_survey_file *file, const vit_decode_options *dec
         file->width = image->width;
         file->height = image->height;
     } else if (status != VIT_ERROR_MEMORY) {
-        file->reason = strdup(vit_last_error());
+        file->reason = vit_strdup(vit_last_error());
         status = file->reason ? VIT_OK : no_memory();
     }
     return status;
@@ -308,13 +310,13 @@ vit_status vit_survey_run(const vit_dataset_query *query, const vit_decode_optio
     size_t *values = NULL;
     vit_status status = VIT_OK;
     *out = NULL;
-    vit_survey *s = calloc(1, sizeof *s);
+    vit_survey *s = vit_calloc(1, sizeof *s);
     VIT_TRY(s ? VIT_OK : no_memory());
     VIT_TRY(open_splits(s, query));
     VIT_TRY(list_classes(s));
     VIT_TRY(list_files(s));
-    prints = calloc(s->file_count + 1, sizeof *prints);
-    values = calloc(s->file_count + s->class_count + 1, sizeof *values);
+    prints = vit_calloc(s->file_count + 1, sizeof *prints);
+    values = vit_calloc(s->file_count + s->class_count + 1, sizeof *values);
     VIT_TRY(prints && values ? VIT_OK : no_memory());
     VIT_TRY(read_files(s, decode, progress, context, prints));
     find_copies(s, prints);
@@ -323,8 +325,8 @@ vit_status vit_survey_run(const vit_dataset_query *query, const vit_decode_optio
     *out = s;
     s = NULL;
 cleanup:
-    free(prints);
-    free(values);
+    vit_free(prints);
+    vit_free(values);
     vit_survey_free(s);
     return status;
 }
@@ -334,14 +336,14 @@ void vit_survey_free(vit_survey *survey) {
         return;
     }
     for (size_t i = 0; survey->files && i < survey->file_count; i++) {
-        free(survey->files[i].reason);
+        vit_free(survey->files[i].reason);
     }
     for (int i = 0; i < VIT_SURVEY_SPLITS; i++) {
         vit_dataset_free(survey->splits[i]);
     }
-    free(survey->files);
-    free(survey->classes);
-    free(survey);
+    vit_free(survey->files);
+    vit_free(survey->classes);
+    vit_free(survey);
 }
 
 size_t vit_survey_faults(const vit_survey *survey) {

@@ -1,6 +1,7 @@
 #include "data/walk.h"
 
 #include "data/folder.h"
+#include "vit/heap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,9 +27,9 @@ vit_status vit_list_add(vit_name_list *list, char *name, const char *what) {
     }
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? list->capacity * 2 : 64;
-        char **names = reallocarray(list->names, capacity, sizeof *names);
+        char **names = vit_reallocarray(list->names, capacity, sizeof *names);
         if (!names) {
-            free(name);
+            vit_free(name);
             return vit_list_no_memory(what);
         }
         list->names = names;
@@ -40,9 +41,9 @@ vit_status vit_list_add(vit_name_list *list, char *name, const char *what) {
 
 void vit_list_free(vit_name_list *list) {
     for (size_t i = 0; i < list->count; i++) {
-        free(list->names[i]);
+        vit_free(list->names[i]);
     }
-    free(list->names);
+    vit_free(list->names);
     *list = (vit_name_list){0};
 }
 
@@ -62,7 +63,7 @@ char *vit_list_join(const char *folder, const char *name) {
     size_t n = strlen(folder);
     char *path;
     const char *slash = n && folder[n - 1] == '/' ? "" : "/";
-    return asprintf(&path, "%s%s%s", folder, slash, name) < 0 ? NULL : path;
+    return vit_asprintf(&path, "%s%s%s", folder, slash, name) < 0 ? NULL : path;
 }
 
 static bool is_picture_name(const char *name) {
@@ -175,14 +176,14 @@ vit_status vit_level_walk(vit_name_list *list, const vit_level *up, const char *
             status = below ? vit_level_walk(list, &here, entry->d_name, below)
                            : vit_list_no_memory(path);
             VIT_TRY(status);
-            free(below);
+            vit_free(below);
             below = NULL;
         } else if (list->others++ == 0) {
             snprintf(list->other, sizeof list->other, "%s", entry->d_name);
         }
     }
 cleanup:
-    free(below);
+    vit_free(below);
     vit_level_close(&here);
     return status;
 }
@@ -197,13 +198,13 @@ vit_status vit_collect_images(const char *path, char ***paths, size_t *count) {
                         strerror(errno));
     }
     if (!S_ISDIR(s.st_mode)) {
-        VIT_TRY(vit_list_add(&list, strdup(path), path));
+        VIT_TRY(vit_list_add(&list, vit_strdup(path), path));
     } else {
         VIT_TRY(vit_level_walk(&list, NULL, path, path));
     }
     vit_list_sort(&list);
     if (list.count) {
-        grown = reallocarray(*paths, *count + list.count, sizeof *grown);
+        grown = vit_reallocarray(*paths, *count + list.count, sizeof *grown);
         VIT_TRY(grown ? VIT_OK : vit_list_no_memory(path));
         memcpy(grown + *count, list.names, list.count * sizeof *grown);
         *paths = grown;

@@ -1,5 +1,6 @@
 #include "eval/canvas.h"
 
+#include "vit/heap.h"
 #include "vit/json.h"
 #include "vit/library.h"
 
@@ -116,7 +117,7 @@ vit_status vit_canvas_create(vit_canvas_format format, double width, double heig
                         "drawing needs %s, which was not found (Debian package libcairo2)",
                         ZVIT_CAIRO_LIBRARY);
     }
-    vit_canvas *canvas = calloc(1, sizeof *canvas);
+    vit_canvas *canvas = vit_calloc(1, sizeof *canvas);
     if (!canvas) {
         return vit_fail(VIT_ERROR_MEMORY, "out of memory for a canvas");
     }
@@ -146,7 +147,7 @@ void vit_canvas_free(vit_canvas *canvas) {
     cairo.destroy(canvas->cr);
     cairo.surface_destroy(canvas->surface); /* may still write */
     vit_bytes_free(&canvas->svg);
-    free(canvas);
+    vit_free(canvas);
 }
 
 static void use(vit_canvas *canvas, vit_color c) {
@@ -215,7 +216,7 @@ void vit_canvas_polyline(vit_canvas *canvas, const double *points, size_t count,
 static char *clean_text(const char *text) {
     static const char replacement[] = "\xef\xbf\xbd";
     size_t left = strlen(text), at = 0;
-    char *copy = malloc(3 * left + 1);
+    char *copy = vit_malloc(3 * left + 1);
     while (copy && left > 0) {
         size_t length = vit_utf8_length(text, left);
         unsigned char first = (unsigned char)*text;
@@ -256,7 +257,7 @@ double vit_canvas_text_width(vit_canvas *canvas, const vit_text_style *style, co
     }
     use_font(canvas, style);
     double width = advance(canvas, clean);
-    free(clean);
+    vit_free(clean);
     return width;
 }
 
@@ -276,7 +277,7 @@ void vit_canvas_text(vit_canvas *canvas, double x, double y, const vit_text_styl
     cairo.move_to(canvas->cr, -shift, 0);
     cairo.show_text(canvas->cr, clean);
     cairo.restore(canvas->cr);
-    free(clean);
+    vit_free(clean);
 }
 
 /* ---- pictures ---- */

@@ -3,7 +3,6 @@
 #include "vit/arena.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- axes ---- */
@@ -82,7 +81,7 @@ static void keep_extremes(const double *values, size_t first, size_t end, unsign
 size_t vit_downsample(const double *values, size_t series, size_t count, size_t most,
                       size_t *kept) {
     size_t out = 0;
-    unsigned char *keep = count > most ? calloc(count, 1) : NULL;
+    unsigned char *keep = count > most ? vit_calloc(count, 1) : NULL;
     if (!keep) { /* all, or when there is no memory for a choice, evenly spaced ones */
         size_t n = count < most ? count : most;
         for (size_t i = 0; i < n; i++) {
@@ -105,7 +104,7 @@ size_t vit_downsample(const double *values, size_t series, size_t count, size_t 
         }
     }
     kept[out - 1] = count - 1; /* when there were too many */
-    free(keep);
+    vit_free(keep);
     return out;
 }
 

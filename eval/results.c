@@ -1,11 +1,11 @@
 #include "eval/results.h"
 
 #include "data/csv_write.h"
+#include "vit/heap.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -70,12 +70,12 @@ cleanup:
 
 static vit_status check_folder(const char *path) {
     const char *slash = strrchr(path, '/');
-    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    char *folder = slash ? vit_strndup(path, (size_t)(slash - path) + 1) : vit_strdup(".");
     if (!folder) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", path);
     }
     vit_status status = access(folder, W_OK | X_OK) == 0 ? VIT_OK : fail_errno(path, "create");
-    free(folder);
+    vit_free(folder);
     return status;
 }
 

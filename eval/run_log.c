@@ -1,6 +1,7 @@
 #include "eval/run_log.h"
 
 #include "vit/file.h"
+#include "vit/heap.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -15,7 +16,7 @@ enum { MAX_FIELDS = 64 };
 #define MAX_LOG_BYTES ((size_t)256 << 20)
 
 void vit_run_log_free(vit_run_log *log) {
-    free(log->values);
+    vit_free(log->values);
     *log = (vit_run_log){0};
 }
 
@@ -111,7 +112,8 @@ vit_status vit_run_log_parse(const char *text, const char *what, vit_run_log *lo
         } else if (end > at) {
             if (log->count == capacity) {
                 capacity = capacity ? 2 * capacity : 64;
-                double *values = realloc(log->values, capacity * VIT_LOG_COLUMNS * sizeof *values);
+                double *values =
+                    vit_realloc(log->values, capacity * VIT_LOG_COLUMNS * sizeof *values);
                 if (!values) {
                     VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", what));
                 }

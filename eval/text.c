@@ -1,14 +1,15 @@
 #include "eval/text.h"
 
+#include "vit/heap.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 void vit_text_free(vit_text *text) {
-    free(text->data);
+    vit_free(text->data);
     *text = (vit_text){0};
 }
 
@@ -28,7 +29,7 @@ static bool reserve(vit_text *text, size_t size) {
         return true;
     }
     size_t capacity = needed < 2048 ? 4096 : 2 * needed;
-    char *data = realloc(text->data, capacity);
+    char *data = vit_realloc(text->data, capacity);
     if (!data) {
         text->failed = true;
         return false;
@@ -172,7 +173,7 @@ void vit_text_json(vit_text *text, vit_json *root) {
             vit_text_printf(text, "\\u%04x", (unsigned)(unsigned char)*at++);
         }
     }
-    free(json);
+    vit_free(json);
     vit_json_free(root);
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Who may include whom, and that each library of others is included by its one adapter only:
 # CONTRIBUTING.md has the rules, this proves them; and that no two VIT_CLONES functions share a name
-# (vit/simd.h). Prints each breach; exit code 1 when there is one.
+# (vit/simd.h), and that the library takes memory through vit/heap.h. Prints each breach; exit code 1 when there is one.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -35,12 +35,14 @@ function complain(why) {
     printf "%s:%d: %s\n", FILENAME, FNR, why
     bad = 1
 }
+FNR == 1 {
+    folder = FILENAME
+    sub(/\/.*/, "", folder)
+}
 /^[ \t]*#[ \t]*include[ \t]*[<"]/ {
     header = $0
     sub(/^[ \t]*#[ \t]*include[ \t]*[<"]/, "", header)
     sub(/[>"].*/, "", header)
-    folder = FILENAME
-    sub(/\/.*/, "", folder)
     quoted = $0 ~ /include[ \t]*"/
     target = header
     if (!sub(/\/.*/, "", target)) target = ""
@@ -58,6 +60,12 @@ function complain(why) {
     } else if (quoted && index(" " may[folder] " ", " " target " ") == 0) {
         complain(folder "/ may not include " target "/ (allowed: " may[folder] ")")
     }
+}
+# Memory comes from the allocator of the library (vit/heap.h); what libjpeg gave goes back to libc.
+folder ~ /^(vit|data|eval|train|api)$/ && FILENAME != "vit/heap.c" && !/^[ \t]*(\*|\/\*)/ &&
+/(^|[^A-Za-z0-9_])(malloc|calloc|realloc|reallocarray|aligned_alloc|strdup|strndup|asprintf|vasprintf|free)\(/ &&
+!(FILENAME == "data/encode_jpeg.c" && /free\(job.bytes\)/) {
+    complain("memory of the C library (expected vit_malloc, vit_strdup, ..., vit_free of vit/heap.h)")
 }
 /^VIT_CLONES / {
     name = $0

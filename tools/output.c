@@ -1,6 +1,8 @@
 /* Output of the command: safe text, numbers, JSON, error lines. */
 #include "tools/cmd.h"
 
+#include "vit/heap.h"
+
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
@@ -88,7 +90,7 @@ vit_status cli_print_json(vit_json *root, bool pretty) {
     if (status == VIT_OK) {
         fputs(text, stdout);
         fputc('\n', stdout);
-        free(text);
+        vit_free(text);
     }
     vit_json_free(root);
     return status;
@@ -111,7 +113,7 @@ void cli_print_event(vit_json *event) {
     char *text = NULL;
     if (vit_json_print(event, false, &text) == VIT_OK) {
         fprintf(stderr, "%s\n", text); /* in one piece: stderr has no buffer of its own */
-        free(text);
+        vit_free(text);
     }
     vit_json_free(event);
 }

@@ -98,7 +98,7 @@ static vit_status write_machine(cli_train_report *r) {
     VIT_TRY(vit_json_print(r->machine, true, &text));
     VIT_TRY(vit_file_replace(path, text, strlen(text)));
 cleanup:
-    free(text);
+    vit_free(text);
     return status;
 }
 

@@ -5,7 +5,6 @@
 #include "vit/number.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char *const class_names[] = {"class", "label", NULL};

@@ -1,5 +1,7 @@
 #include "train/param_groups.h"
 
+#include "vit/heap.h"
+
 #include <fnmatch.h>
 #include <math.h>
 #include <stdlib.h>
@@ -28,7 +30,7 @@ static vit_status check_left(const vit_param_table *table, const char *patterns)
 
 vit_status vit_freeze(vit_param_table *table, const char *patterns) {
     vit_status status = VIT_OK;
-    char *copy = strdup(patterns), *rest = copy, *pattern;
+    char *copy = vit_strdup(patterns), *rest = copy, *pattern;
     if (!copy) {
         return vit_fail(VIT_ERROR_MEMORY, "--freeze %s: out of memory", patterns);
     }
@@ -42,7 +44,7 @@ vit_status vit_freeze(vit_param_table *table, const char *patterns) {
     }
     VIT_TRY(check_left(table, patterns));
 cleanup:
-    free(copy);
+    vit_free(copy);
     return status;
 }
 

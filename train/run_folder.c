@@ -1,6 +1,7 @@
 #include "train/run_folder.h"
 
 #include "vit/file.h"
+#include "vit/heap.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -9,7 +10,6 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -161,7 +161,7 @@ vit_status vit_run_folder_open(const char *out, bool resume, vit_run_folder **ru
     *run = NULL;
     *state = NULL;
     vit_status status = VIT_OK;
-    vit_run_folder *r = calloc(1, sizeof *r);
+    vit_run_folder *r = vit_calloc(1, sizeof *r);
     if (!r) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", out);
     }
@@ -229,7 +229,7 @@ static vit_status write_args(vit_run_folder *run, const char *data,
     vit_status status = VIT_OK;
     vit_json *root = vit_json_object();
     if (sources) {
-        from = malloc(vit_train_setting_count());
+        from = vit_malloc(vit_train_setting_count());
         if (!from) {
             VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", run->paths[FILE_ARGS]));
         }
@@ -250,7 +250,7 @@ static vit_status write_args(vit_run_folder *run, const char *data,
     run->written[FILE_ARGS] = true;
 cleanup:
     vit_json_free(root);
-    free(from);
+    vit_free(from);
     return status;
 }
 
@@ -273,7 +273,7 @@ cleanup:
 /* Adds to the log in memory; it is written when the state that has it is. */
 static vit_status append_log(vit_run_folder *run, const char *text) {
     size_t length = strlen(text);
-    char *log = realloc(run->log, run->log_size + length + 1);
+    char *log = vit_realloc(run->log, run->log_size + length + 1);
     if (!log) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", run->paths[FILE_LOG]);
     }
@@ -318,9 +318,9 @@ void vit_run_folder_free(vit_run_folder *run) {
         }
     }
     drop_lock(run);
-    free(run->args);
-    free(run->log);
-    free(run);
+    vit_free(run->args);
+    vit_free(run->log);
+    vit_free(run);
 }
 
 /* ---- checkpoints ---- */

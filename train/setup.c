@@ -4,6 +4,7 @@
 #include "train/class_weights.h"
 #include "train/memory_plan.h"
 #include "train/param_groups.h"
+#include "vit/heap.h"
 
 #include <math.h>
 #include <stdarg.h>

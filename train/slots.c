@@ -1,12 +1,12 @@
 #include "train/slots.h"
 
 #include "eval/metrics.h"
+#include "vit/heap.h"
 #include "vit/simd.h"
 
 #include <math.h>
 #include <omp.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Floats that one thread adds at a time in the last sum. */

@@ -1,8 +1,9 @@
 #include "train/state.h"
 
+#include "vit/heap.h"
+
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define TEXT(number) TEXT_OF(number)
@@ -84,8 +85,8 @@ vit_status vit_state_save(const char *path, const vit_param_table *table,
     vit_position copy = *position;
     vit_option_group group = position_group(&copy);
     char *text = NULL;
-    char(*names)[NAME_MAX_BYTES] = calloc(VIT_STATE_BLOCKS * table->count, sizeof *names);
-    vit_tensor *tensors = calloc(VIT_STATE_BLOCKS * table->count, sizeof *tensors);
+    char(*names)[NAME_MAX_BYTES] = vit_calloc(VIT_STATE_BLOCKS * table->count, sizeof *names);
+    vit_tensor *tensors = vit_calloc(VIT_STATE_BLOCKS * table->count, sizeof *tensors);
     vit_json *root = vit_json_object();
     if (!names || !tensors) {
         VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu tensors)", path,
@@ -103,9 +104,9 @@ vit_status vit_state_save(const char *path, const vit_param_table *table,
         vit_safetensors_save(path, tensors, count, metadata, sizeof metadata / sizeof *metadata));
 cleanup:
     vit_json_free(root);
-    free(text);
-    free(names);
-    free(tensors);
+    vit_free(text);
+    vit_free(names);
+    vit_free(tensors);
     return status;
 }
 
@@ -122,8 +123,8 @@ void vit_state_close(vit_state *state) {
     if (state) {
         vit_safetensors_close(state->file);
         vit_json_free(state->args);
-        free(state->path);
-        free(state);
+        vit_free(state->path);
+        vit_free(state);
     }
 }
 
@@ -177,8 +178,8 @@ cleanup:
 vit_status vit_state_open(const char *path, vit_state **out) {
     vit_status status = VIT_OK;
     *out = NULL;
-    vit_state *state = calloc(1, sizeof *state);
-    if (!state || !(state->path = strdup(path))) {
+    vit_state *state = vit_calloc(1, sizeof *state);
+    if (!state || !(state->path = vit_strdup(path))) {
         VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", path));
     }
     VIT_TRY(vit_safetensors_open(path, &state->file));

@@ -1,7 +1,6 @@
 #include "vit/arena.h"
 
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -12,7 +11,7 @@
 /* aligned_alloc wants a multiple of the alignment. */
 static void *aligned_block(size_t bytes) {
     size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : VIT_ALIGNMENT;
-    void *block = aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+    void *block = vit_aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
 #ifdef MADV_HUGEPAGE
     if (block && alignment == HUGE_PAGE) {
         madvise(block, bytes, MADV_HUGEPAGE); /* a wish: where it is not heard, nothing is lost */
@@ -45,10 +44,6 @@ vit_status vit_alloc(void **out, size_t count, size_t size, const char *what) {
         memset(*out, 0, count * size);
     }
     return status;
-}
-
-void vit_free(void *block) {
-    free(block);
 }
 
 size_t vit_size_times(size_t a, size_t b) {

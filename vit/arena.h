@@ -2,6 +2,7 @@
 #ifndef VIT_ARENA_H
 #define VIT_ARENA_H
 
+#include "vit/heap.h"
 #include "vit/status.h"
 
 #include <stdbool.h>
@@ -13,7 +14,6 @@
 vit_status vit_alloc(void **out, size_t count, size_t size, const char *what);
 /* The same, but what is in the memory is left to chance: for what is overwritten whole. */
 vit_status vit_alloc_raw(void **out, size_t count, size_t size, const char *what);
-void vit_free(void *block);
 
 /* Products and sums of sizes; what does not fit becomes SIZE_MAX, which no arena has room for. */
 size_t vit_size_times(size_t a, size_t b);

@@ -5,7 +5,6 @@
 #include "vit/rng.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -158,7 +157,7 @@ static vit_status write_config(const vit_model_bundle *bundle, vit_export_format
 static vit_status write_weights(const vit_model_bundle *bundle, const char *path) {
     const vit_param_table *table = &bundle->model.params;
     const vit_metadata format = {"format", "pt"};
-    vit_tensor *tensors = calloc(table->count, sizeof *tensors);
+    vit_tensor *tensors = vit_calloc(table->count, sizeof *tensors);
     if (!tensors) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu tensors)", path, table->count);
     }
@@ -172,7 +171,7 @@ static vit_status write_weights(const vit_model_bundle *bundle, const char *path
         memcpy(tensors[i].shape, param->shape, (size_t)param->ndim * sizeof *param->shape);
     }
     vit_status status = vit_safetensors_save(path, tensors, table->count, &format, 1);
-    free(tensors);
+    vit_free(tensors);
     return status;
 }
 

@@ -1,5 +1,7 @@
 #include "vit/file.h"
 
+#include "vit/heap.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -22,7 +24,7 @@ static vit_status fail_errno(const char *path, const char *verb, int error) {
 /* ---- byte buffer ---- */
 
 void vit_bytes_free(vit_bytes *bytes) {
-    free(bytes->data);
+    vit_free(bytes->data);
     *bytes = (vit_bytes){0};
 }
 
@@ -30,7 +32,7 @@ vit_status vit_bytes_reserve(vit_bytes *bytes, size_t capacity, const char *what
     if (capacity <= bytes->capacity) {
         return VIT_OK;
     }
-    unsigned char *data = realloc(bytes->data, capacity);
+    unsigned char *data = vit_realloc(bytes->data, capacity);
     if (!data) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu bytes)", what, capacity);
     }
@@ -209,10 +211,10 @@ struct vit_file_writer {
 };
 
 static void writer_free(vit_file_writer *writer) {
-    free(writer->shown);
-    free(writer->target);
-    free(writer->temporary);
-    free(writer);
+    vit_free(writer->shown);
+    vit_free(writer->target);
+    vit_free(writer->temporary);
+    vit_free(writer);
 }
 
 static void remove_temporary(vit_file_writer *writer) {
@@ -240,8 +242,8 @@ static size_t folder_length(const char *path) {
 static vit_status make_temporary(vit_file_writer *writer) {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
     const char *name = writer->target + folder_length(writer->target);
-    if (asprintf(&writer->temporary, "%.*s.%.200s.tmp-XXXXXX", (int)(name - writer->target),
-                 writer->target, name) < 0) {
+    if (vit_asprintf(&writer->temporary, "%.*s.%.200s.tmp-XXXXXX", (int)(name - writer->target),
+                     writer->target, name) < 0) {
         writer->temporary = NULL;
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", writer->shown);
     }
@@ -275,8 +277,12 @@ static vit_status resolve_target(const char *path, char **out) {
             return vit_fail(VIT_ERROR_IO, "%s: is %s (expected a file, or a new name)", path,
                             kind_name(info.st_mode));
         }
-        *out = realpath(path, NULL);
-        return *out ? VIT_OK : fail_errno(path, "create", errno);
+        char resolved[PATH_MAX];
+        if (!realpath(path, resolved)) {
+            return fail_errno(path, "create", errno);
+        }
+        *out = vit_strdup(resolved);
+        return *out ? VIT_OK : vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", path);
     }
     if (errno != ENOENT) {
         return fail_errno(path, "create", errno);
@@ -285,19 +291,19 @@ static vit_status resolve_target(const char *path, char **out) {
     if (length == 0 || path[length - 1] == '/') {
         return vit_fail(VIT_ERROR_IO, "\"%s\": is not a file name", path);
     }
-    *out = strdup(path);
+    *out = vit_strdup(path);
     return *out ? VIT_OK : vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", path);
 }
 
 vit_status vit_file_begin(const char *path, vit_file_writer **out) {
     *out = NULL;
     vit_status status = VIT_OK;
-    vit_file_writer *writer = calloc(1, sizeof *writer);
+    vit_file_writer *writer = vit_calloc(1, sizeof *writer);
     if (!writer) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", path);
     }
     writer->fd = -1;
-    writer->shown = strdup(path);
+    writer->shown = vit_strdup(path);
     if (!writer->shown) {
         status = vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", path);
         goto cleanup;
@@ -357,13 +363,13 @@ vit_status vit_file_printf(vit_file_writer *writer, const char *format, ...) {
     char *text = NULL;
     va_list args;
     va_start(args, format);
-    int length = vasprintf(&text, format, args);
+    int length = vit_vasprintf(&text, format, args);
     va_end(args);
     if (length < 0) {
         return writer_fail(writer, vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", writer->shown));
     }
     vit_status status = vit_file_write(writer, text, (size_t)length);
-    free(text);
+    vit_free(text);
     return status;
 }
 
@@ -378,7 +384,7 @@ static int sync_all(int fd) {
 /* Without this a crash may lose the new name. Some file systems cannot sync a folder (EINVAL). */
 static vit_status sync_folder(const vit_file_writer *writer) {
     size_t length = folder_length(writer->target);
-    char *folder = length ? strndup(writer->target, length) : strdup(".");
+    char *folder = length ? vit_strndup(writer->target, length) : vit_strdup(".");
     if (!folder) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", writer->shown);
     }
@@ -393,7 +399,7 @@ static vit_status sync_folder(const vit_file_writer *writer) {
         }
         close(fd);
     }
-    free(folder);
+    vit_free(folder);
     return status;
 }
 
@@ -483,7 +489,7 @@ static vit_status make_one_folder(const char *path) {
 }
 
 vit_status vit_folder_make(const char *path) {
-    char *partial = strdup(path);
+    char *partial = vit_strdup(path);
     if (!partial) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", path);
     }
@@ -498,7 +504,7 @@ vit_status vit_folder_make(const char *path) {
     if (status == VIT_OK) {
         status = make_one_folder(path);
     }
-    free(partial);
+    vit_free(partial);
     return status;
 }
 

@@ -1,6 +1,7 @@
 #include "vit/json.h"
 
 #include "vit/file.h"
+#include "vit/heap.h"
 #include "vit/number.h"
 
 #include <cjson/cJSON.h>
@@ -301,7 +302,7 @@ static vit_status check_keys(const cJSON *object, const char *what) {
     if (count < 2) {
         return VIT_OK;
     }
-    const char **keys = malloc(count * sizeof *keys);
+    const char **keys = vit_malloc(count * sizeof *keys);
     if (!keys) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu keys)", what, count);
     }
@@ -317,7 +318,7 @@ static vit_status check_keys(const cJSON *object, const char *what) {
                 vit_fail(VIT_ERROR_FORMAT, "%s: the key \"%.200s\" is there twice", what, keys[i]);
         }
     }
-    free(keys);
+    vit_free(keys);
     return status;
 }
 
@@ -408,7 +409,7 @@ void vit_json_add(vit_json *parent, const char *key, vit_json *child) {
 /* A copy in which each byte that is not UTF-8 is U+FFFD. */
 static char *make_utf8(const char *text) {
     size_t length = strlen(text);
-    char *copy = length < SIZE_MAX / 3 ? malloc(length * 3 + 1) : NULL;
+    char *copy = length < SIZE_MAX / 3 ? vit_malloc(length * 3 + 1) : NULL;
     if (!copy) {
         return NULL;
     }
@@ -437,7 +438,7 @@ void vit_json_add_string(vit_json *parent, const char *key, const char *value) {
     }
     char *copy = make_utf8(value);
     vit_json_add(parent, key, json_of(copy ? cJSON_CreateString(copy) : NULL));
-    free(copy);
+    vit_free(copy);
 }
 
 void vit_json_add_number(vit_json *parent, const char *key, double value) {
@@ -533,10 +534,11 @@ static bool prepare_print(cJSON *node) {
     if (cJSON_IsNumber(node)) {
         char text[VIT_NUMBER_MAX];
         vit_number_format(node->valuedouble, text, sizeof text);
-        node->valuestring = strdup(text);
+        node->valuestring = cJSON_malloc(strlen(text) + 1);
         if (!node->valuestring) {
             return false;
         }
+        strcpy(node->valuestring, text);
         /* Only the kind changes: the flag that says who owns the key stays. */
         node->type = (node->type & ~cJSON_Number) | cJSON_Raw;
     }
@@ -551,9 +553,14 @@ static bool prepare_print(cJSON *node) {
 vit_status vit_json_print(const vit_json *root, bool pretty, char **out) {
     *out = NULL;
     cJSON *copy = cJSON_Duplicate(node_of(root), true);
+    char *text = NULL;
     if (copy && prepare_print(copy)) {
-        *out = pretty ? cJSON_Print(copy) : cJSON_PrintUnformatted(copy);
+        text = pretty ? cJSON_Print(copy) : cJSON_PrintUnformatted(copy);
     }
+    if (text) {
+        *out = vit_strdup(text); /* cJSON has an allocator of its own */
+    }
+    cJSON_free(text);
     cJSON_Delete(copy);
     return *out ? VIT_OK : vit_fail(VIT_ERROR_MEMORY, "JSON text: out of memory");
 }
@@ -567,6 +574,6 @@ vit_status vit_json_save(const vit_json *root, const char *path) {
     vit_file_printf(writer, "%s\n", text); /* commit reports a failure */
     status = vit_file_commit(writer);
 cleanup:
-    free(text);
+    vit_free(text);
     return status;
 }

@@ -54,8 +54,8 @@ const char *vit_json_string(const vit_json *node, const char *fallback);
 double vit_json_number(const vit_json *node, double fallback);
 bool vit_json_bool(const vit_json *node, bool fallback);
 
-/* The text, indented when pretty; *out is released with free(). Numbers print so that they read
- * back the same. */
+/* The text, indented when pretty; *out is released with vit_free (by free, in a program that sets
+ * no allocator). Numbers print so that they read back the same. */
 vit_status vit_json_print(const vit_json *root, bool pretty, char **out);
 /* The indented text and a newline, as a file (vit_file_replace). */
 vit_status vit_json_save(const vit_json *root, const char *path);

@@ -1,8 +1,9 @@
 #include "vit/model.h"
 
+#include "vit/heap.h"
+
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* ---- shape and parameters ---- */
 
@@ -87,7 +88,7 @@ vit_status vit_model_init(vit_model *model, const vit_config *config) {
     VIT_TRY(vit_config_check(config));
     set_shapes(model);
     VIT_TRY(declare_embedding(model));
-    model->blocks = calloc((size_t)config->depth, sizeof *model->blocks);
+    model->blocks = vit_calloc((size_t)config->depth, sizeof *model->blocks);
     if (!model->blocks) {
         VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "model: out of memory (%d blocks)", config->depth));
     }
@@ -111,7 +112,7 @@ void vit_model_free(vit_model *model) {
     for (int i = 0; model->blocks && i < model->config.depth; i++) {
         vit_block_free(&model->blocks[i]);
     }
-    free(model->blocks);
+    vit_free(model->blocks);
     vit_params_free(&model->params);
     *model = (vit_model){0};
 }
@@ -187,13 +188,13 @@ static vit_status measure(const vit_model *model, size_t max_batch, vit_workspac
                           vit_workspace **out) {
     *out = NULL;
     size_t depth = (size_t)model->config.depth;
-    vit_workspace *w = calloc(1, sizeof *w);
+    vit_workspace *w = vit_calloc(1, sizeof *w);
     if (w) {
         w->max_batch = max_batch;
         w->training = kind != VIT_INFERENCE;
         w->checkpointed = kind == VIT_TRAINING_CHECKPOINTED;
-        w->tokens = calloc(depth + 1, sizeof *w->tokens);
-        w->saved = calloc(depth, sizeof *w->saved);
+        w->tokens = vit_calloc(depth + 1, sizeof *w->tokens);
+        w->saved = vit_calloc(depth, sizeof *w->saved);
     }
     if (!w || !w->tokens || !w->saved) {
         vit_workspace_free(w);
@@ -241,9 +242,9 @@ void vit_workspace_free(vit_workspace *workspace) {
         return;
     }
     vit_arena_free(&workspace->arena);
-    free(workspace->tokens);
-    free(workspace->saved);
-    free(workspace);
+    vit_free(workspace->tokens);
+    vit_free(workspace->saved);
+    vit_free(workspace);
 }
 
 const vit_block_saved *vit_workspace_block(const vit_workspace *workspace, size_t i) {

@@ -1,6 +1,7 @@
 #include "vit/model_file.h"
 
 #include "vit/file.h"
+#include "vit/heap.h"
 
 #include <limits.h>
 #include <math.h>
@@ -17,18 +18,18 @@
 void vit_model_bundle_free(vit_model_bundle *bundle) {
     if (bundle) {
         for (int i = 0; bundle->class_names && i < bundle->model.config.num_classes; i++) {
-            free(bundle->class_names[i]);
+            vit_free(bundle->class_names[i]);
         }
-        free(bundle->class_names);
+        vit_free(bundle->class_names);
         vit_free(bundle->params);
         vit_json_free(bundle->config);
         vit_model_free(&bundle->model);
-        free(bundle);
+        vit_free(bundle);
     }
 }
 
 static vit_status bundle_create(vit_model_bundle **out) {
-    *out = calloc(1, sizeof **out);
+    *out = vit_calloc(1, sizeof **out);
     return *out ? VIT_OK : vit_fail(VIT_ERROR_MEMORY, "model: out of memory");
 }
 
@@ -40,9 +41,9 @@ static vit_status set_class_name(vit_model_bundle *bundle, size_t index, const c
                         index, name ? name : "");
     }
     if (!bundle->class_names) {
-        bundle->class_names = calloc(count, sizeof *bundle->class_names);
+        bundle->class_names = vit_calloc(count, sizeof *bundle->class_names);
     }
-    char *copy = bundle->class_names ? strdup(name) : NULL;
+    char *copy = bundle->class_names ? vit_strdup(name) : NULL;
     if (!copy) {
         return vit_fail(VIT_ERROR_MEMORY, "class names: out of memory (%zu classes)", count);
     }
@@ -170,13 +171,13 @@ static vit_status read_config(const vit_safetensors *file, const char *path,
     if (!text) {
         return vit_fail(VIT_ERROR_FORMAT, "%s: no \"config\" in its metadata", path);
     }
-    if (asprintf(&what, "%s: config", path) < 0) {
+    if (vit_asprintf(&what, "%s: config", path) < 0) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", path);
     }
     VIT_TRY(vit_json_parse(text, strlen(text), what, &bundle->config));
     VIT_TRY(vit_config_from_json(bundle->config, what, config, &bundle->preprocess, labels));
 cleanup:
-    free(what);
+    vit_free(what);
     return status;
 }
 
@@ -383,9 +384,9 @@ vit_status vit_model_bundle_save(const vit_model_bundle *bundle, const float *pa
     vit_status status = VIT_OK;
     const vit_param_table *table = &bundle->model.params;
     char *config = NULL;
-    vit_tensor *tensors = calloc(table->count, sizeof *tensors);
+    vit_tensor *tensors = vit_calloc(table->count, sizeof *tensors);
     vit_metadata *metadata =
-        extra_count < SIZE_MAX - 3 ? calloc(extra_count + 3, sizeof *metadata) : NULL;
+        extra_count < SIZE_MAX - 3 ? vit_calloc(extra_count + 3, sizeof *metadata) : NULL;
     if (!tensors || !metadata) {
         status = vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu tensors)", path, table->count);
         goto cleanup;
@@ -400,8 +401,8 @@ vit_status vit_model_bundle_save(const vit_model_bundle *bundle, const float *pa
     VIT_TRY(list_tensors(table, params ? params : bundle->params, path, tensors));
     VIT_TRY(vit_safetensors_save(path, tensors, table->count, metadata, extra_count + 3));
 cleanup:
-    free(config);
-    free(tensors);
-    free(metadata);
+    vit_free(config);
+    vit_free(tensors);
+    vit_free(metadata);
     return status;
 }

@@ -1,5 +1,6 @@
 #include "vit/options.h"
 
+#include "vit/heap.h"
 #include "vit/number.h"
 
 #include <errno.h>
@@ -456,7 +457,7 @@ static void show_node(const vit_json *node, char *buffer, size_t size) {
     char *text = NULL;
     vit_json_print(node, false, &text);
     snprintf(buffer, size, "%s", text ? text : "?");
-    free(text);
+    vit_free(text);
 }
 
 static bool is_null(const vit_json *node) {

@@ -1,15 +1,15 @@
 #include "vit/params.h"
 
+#include "vit/heap.h"
 #include "vit/rng.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static vit_status table_grow(vit_param_table *table) {
     size_t capacity = table->capacity ? table->capacity * 2 : 64;
-    vit_param *items = realloc(table->items, capacity * sizeof *items);
+    vit_param *items = vit_realloc(table->items, capacity * sizeof *items);
     if (!items) {
         return vit_fail(VIT_ERROR_MEMORY, "parameter table: out of memory (%zu entries)", capacity);
     }
@@ -101,6 +101,6 @@ void vit_params_init(const vit_param_table *table, uint64_t seed, float *block) 
 }
 
 void vit_params_free(vit_param_table *table) {
-    free(table->items);
+    vit_free(table->items);
     *table = (vit_param_table){0};
 }

@@ -1,6 +1,7 @@
 #include "vit/safetensors.h"
 
 #include "vit/file.h"
+#include "vit/heap.h"
 #include "vit/json.h"
 
 #include <math.h>
@@ -228,8 +229,8 @@ static int compare_names(const void *a, const void *b, void *context) {
 
 static vit_status index_entries(vit_safetensors *file, size_t data_size) {
     size_t room = file->count ? file->count : 1;
-    const entry **sorted = calloc(room, sizeof *sorted);
-    file->by_name = calloc(room, sizeof *file->by_name);
+    const entry **sorted = vit_calloc(room, sizeof *sorted);
+    file->by_name = vit_calloc(room, sizeof *file->by_name);
     vit_status status = VIT_OK;
     if (!sorted || !file->by_name) {
         status =
@@ -242,7 +243,7 @@ static vit_status index_entries(vit_safetensors *file, size_t data_size) {
     }
     qsort_r(file->by_name, file->count, sizeof *file->by_name, compare_names, file->entries);
 cleanup:
-    free(sorted);
+    vit_free(sorted);
     return status;
 }
 
@@ -279,7 +280,7 @@ static vit_status read_bytes(vit_safetensors *file, const void *bytes, size_t si
     size_t start = 0;
     VIT_TRY(read_header(file, bytes, size, &start));
     size_t count = vit_json_count(file->header);
-    file->entries = calloc(count ? count : 1, sizeof *file->entries);
+    file->entries = vit_calloc(count ? count : 1, sizeof *file->entries);
     if (!file->entries) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu tensors)", file->what, count);
     }
@@ -300,7 +301,7 @@ cleanup:
 static vit_status open_bytes(vit_mapping mapping, const void *data, size_t size, const char *what,
                              vit_safetensors **out) {
     *out = NULL;
-    vit_safetensors *file = calloc(1, sizeof *file);
+    vit_safetensors *file = vit_calloc(1, sizeof *file);
     if (!file) {
         vit_file_unmap(&mapping);
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", what);
@@ -332,10 +333,10 @@ vit_status vit_safetensors_open_memory(const void *data, size_t size, const char
 void vit_safetensors_close(vit_safetensors *file) {
     if (file) {
         vit_json_free(file->header);
-        free(file->entries);
-        free(file->by_name);
+        vit_free(file->entries);
+        vit_free(file->by_name);
         vit_file_unmap(&file->mapping);
-        free(file);
+        vit_free(file);
     }
 }
 
@@ -482,7 +483,7 @@ static vit_status check_to_save(const char *path, const vit_tensor *tensors, siz
                                 const vit_metadata *metadata, size_t metadata_count) {
     vit_status status = VIT_OK;
     size_t most = count > metadata_count ? count : metadata_count;
-    const char **names = calloc(most ? most : 1, sizeof *names);
+    const char **names = vit_calloc(most ? most : 1, sizeof *names);
     if (!names) {
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu names)", path, most);
     }
@@ -504,7 +505,7 @@ static vit_status check_to_save(const char *path, const vit_tensor *tensors, siz
     }
     VIT_TRY(check_names(path, "tensor", names, count));
 cleanup:
-    free(names);
+    vit_free(names);
     return status;
 }
 
@@ -610,6 +611,6 @@ vit_status vit_safetensors_save(const char *path, const vit_tensor *tensors, siz
     writer = NULL;
 cleanup:
     vit_file_abort(writer);
-    free(header);
+    vit_free(header);
     return status;
 }

@@ -49,6 +49,17 @@ VIT_API const char *vit_status_string(vit_status status);
  * failure in this thread. */
 VIT_API const char *vit_last_error(void);
 
+/* Where the library takes its memory from; see vit_set_allocator. */
+typedef struct vit_allocator {
+    size_t size;   /* sizeof(vit_allocator) */
+    void *context; /* handed to the functions */
+    void *(*allocate)(void *context, size_t size, size_t alignment);
+    void *(*resize)(void *context, void *block, size_t size);
+    void (*release)(void *context, void *block);
+} vit_allocator;
+
+VIT_API vit_status vit_set_allocator(const vit_allocator *allocator);
+
 /* The names of the model shapes that can be trained ("zeros_mini_patch8_64", ...), in order; NULL
  * past the end. */
 VIT_API const char *vit_architecture_name(size_t index);

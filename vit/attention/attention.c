@@ -3,6 +3,7 @@
 
 #include "vit/attention/core.h"
 #include "vit/gemm.h"
+#include "vit/heap.h"
 #include "vit/layers.h"
 
 #include <omp.h>
