@@ -13,26 +13,23 @@ const char *const vit_explain_method_names[] = {"auto", "gradient", "zeros-rollo
 
 /* ---- which method suits which attention ---- */
 
-#define SUITS(kind) (1u << VIT_ATTENTION_##kind)
-#define SUITS_ALL (SUITS(ZEROS) | SUITS(ZEROS_SM) | SUITS(SOFTMAX) | SUITS(LINEAR))
-
 typedef struct method {
     vit_explain_method id;
-    unsigned suits; /* SUITS of the attentions */
+    bool wants_shares; /* suits only attentions whose weights are shares */
     vit_status (*run)(const vit_explain_job *job);
 } method;
 
 /* Best first, by the deletion test (docs/explain.md): auto takes the first that suits. Rollout
  * mixes by weights that are shares; those of the zero-sum kinds sum to nothing. */
 static const method methods[] = {
-    {VIT_EXPLAIN_ZEROS_ROLLOUT, SUITS_ALL, vit_explain_zeros_rollout},
-    {VIT_EXPLAIN_ROLLOUT, SUITS(SOFTMAX) | SUITS(LINEAR), vit_explain_rollout},
-    {VIT_EXPLAIN_GRADIENT, SUITS_ALL, vit_explain_gradient},
+    {VIT_EXPLAIN_ZEROS_ROLLOUT, false, vit_explain_zeros_rollout},
+    {VIT_EXPLAIN_ROLLOUT, true, vit_explain_rollout},
+    {VIT_EXPLAIN_GRADIENT, false, vit_explain_gradient},
 };
 enum { METHODS = sizeof methods / sizeof *methods };
 
 static bool suits(const method *m, const vit_config *config) {
-    return m->suits >> config->attn & 1;
+    return !m->wants_shares || vit_attention_has_shares((vit_attention_kind)config->attn);
 }
 
 /* The names of the methods that suit, with commas. */

@@ -118,14 +118,14 @@ static void head_norm_down(rollout *r, const float *v, size_t stride, float *dmi
 
 static void attention_down(rollout *r, const vit_block *block, const vit_block_saved *saved) {
     const vit_attention *a = &block->attention;
-    bool zeros = a->config.kind == VIT_ATTENTION_ZEROS || a->config.kind == VIT_ATTENTION_ZEROS_SM;
+    bool normalised = a->config.head_norm && vit_attention_has_head_norm(a->config.kind);
     vit_gemm(false, false, r->N, r->D, r->D, 1, r->g, r->D, r->params + a->out_weight, r->D, 0,
              r->branch, r->D);
     for (size_t h = 0; h < a->config.heads; h++) {
         float *dmixed = r->branch + h * r->d;
         const float *v = saved->attention.packed + 2 * r->D + h * r->d;
         vit_attention_weights(a, r->params, &saved->attention, 0, h, r->scratch, r->W);
-        if (zeros && a->config.head_norm) {
+        if (normalised) {
             head_norm_down(r, v, a->columns, dmixed);
         }
         vit_gemm(true, false, r->N, r->d, r->N, 1, r->W, r->N, dmixed, r->D, 0,

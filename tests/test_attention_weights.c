@@ -99,7 +99,7 @@ static void check_definition(const attention_case *c, const char *name, size_t b
     size_t N = c->attention.config.tokens, D = c->attention.config.dim;
     double *params = to_double(c->params, c->table.total), *x = to_double(c->x + b * N * D, N * D);
     double *expected = calloc(N * N, sizeof *expected);
-    reference_weights(&c->attention, params, h, x, expected);
+    reference_weights(&c->attention, c->row, params, h, x, expected);
     check_close(name, N * N, W, expected, 3e-6);
     free(params);
     free(x);

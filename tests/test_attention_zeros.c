@@ -236,7 +236,7 @@ static double logit_spread(const attention_case *c, double *y) {
     double *params = to_double(c->params, c->table.total), *x = to_double(c->x, n);
     double *s = malloc(logits * sizeof *s), low = INFINITY, high = -INFINITY;
     ck_assert_ptr_nonnull(s);
-    reference_attention(&c->attention, params, c->B, x, y, s);
+    reference_attention(&c->attention, c->row, params, c->B, x, y, s);
     for (size_t i = 0; i < logits; i++) {
         low = fmin(low, s[i]);
         high = fmax(high, s[i]);

@@ -125,7 +125,7 @@ START_TEST(large_logits) {
     open_course(&c, _i, 80, 12);
     double *params = to_double(c.params, c.table.total), *x = to_double(c.x, LONG * D);
     double *y = to_double(c.x, LONG * D);
-    reference_attention(&c.attention, params, 1, x, y, NULL);
+    reference_attention(&c.attention, c.row, params, 1, x, y, NULL);
     attention_run(&c);
     check_close("y", LONG * D, c.y, y, 2e-5);
     for (size_t i = 0; i < LONG * D; i++) {
@@ -157,7 +157,7 @@ START_TEST(small_logits) {
     bias[0] = bias[3] = -60; /* the first order is shut */
     double *params = to_double(c.params, c.table.total), *x = to_double(c.x, count);
     double *y = to_double(c.x, count);
-    reference_attention(&c.attention, params, 1, x, y, NULL);
+    reference_attention(&c.attention, c.row, params, 1, x, y, NULL);
     attention_run(&c);
     printf("higher orders alone: error %.1e\n", relative_error(count, c.y, y));
     check_close("higher orders alone", count, c.y, y, 1e-5);

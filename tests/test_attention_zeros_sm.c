@@ -77,7 +77,7 @@ START_TEST(large_logits) {
     attention_run(&c);
     double *params = to_double(c.params, c.table.total), *x = to_double(c.x, N * D);
     double *y = to_double(c.x, N * D);
-    reference_attention(&c.attention, params, 1, x, y, NULL);
+    reference_attention(&c.attention, c.row, params, 1, x, y, NULL);
     check_close("y at large logits", N * D, c.y, y, 1e-4);
     for (size_t i = 0; i < N * D; i++) {
         ck_assert(isfinite(c.dx[i]));
@@ -128,7 +128,7 @@ START_TEST(small_logits) {
     attention_run(&c);
     double *params = to_double(c.params, c.table.total), *x = to_double(c.x, N * D);
     double *y = to_double(c.x, N * D);
-    reference_attention(&c.attention, params, 1, x, y, NULL);
+    reference_attention(&c.attention, c.row, params, 1, x, y, NULL);
     printf("higher orders alone: error %.1e\n", relative_error(N * D, c.y, y));
     check_close("higher orders alone", N * D, c.y, y, 1e-5);
     free(params);

@@ -206,7 +206,7 @@ CHANGE(rope_1d_even, (c->embed_dim = 18, c->num_heads = 3, c->rope = VIT_ROPE_1D
 CHANGE(no_classes, c->num_classes = 0)
 CHANGE(nan_ratio, c->mlp_ratio = NAN)
 CHANGE(tiny_ratio, (c->mlp_ratio = 0.01, c->embed_dim = 24))
-CHANGE(wrong_attn, c->attn = 4)
+CHANGE(wrong_attn, c->attn = 99)
 CHANGE(wrong_rope, c->rope = -1)
 CHANGE(softmax_causal, (c->attn = VIT_ATTENTION_SOFTMAX, c->causal = true))
 CHANGE(sm_zero_order, (c->attn = VIT_ATTENTION_ZEROS_SM, c->zero_order = true))
@@ -235,9 +235,9 @@ static const struct {
     {no_classes, "num-classes: 0 (expected 1 to"},
     {nan_ratio, "mlp-ratio: nan (expected 0.01 to 64)"},
     {tiny_ratio, "mlp-ratio: 0.01 (expected at least 1 / embed-dim, 1 / 24)"},
-    {wrong_attn, "attn: 4 (expected one of zeros, zeros-sm, softmax, linear)"},
+    {wrong_attn, "attn: 99 (expected one of zeros, zeros-sm, softmax, linear"},
     {wrong_rope, "rope: -1 (expected one of none, 1d, 2d)"},
-    {softmax_causal, "causal: true with attn softmax (expected attn zeros)"},
+    {softmax_causal, "causal: true with attn softmax (expected attn zeros"},
     {sm_zero_order, "zero-order: true with attn zeros-sm"},
     {causal_token, "causal: true with global-pool token"},
     {causal_avg, NULL},

@@ -148,7 +148,7 @@ static void mix(const frozen *f, const vit_attention *a, const vit_attention_sav
                 own[j] += w * (double)saved->packed[i * a->columns + 2 * f->D + h * f->d + j];
             }
         }
-        if (a->config.head_norm && a->config.kind <= VIT_ATTENTION_ZEROS_SM) {
+        if (a->config.head_norm && vit_attention_has_head_norm(a->config.kind)) {
             center(f->d, 1 / sqrt(variance_of(f->d, own) + (double)VIT_HEAD_NORM_EPS), o, o);
         }
     }
@@ -342,8 +342,11 @@ static void check_rollout(int kind, bool token) {
 }
 
 START_TEST(rollout_is_the_product) {
-    check_rollout(VIT_ATTENTION_SOFTMAX, _i);
-    check_rollout(VIT_ATTENTION_LINEAR, _i);
+    for (int kind = 0; kind < VIT_ATTENTION_KINDS; kind++) {
+        if (vit_attention_has_shares((vit_attention_kind)kind)) {
+            check_rollout(kind, _i);
+        }
+    }
 }
 END_TEST
 
@@ -382,10 +385,10 @@ START_TEST(class_and_probability) {
 END_TEST
 
 START_TEST(what_does_not_suit_is_refused) {
-    for (int kind = VIT_ATTENTION_ZEROS; kind <= VIT_ATTENTION_LINEAR; kind++) {
+    for (int kind = 0; kind < VIT_ATTENTION_KINDS; kind++) {
         explain_case e;
         explain_open(&e, kind, false);
-        bool shares = kind >= VIT_ATTENTION_SOFTMAX;
+        bool shares = vit_attention_has_shares((vit_attention_kind)kind);
         for (int method = VIT_EXPLAIN_AUTO; method <= VIT_EXPLAIN_ROLLOUT; method++) {
             vit_heat_map map = {0};
             const vit_explain_options options = {method, -1};
@@ -538,9 +541,9 @@ static Suite *suite(void) {
     Suite *s = suite_create("explain");
     TCase *methods = tcase_create("methods");
     tcase_set_timeout(methods, 60);
-    tcase_add_loop_test(methods, gradient_is_the_slope, 0, VIT_ATTENTION_LINEAR + 1);
+    tcase_add_loop_test(methods, gradient_is_the_slope, 0, VIT_ATTENTION_KINDS);
     tcase_add_loop_test(methods, contributions_are_those_of_the_frozen_network, 0,
-                        VIT_ATTENTION_LINEAR + 1);
+                        VIT_ATTENTION_KINDS);
     tcase_add_loop_test(methods, rollout_is_the_product, 0, 2);
     tcase_add_test(methods, class_and_probability);
     tcase_add_test(methods, what_does_not_suit_is_refused);

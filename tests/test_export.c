@@ -265,7 +265,7 @@ static Suite *suite(void) {
     tcase_add_unchecked_fixture(t, make_folder, remove_folder);
     tcase_add_loop_test(t, timm_gets_its_names_and_its_config, 0, 2);
     tcase_add_test(t, timms_own_file_comes_back);
-    tcase_add_loop_test(t, any_model_as_safetensors, 0, 4);
+    tcase_add_loop_test(t, any_model_as_safetensors, 0, VIT_ATTENTION_KINDS);
     tcase_add_loop_test(t, what_timm_has_not_is_refused, 0, 3);
     tcase_add_test(t, places);
     tcase_add_test(t, a_sample_holds_the_models_logits);

@@ -204,7 +204,7 @@ static vit_config odd_config(int attn) {
     config.mlp_ratio = 2.5;
     config.global_pool = VIT_POOL_TOKEN;
     config.attn = attn;
-    config.zero_order = attn == VIT_ATTENTION_ZEROS;
+    config.zero_order = vit_attention_has_zero_order((vit_attention_kind)attn);
     return config;
 }
 
@@ -415,9 +415,9 @@ static Suite *suite(void) {
     tcase_add_loop_test(t, golden_logits_loss_and_every_gradient, 0,
                         (int)(sizeof golden_models / sizeof *golden_models));
     tcase_add_test(t, timm_weights_give_timms_logits);
-    tcase_add_loop_test(t, inference_workspace_and_threads_change_no_bit, 0, 4);
-    tcase_add_loop_test(t, gradients_with_drop_path_and_of_the_pictures, 0, 4);
-    tcase_add_loop_test(t, checkpointed_gradients_have_the_same_bits, 0, 4);
+    tcase_add_loop_test(t, inference_workspace_and_threads_change_no_bit, 0, VIT_ATTENTION_KINDS);
+    tcase_add_loop_test(t, gradients_with_drop_path_and_of_the_pictures, 0, VIT_ATTENTION_KINDS);
+    tcase_add_loop_test(t, checkpointed_gradients_have_the_same_bits, 0, VIT_ATTENTION_KINDS);
     tcase_add_test(t, blocks_share_rotary_tables);
     tcase_add_test(t, dropped_branches_leave_the_residual_stream);
     tcase_add_test(t, workspace_bytes_are_what_it_takes);

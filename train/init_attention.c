@@ -161,6 +161,15 @@ static void derive_gates(init_source *source, int block) {
     init_note(source, VIT_TENSOR_DERIVED, bias->name, "open");
 }
 
+static vit_status take_own(init_source *source, const vit_param *param) {
+    vit_status status =
+        init_read(source, param->name, param->ndim, param->shape, values_of(source, param));
+    if (status == VIT_OK) {
+        init_note(source, VIT_TENSOR_TAKEN, param->name, "");
+    }
+    return status;
+}
+
 static vit_status init_gates(init_source *source, int block) {
     vit_status status = VIT_OK;
     if (!param_of(source, block, "gate", ".weight")) {
@@ -171,32 +180,57 @@ static vit_status init_gates(init_source *source, int block) {
         return VIT_OK;
     }
     for (int i = 0; i < 2; i++) {
-        const vit_param *param = param_of(source, block, "gate", i ? ".bias" : ".weight");
-        VIT_TRY(
-            init_read(source, param->name, param->ndim, param->shape, values_of(source, param)));
-        init_note(source, VIT_TENSOR_TAKEN, param->name, "");
+        VIT_TRY(take_own(source, param_of(source, block, "gate", i ? ".bias" : ".weight")));
     }
 cleanup:
     return status;
 }
 
 static vit_status init_deviation(init_source *source, int block, const projections *p) {
-    static const char *const names[] = {"u.weight", "u.bias", "prior_mu", "prior_log_tau"};
     vit_status status = VIT_OK;
     if (!param_of(source, block, "u", ".weight")) {
         return VIT_OK;
     }
-    bool there = file_has(source, block, "u.weight");
-    if (!there) {
+    if (!file_has(source, block, "u.weight")) {
         derive_deviation(source, block, p);
+        return VIT_OK;
     }
-    for (size_t i = there ? 0 : 2; i < 4; i++) {
-        const vit_param *param = param_of(source, block, names[i], "");
-        if (there) {
-            VIT_TRY(init_read(source, param->name, param->ndim, param->shape,
-                              values_of(source, param)));
+    for (int i = 0; i < 2; i++) {
+        VIT_TRY(take_own(source, param_of(source, block, "u", i ? ".bias" : ".weight")));
+    }
+cleanup:
+    return status;
+}
+
+/* Whether an attention's parameter is none of those above. */
+static bool is_other(const init_source *source, int block, const vit_param *param) {
+    static const char *const layers[] = {"q", "k", "v", "qkv", "u", "gate", "proj", "out_proj"};
+    full_name prefix = name_in(block, "", "");
+    bool other = strncmp(param->name, prefix.text, strlen(prefix.text)) == 0;
+    for (size_t i = 0; other && i < sizeof layers / sizeof *layers; i++) {
+        other = param != param_of(source, block, layers[i], ".weight") &&
+                param != param_of(source, block, layers[i], ".bias");
+    }
+    return other;
+}
+
+/* What an attention has beyond projections, deviations and gates, such as ZeroS's prior: all of it
+ * from the file, or none. */
+static vit_status init_others(init_source *source, int block) {
+    const vit_param_table *table = &source->target->model.params;
+    vit_status status = VIT_OK;
+    bool there = false;
+    for (size_t i = 0; i < table->count; i++) {
+        there = there || (is_other(source, block, &table->items[i]) &&
+                          init_has(source, table->items[i].name));
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        const vit_param *param = &table->items[i];
+        if (is_other(source, block, param) && there) {
+            VIT_TRY(take_own(source, param));
+        } else if (is_other(source, block, param)) {
+            init_note(source, VIT_TENSOR_FRESH, param->name, "");
         }
-        init_note(source, there ? VIT_TENSOR_TAKEN : VIT_TENSOR_FRESH, param->name, "");
     }
 cleanup:
     return status;
@@ -281,6 +315,7 @@ vit_status init_attention(init_source *source, int block) {
     VIT_TRY(init_deviation(source, block, &p));
     VIT_TRY(init_gates(source, block));
     VIT_TRY(init_output(source, block, &p));
+    VIT_TRY(init_others(source, block));
 cleanup:
     vit_free(p.weight);
     vit_free(p.bias);

@@ -130,13 +130,8 @@ static const char *const known_names[] = {
     "head.weight", "head.bias",
 };
 static const char *const known_block_names[] = {
-    "norm1.weight",     "norm1.bias",         "norm2.weight",         "norm2.bias",
-    "mlp.fc1.weight",   "mlp.fc1.bias",       "mlp.fc2.weight",       "mlp.fc2.bias",
-    "attn.q.weight",    "attn.q.bias",        "attn.k.weight",        "attn.k.bias",
-    "attn.v.weight",    "attn.v.bias",        "attn.u.weight",        "attn.u.bias",
-    "attn.qkv.weight",  "attn.qkv.bias",      "attn.gate.weight",     "attn.gate.bias",
-    "attn.proj.weight", "attn.proj.bias",     "attn.out_proj.weight", "attn.out_proj.bias",
-    "attn.prior_mu",    "attn.prior_log_tau",
+    "norm1.weight",   "norm1.bias",   "norm2.weight",   "norm2.bias",
+    "mlp.fc1.weight", "mlp.fc1.bias", "mlp.fc2.weight", "mlp.fc2.bias",
 };
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -160,8 +155,8 @@ static long block_of(const char *name, const char **rest) {
     return *end == '.' && block < VIT_SAFETENSORS_MAX_HEADER ? block : -1;
 }
 
-/* Every tensor has to be one that a plain ViT has: another one would change what it computes. Also
- * counts the blocks. */
+/* Every tensor has to be one that a plain ViT has, with any of our attentions: another one would
+ * change what it computes. Also counts the blocks. */
 static vit_status check_names(const init_source *source, long *depth) {
     *depth = 0;
     for (size_t i = 0; i < vit_safetensors_count(source->file); i++) {
@@ -173,7 +168,8 @@ static vit_status check_names(const init_source *source, long *depth) {
             }
         }
         long block = block_of(name, &rest);
-        bool known = block >= 0 ? is_among(known_block_names, COUNT(known_block_names), rest)
+        bool known = block >= 0 ? is_among(known_block_names, COUNT(known_block_names), rest) ||
+                                      vit_attention_declares(rest, "attn.")
                                 : is_among(known_names, COUNT(known_names), name);
         if (!known) {
             return vit_fail(VIT_ERROR_UNSUPPORTED,

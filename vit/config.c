@@ -158,12 +158,9 @@ typedef struct preset {
         family "_micro_patch4_28", attn, 28, 4, 96, 4, 3                                           \
     }
 
-static const preset presets[] = {
-    SHAPES("zeros", VIT_ATTENTION_ZEROS),
-    SHAPES("zeros_sm", VIT_ATTENTION_ZEROS_SM),
-    SHAPES("vit", VIT_ATTENTION_SOFTMAX),
-    SHAPES("linear", VIT_ATTENTION_LINEAR),
-};
+#define ROW(kind, name, family, core) SHAPES(family, VIT_ATTENTION_##kind),
+static const preset presets[] = {VIT_ATTENTION_VARIANTS(ROW)};
+#undef ROW
 enum { PRESETS = sizeof presets / sizeof *presets };
 
 const char *vit_config_preset_name(size_t index) {
@@ -239,19 +236,29 @@ static vit_status check_heads(const vit_config *config) {
     return VIT_OK;
 }
 
-static vit_status check_flags(const vit_config *config) {
-    bool zeros = config->attn == VIT_ATTENTION_ZEROS;
-    if (!zeros && (config->causal || config->zero_order)) {
-        return vit_fail(VIT_ERROR_ARGUMENT, "%s: true with attn %s (expected attn zeros)",
-                        config->causal ? "causal" : "zero-order",
-                        vit_attention_names[config->attn]);
+static vit_status check_attention_has(const vit_config *config, const char *flag, bool value,
+                                      bool (*has)(vit_attention_kind kind)) {
+    if (!value || has((vit_attention_kind)config->attn)) {
+        return VIT_OK;
     }
+    char names[256];
+    vit_attention_names_with(has, names, sizeof names);
+    return vit_fail(VIT_ERROR_ARGUMENT, "%s: true with attn %s (expected attn %s)", flag,
+                    vit_attention_names[config->attn], names);
+}
+
+static vit_status check_flags(const vit_config *config) {
+    vit_status status = VIT_OK;
+    VIT_TRY(check_attention_has(config, "causal", config->causal, vit_attention_has_causal));
+    VIT_TRY(check_attention_has(config, "zero-order", config->zero_order,
+                                vit_attention_has_zero_order));
     if (config->causal && config->global_pool == VIT_POOL_TOKEN) {
         return vit_fail(VIT_ERROR_ARGUMENT,
                         "causal: true with global-pool token (expected global-pool avg: the class "
                         "token comes first and would see nothing but itself)");
     }
-    return VIT_OK;
+cleanup:
+    return status;
 }
 
 static bool product_fits(size_t a, size_t b) {
@@ -327,38 +334,32 @@ size_t vit_config_hidden(const vit_config *config) {
     return (size_t)(config->embed_dim * config->mlp_ratio);
 }
 
-/* What mixes the tokens, without the projections; docs/zeros.md counts the two forms of ZeroS. */
-static double core_flops(const vit_config *config, bool zero_order) {
-    double N = (double)vit_config_tokens(config);
-    double D = config->embed_dim;
-    double d = D / config->num_heads;
-    double explicit_form = 4 * N * N * D;
-    switch ((vit_attention_kind)config->attn) {
-    case VIT_ATTENTION_ZEROS:
-        if (config->causal) { /* three states, read and written token by token */
-            return 12 * N * d * D;
-        }
-        return N < 2 * d ? explicit_form : (zero_order ? 12 : 8) * N * d * D;
-    case VIT_ATTENTION_ZEROS_SM:
-    case VIT_ATTENTION_SOFTMAX:
-        return explicit_form;
-    case VIT_ATTENTION_LINEAR:
-        return 4 * N * d * D;
-    }
-    return 0;
+vit_attention_config vit_config_attention(const vit_config *config, int block) {
+    return (vit_attention_config){
+        .kind = (vit_attention_kind)config->attn,
+        .rope = (vit_rope_kind)config->rope,
+        .tokens = vit_config_tokens(config),
+        .prefix = vit_config_prefix(config),
+        .grid_h = vit_config_grid_h(config),
+        .grid_w = vit_config_grid_w(config),
+        .dim = (size_t)config->embed_dim,
+        .heads = (size_t)config->num_heads,
+        .head_norm = config->head_norm,
+        .zero_order = config->zero_order && block == 0,
+        .causal = config->causal,
+        .form = VIT_ZEROS_AUTO,
+    };
 }
 
 double vit_config_flops(const vit_config *config) {
     double N = (double)vit_config_tokens(config);
     double patches = N - (double)vit_config_prefix(config);
-    double P = config->patch_size, D = config->embed_dim, H = config->num_heads;
-    double columns = 3 * D; /* of the packed projection: q, k, v; u; gates */
-    columns += config->attn == VIT_ATTENTION_ZEROS ? D + 3 * H : 0;
-    columns += config->attn == VIT_ATTENTION_ZEROS_SM ? 3 * H : 0;
+    double P = config->patch_size, D = config->embed_dim;
     double total = 2 * patches * 3 * P * P * D;
     for (int i = 0; i < config->depth; i++) {
-        total += 2 * N * D * (columns + D + 2 * (double)vit_config_hidden(config));
-        total += core_flops(config, config->zero_order && i == 0);
+        vit_attention_config attention = vit_config_attention(config, i);
+        total += vit_attention_flops(&attention);
+        total += 2 * N * D * 2 * (double)vit_config_hidden(config);
     }
     return total + 2 * D * config->num_classes;
 }

@@ -70,6 +70,8 @@ size_t vit_config_grid_w(const vit_config *config);
 size_t vit_config_prefix(const vit_config *config); /* 1 with a class token, else 0 */
 size_t vit_config_tokens(const vit_config *config);
 size_t vit_config_hidden(const vit_config *config); /* MLP width */
+/* The attention of block 0 .. depth-1. */
+vit_attention_config vit_config_attention(const vit_config *config, int block);
 /* Floating-point operations of one picture's forward pass (a multiply-add counts 2), products only.
  */
 double vit_config_flops(const vit_config *config);

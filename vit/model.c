@@ -7,23 +7,6 @@
 
 /* ---- shape and parameters ---- */
 
-static vit_attention_config attention_config(const vit_config *config, int index) {
-    return (vit_attention_config){
-        .kind = (vit_attention_kind)config->attn,
-        .rope = (vit_rope_kind)config->rope,
-        .tokens = vit_config_tokens(config),
-        .prefix = vit_config_prefix(config),
-        .grid_h = vit_config_grid_h(config),
-        .grid_w = vit_config_grid_w(config),
-        .dim = (size_t)config->embed_dim,
-        .heads = (size_t)config->num_heads,
-        .head_norm = config->head_norm,
-        .zero_order = config->zero_order && index == 0,
-        .causal = config->causal,
-        .form = VIT_ZEROS_AUTO,
-    };
-}
-
 static void set_shapes(vit_model *model) {
     const vit_config *config = &model->config;
     model->tokens = vit_config_tokens(config);
@@ -95,7 +78,7 @@ vit_status vit_model_init(vit_model *model, const vit_config *config) {
     for (int i = 0; i < config->depth; i++) {
         char prefix[VIT_NAME_MAX];
         snprintf(prefix, sizeof prefix, "blocks.%d.", i);
-        vit_attention_config attention = attention_config(config, i);
+        vit_attention_config attention = vit_config_attention(config, i);
         attention.rope_of = i > 0 ? &model->blocks[0].attention : NULL;
         VIT_TRY(
             vit_block_init(&model->blocks[i], &attention, model->hidden, prefix, &model->params));

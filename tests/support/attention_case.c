@@ -105,7 +105,7 @@ typedef struct loss_context {
 static double loss(void *context, const double *value) {
     loss_context *l = context;
     memcpy(l->at, value, l->n * sizeof *value);
-    reference_attention(&l->c->attention, l->params, l->c->B, l->x, l->y, NULL);
+    reference_attention(&l->c->attention, l->c->row, l->params, l->c->B, l->x, l->y, NULL);
     double sum = 0;
     for (size_t i = 0; i < floats_of(l->c); i++) {
         sum += l->y[i] * (double)l->c->dy[i];
@@ -168,7 +168,7 @@ void attention_check(attention_case *c, const char *what, size_t samples, double
                       .x = to_double(c->x, n),
                       .y = to_double(c->x, n)};
     attention_run(c);
-    reference_attention(&c->attention, l.params, c->B, l.x, l.y, NULL);
+    reference_attention(&c->attention, c->row, l.params, c->B, l.x, l.y, NULL);
     check_close(what, n, c->y, l.y, y_bound);
     check_one(what, "x", &l, l.x, n, c->dx, samples, gradient_bound);
     for (size_t i = 0; i < c->table.count; i++) {

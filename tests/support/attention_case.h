@@ -3,11 +3,12 @@
 #ifndef VIT_TEST_ATTENTION_CASE_H
 #define VIT_TEST_ATTENTION_CASE_H
 
-#include "vit/attention/attention.h"
+#include "reference_attention.h"
 
 typedef struct attention_case {
     vit_attention attention;
     vit_param_table table;
+    reference_row row; /* the definition to compare with; NULL: reference_attention.c has it */
     size_t B;
     float *params, *grads;  /* (table.total) */
     float *x, *dy, *y, *dx; /* (B,N,D) */
@@ -29,7 +30,7 @@ void attention_run(attention_case *c);
 float *attention_param(const attention_case *c, const char *name, size_t *size);
 float *attention_grad(const attention_case *c, const char *name, size_t *size);
 
-/* Runs, and compares y with the reference and the gradients of x and of every parameter with its
+/* Runs, and compares y with the definition and the gradients of x and of every parameter with its
  * central differences: at most `samples` entries of each. */
 void attention_check(attention_case *c, const char *what, size_t samples, double y_bound,
                      double gradient_bound);

@@ -22,7 +22,7 @@ static void make_bundle(explain_case *e, int kind, bool token, int height, int w
     config.num_heads = 2;
     config.attn = kind;
     config.global_pool = token ? VIT_POOL_TOKEN : VIT_POOL_AVG;
-    config.zero_order = kind == VIT_ATTENTION_ZEROS;
+    config.zero_order = vit_attention_has_zero_order((vit_attention_kind)kind);
     ck_vit_ok(vit_model_bundle_new(&config, &preprocess, classes, 1, &e->bundle));
     /* Weights of a size that matters; norms near 1. */
     const vit_param_table *table = &e->bundle->model.params;

@@ -2,14 +2,11 @@
 
 #include "support.h"
 
+#include "vit/attention/core.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* One head of one picture: (N,d) each, gates (N,3). */
-typedef struct head_inputs {
-    double *q, *k, *v, *u, *gates;
-} head_inputs;
 
 static double *doubles(size_t n) {
     double *out = calloc(n + 1, sizeof *out);
@@ -54,15 +51,6 @@ static void rotate(const vit_attention_config *c, size_t d, double *x) {
     }
 }
 
-static void make_unit(size_t N, size_t d, double *x) {
-    for (size_t t = 0; t < N; t++) {
-        double norm = fmax(sqrt(dot(d, x + t * d, x + t * d)), 1e-12);
-        for (size_t j = 0; j < d; j++) {
-            x[t * d + j] /= norm;
-        }
-    }
-}
-
 /* ---- weights of one row ---- */
 
 /* r from the logits of the `count` tokens that the row sees: docs/zeros.md, step 4. */
@@ -86,31 +74,81 @@ static double phi(double x) {
     return x > 0 ? x + 1 : exp(x);
 }
 
-static void linear_row(size_t N, size_t d, const double *q, const double *k, double *r) {
+static void linear_row(const vit_attention *a, const reference_head *in, size_t t, size_t count,
+                       double *r) {
+    size_t d = a->d;
     double sum = 1e-6;
-    for (size_t i = 0; i < N; i++) {
+    for (size_t i = 0; i < count; i++) {
         r[i] = 0;
         for (size_t j = 0; j < d; j++) {
-            r[i] += phi(q[j]) * phi(k[i * d + j]);
+            r[i] += phi(in->q[t * d + j]) * phi(in->k[i * d + j]);
         }
         sum += r[i];
     }
-    for (size_t i = 0; i < N; i++) {
+    for (size_t i = 0; i < count; i++) {
         r[i] /= sum;
     }
 }
 
-static void softmax_row(size_t N, double *r) {
+/* q.k / sqrt(d) */
+static void scaled_products(const vit_attention *a, const reference_head *in, size_t t,
+                            size_t count, double *r) {
+    for (size_t i = 0; i < count; i++) {
+        r[i] = dot(a->d, in->q + t * a->d, in->k + i * a->d) / sqrt((double)a->d);
+    }
+}
+
+static void softmax_row(const vit_attention *a, const reference_head *in, size_t t, size_t count,
+                        double *r) {
     double highest = -INFINITY, sum = 0;
-    for (size_t i = 0; i < N; i++) {
+    scaled_products(a, in, t, count, r);
+    for (size_t i = 0; i < count; i++) {
         highest = fmax(highest, r[i]);
     }
-    for (size_t i = 0; i < N; i++) {
+    for (size_t i = 0; i < count; i++) {
         sum += r[i] = exp(r[i] - highest);
     }
-    for (size_t i = 0; i < N; i++) {
+    for (size_t i = 0; i < count; i++) {
         r[i] /= sum;
     }
+}
+
+static void zeros_sm_row(const vit_attention *a, const reference_head *in, size_t t, size_t count,
+                         double *r) {
+    double *logits = doubles(count);
+    scaled_products(a, in, t, count, logits);
+    zero_sum_row(count, logits, in->gates + 3 * t, r);
+    free(logits);
+}
+
+static double length(size_t d, const double *x) {
+    return fmax(sqrt(dot(d, x, x)), 1e-12);
+}
+
+static void zeros_row(const vit_attention *a, const reference_head *in, size_t t, size_t count,
+                      double *r) {
+    size_t d = a->d;
+    const double *q = in->q + t * d, *gates = in->gates + 3 * t;
+    zero_sum_row(count, in->s, gates, r);
+    for (size_t i = 0; i < count; i++) {
+        const double *k = in->k + i * d;
+        double angle = dot(d, q, k) / (length(d, q) * length(d, k));
+        r[i] = (r[i] + (a->config.zero_order ? gates[2] / (double)count : 0)) * angle;
+    }
+}
+
+static const reference_row definitions[VIT_ATTENTION_KINDS] = {
+    [VIT_ATTENTION_ZEROS] = zeros_row,
+    [VIT_ATTENTION_ZEROS_SM] = zeros_sm_row,
+    [VIT_ATTENTION_SOFTMAX] = softmax_row,
+    [VIT_ATTENTION_LINEAR] = linear_row,
+};
+
+static reference_row row_of(const vit_attention *a, reference_row row) {
+    row = row ? row : definitions[a->config.kind];
+    ck_assert_msg(row != NULL, "no definition of %s attention is given",
+                  vit_attention_names[a->config.kind]);
+    return row;
 }
 
 /* s_t of ZeroS; causal: the mean up to each token. */
@@ -131,39 +169,6 @@ static void deviation_logits(const vit_attention *a, const double *params, size_
             s[t] -= u[t * d + j] * sum / (strength + (double)count) / sqrt((double)d);
         }
     }
-}
-
-/* The row's weights of the values; the return value is how many tokens it sees. */
-static size_t row_weights(const vit_attention *a, const head_inputs *in, const double *s, size_t t,
-                          double *r) {
-    const vit_attention_config *c = &a->config;
-    size_t N = c->tokens, d = a->d, count = c->causal ? t + 1 : N;
-    const double *gates = in->gates + 3 * t;
-    double *scores = doubles(N);
-    for (size_t i = 0; i < count; i++) {
-        scores[i] = dot(d, in->q + t * d, in->k + i * d);
-        r[i] = scores[i] / sqrt((double)d);
-    }
-    switch (c->kind) {
-    case VIT_ATTENTION_ZEROS:
-        zero_sum_row(count, s, gates, r);
-        for (size_t i = 0; i < count; i++) {
-            r[i] = (r[i] + (c->zero_order ? gates[2] / (double)count : 0)) * scores[i];
-        }
-        break;
-    case VIT_ATTENTION_ZEROS_SM:
-        memcpy(scores, r, N * sizeof *r);
-        zero_sum_row(count, scores, gates, r);
-        break;
-    case VIT_ATTENTION_SOFTMAX:
-        softmax_row(N, r);
-        break;
-    case VIT_ATTENTION_LINEAR:
-        linear_row(N, d, in->q + t * d, in->k, r);
-        break;
-    }
-    free(scores);
-    return count;
 }
 
 static void head_norm(size_t d, double *o) {
@@ -194,84 +199,89 @@ static void project(const vit_attention *a, const double *params, size_t row, si
 }
 
 /* What head's weights and output are made from; the block to free is in.q. */
-static head_inputs make_inputs(const vit_attention *a, const double *params, size_t head,
-                               const double *x, double *s) {
+static reference_head make_inputs(const vit_attention *a, const double *params, size_t head,
+                                  const double *x) {
     const vit_attention_config *c = &a->config;
+    const vit_attention_core *core = vit_attention_core_of(c);
     size_t N = c->tokens, d = a->d, D = c->dim;
-    bool zeros = c->kind == VIT_ATTENTION_ZEROS, gated = zeros || c->kind == VIT_ATTENTION_ZEROS_SM;
-    double *block = doubles(4 * N * d + 3 * N);
-    head_inputs in = {block, block + N * d, block + 2 * N * d, block + 3 * N * d,
-                      block + 4 * N * d};
-    project(a, params, head * d, d, x, in.q);
-    project(a, params, D + head * d, d, x, in.k);
-    project(a, params, 2 * D + head * d, d, x, in.v);
-    if (zeros) {
-        project(a, params, 3 * D + head * d, d, x, in.u);
+    double *block = doubles(4 * N * d + 4 * N);
+    reference_head in = {block,
+                         block + N * d,
+                         block + 2 * N * d,
+                         block + 3 * N * d,
+                         block + 4 * N * d,
+                         block + 4 * N * d + 3 * N};
+    double *const groups[] = {in.q, in.k, in.v, in.u};
+    for (size_t i = 0; i < core->projections; i++) {
+        project(a, params, i * D + head * d, d, x, groups[i]);
     }
-    if (gated) {
-        project(a, params, (zeros ? 4 : 3) * D + 3 * head, 3, x, in.gates);
+    if (core->gated) {
+        project(a, params, core->projections * D + 3 * head, 3, x, in.gates);
     }
     for (size_t i = 0; i < 3 * N; i++) {
         in.gates[i] = i % 3 == 2 ? tanh(in.gates[i]) : sigmoid(in.gates[i]);
     }
     rotate(c, d, in.q);
     rotate(c, d, in.k);
-    if (zeros) {
-        make_unit(N, d, in.q);
-        make_unit(N, d, in.k);
-        deviation_logits(a, params, head, in.u, s);
+    if (c->kind == VIT_ATTENTION_ZEROS) {
+        deviation_logits(a, params, head, in.u, in.s);
     }
     return in;
 }
 
-static void reference_head(const vit_attention *a, const double *params, size_t head,
-                           const double *x, double *mixed, double *s) {
+static size_t row_length(const vit_attention *a, size_t t) {
+    return a->config.causal ? t + 1 : a->config.tokens;
+}
+
+static void reference_mixed(const vit_attention *a, reference_row row, const reference_head *in,
+                            double *mixed) {
     const vit_attention_config *c = &a->config;
     size_t N = c->tokens, d = a->d, D = c->dim;
-    bool gated = c->kind == VIT_ATTENTION_ZEROS || c->kind == VIT_ATTENTION_ZEROS_SM;
-    head_inputs in = make_inputs(a, params, head, x, s);
     double *r = doubles(N);
     for (size_t t = 0; t < N; t++) {
-        size_t count = row_weights(a, &in, s, t, r);
-        double *o = mixed + t * D + head * d;
+        size_t count = row_length(a, t);
+        double *o = mixed + t * D;
+        row(a, in, t, count, r);
         for (size_t j = 0; j < d; j++) {
             o[j] = 0;
             for (size_t i = 0; i < count; i++) {
-                o[j] += r[i] * in.v[i * d + j];
+                o[j] += r[i] * in->v[i * d + j];
             }
         }
-        if (gated && c->head_norm) {
+        if (c->head_norm && vit_attention_has_head_norm(c->kind)) {
             head_norm(d, o);
         }
     }
     free(r);
-    free(in.q);
 }
 
-void reference_weights(const vit_attention *attention, const double *params, size_t head,
-                       const double *x, double *W) {
+void reference_weights(const vit_attention *attention, reference_row row, const double *params,
+                       size_t head, const double *x, double *W) {
     size_t N = attention->config.tokens;
-    double *s = doubles(N);
-    head_inputs in = make_inputs(attention, params, head, x, s);
+    reference_head in = make_inputs(attention, params, head, x);
+    row = row_of(attention, row);
     for (size_t t = 0; t < N; t++) {
-        size_t count = row_weights(attention, &in, s, t, W + t * N);
+        size_t count = row_length(attention, t);
+        row(attention, &in, t, count, W + t * N);
         memset(W + t * N + count, 0, (N - count) * sizeof *W);
     }
-    free(s);
     free(in.q);
 }
 
-void reference_attention(const vit_attention *attention, const double *params, size_t B,
-                         const double *x, double *y, double *logits) {
+void reference_attention(const vit_attention *attention, reference_row row, const double *params,
+                         size_t B, const double *x, double *y, double *logits) {
     const vit_attention_config *c = &attention->config;
     size_t N = c->tokens, D = c->dim, H = c->heads;
-    double *mixed = doubles(N * D), *s = doubles(N);
+    double *mixed = doubles(N * D);
+    row = row_of(attention, row);
     for (size_t b = 0; b < B; b++) {
         for (size_t h = 0; h < H; h++) {
-            reference_head(attention, params, h, x + b * N * D, mixed, s);
+            reference_head in = make_inputs(attention, params, h, x + b * N * D);
+            reference_mixed(attention, row, &in, mixed + h * attention->d);
             if (logits) {
-                memcpy(logits + (b * H + h) * N, s, N * sizeof *s);
+                memcpy(logits + (b * H + h) * N, in.s, N * sizeof *in.s);
             }
+            free(in.q);
         }
         for (size_t i = 0; i < N * D; i++) {
             size_t t = i / D, j = i % D;
@@ -280,5 +290,4 @@ void reference_attention(const vit_attention *attention, const double *params, s
         }
     }
     free(mixed);
-    free(s);
 }

@@ -13,7 +13,7 @@
 #define SECONDS 1.5         /* for the timings of one kind and length, as many as fit */
 #define EXPONENT_TOKENS 784 /* shorter ones say more about fixed costs than about growth */
 
-enum { KINDS = 4 };
+enum { KINDS = VIT_ATTENTION_KINDS };
 
 typedef struct layer {
     vit_param_table params;

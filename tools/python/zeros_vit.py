@@ -109,7 +109,7 @@ def attend(kind, cos, sin, q, k, v, u=None, gate=None, mu=None, tau=None, head_n
     elif kind == "zeros-sm":
         o = zeros_sm(q, k, v, gate)
     else:
-        return softmax(q, k, v) if kind == "softmax" else linear(q, k, v)
+        return {"softmax": softmax, "linear": linear}[kind](q, k, v)
     return F.layer_norm(o, o.shape[-1:], eps=1e-5) if head_norm else o
 
 
@@ -171,6 +171,8 @@ class VisionTransformer(nn.Module):
         args = config["model_args"]
         if args.get("causal"):
             raise ValueError("causal attention is not written here (zvit has it)")
+        if args["attn"] not in ("zeros", "zeros-sm", "softmax", "linear"):
+            raise ValueError(f"{args['attn']} attention is not written here (zvit has it)")
         D, P = args["embed_dim"], args["patch_size"]
         height, width = args["img_size"] if isinstance(args["img_size"], list) else [args["img_size"]] * 2
         self.token_pool = config["global_pool"] == "token"

@@ -10,27 +10,64 @@
 #include <stdint.h>
 #include <stdio.h>
 
-const char *const vit_attention_names[] = {"zeros", "zeros-sm", "softmax", "linear", NULL};
+/* ---- the variants ---- */
+
+#define ROW(kind, name, family, core) name,
+const char *const vit_attention_names[] = {VIT_ATTENTION_VARIANTS(ROW) NULL};
+#undef ROW
+
+#define ROW(kind, name, family, core) &core,
+static const vit_attention_core *const cores[] = {VIT_ATTENTION_VARIANTS(ROW)};
+#undef ROW
+
+/* NULL when there is no such kind, or no such form of it. */
+const vit_attention_core *vit_attention_core_of(const vit_attention_config *config) {
+    if ((unsigned)config->kind >= VIT_ATTENTION_KINDS) {
+        return NULL;
+    }
+    const vit_attention_core *core = cores[config->kind];
+    return config->causal ? core->causal : core;
+}
+
+bool vit_attention_has_head_norm(vit_attention_kind kind) {
+    return cores[kind]->head_norm;
+}
+
+bool vit_attention_has_zero_order(vit_attention_kind kind) {
+    return cores[kind]->zero_order;
+}
+
+bool vit_attention_has_causal(vit_attention_kind kind) {
+    return cores[kind]->causal != NULL;
+}
+
+bool vit_attention_has_shares(vit_attention_kind kind) {
+    return cores[kind]->shares;
+}
+
+void vit_attention_names_with(bool (*has)(vit_attention_kind kind), char *text, size_t size) {
+    size_t used = 0;
+    text[0] = 0;
+    for (int kind = 0; kind < VIT_ATTENTION_KINDS && used < size; kind++) {
+        if (has((vit_attention_kind)kind)) {
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "",
+                                     vit_attention_names[kind]);
+        }
+    }
+}
+
+double vit_attention_flops(const vit_attention_config *config) {
+    const vit_attention_core *core = vit_attention_core_of(config);
+    double N = (double)config->tokens, D = (double)config->dim, H = (double)config->heads;
+    double columns = (double)core->projections * D + (core->gated ? 3 * H : 0);
+    return 2 * N * D * (columns + D) + H * core->flops(config);
+}
+
+/* ---- checking the configuration ---- */
 
 /* With neither tokens nor dim above this, every size of one picture fits in 64 bits and every
  * dimension of a product in BLAS's int. */
 #define DIMENSION_MAX ((size_t)1 << 24)
-
-static const vit_attention_core *core_of(const vit_attention_config *config) {
-    switch (config->kind) {
-    case VIT_ATTENTION_ZEROS:
-        return config->causal ? &vit_zeros_causal_core : &vit_zeros_core;
-    case VIT_ATTENTION_ZEROS_SM:
-        return &vit_zeros_sm_core;
-    case VIT_ATTENTION_SOFTMAX:
-        return &vit_softmax_core;
-    case VIT_ATTENTION_LINEAR:
-        return &vit_linear_core;
-    }
-    return NULL;
-}
-
-/* ---- checking the configuration ---- */
 
 static vit_status check_sizes(const vit_attention_config *c) {
     if (c->tokens < 1 || c->tokens > DIMENSION_MAX) {
@@ -77,18 +114,24 @@ static vit_status check_rope(const vit_attention_config *c) {
     return vit_fail(VIT_ERROR_ARGUMENT, "attention rope: %d (expected 0, 1 or 2)", (int)c->rope);
 }
 
+static vit_status fail_without(const vit_attention_config *c, const char *what,
+                               bool (*has)(vit_attention_kind kind)) {
+    char names[256];
+    vit_attention_names_with(has, names, sizeof names);
+    return vit_fail(VIT_ERROR_ARGUMENT, "attention %s: %s (expected only with %s)",
+                    vit_attention_names[c->kind], what, names);
+}
+
 static vit_status check_config(const vit_attention_config *c) {
-    if (!core_of(c)) {
-        return vit_fail(VIT_ERROR_ARGUMENT, "attention kind: %d (expected 0 to 3)", (int)c->kind);
+    if ((unsigned)c->kind >= VIT_ATTENTION_KINDS) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "attention kind: %d (expected 0 to %d)", (int)c->kind,
+                        VIT_ATTENTION_KINDS - 1);
     }
-    const char *name = vit_attention_names[c->kind];
-    if (c->causal && c->kind != VIT_ATTENTION_ZEROS) {
-        return vit_fail(VIT_ERROR_ARGUMENT, "attention %s: causal (expected only with zeros)",
-                        name);
+    if (c->causal && !vit_attention_has_causal(c->kind)) {
+        return fail_without(c, "causal", vit_attention_has_causal);
     }
-    if (c->zero_order && c->kind != VIT_ATTENTION_ZEROS) {
-        return vit_fail(VIT_ERROR_ARGUMENT, "attention %s: zero_order (expected only with zeros)",
-                        name);
+    if (c->zero_order && !vit_attention_has_zero_order(c->kind)) {
+        return fail_without(c, "zero_order", vit_attention_has_zero_order);
     }
     if (c->form != VIT_ZEROS_AUTO && c->form != VIT_ZEROS_LINEAR && c->form != VIT_ZEROS_EXPLICIT) {
         return vit_fail(VIT_ERROR_ARGUMENT, "attention form: %d (expected 0, 1 or 2)",
@@ -186,7 +229,7 @@ vit_status vit_attention_init(vit_attention *attention, const vit_attention_conf
     vit_status status = VIT_OK;
     *attention = (vit_attention){0};
     VIT_TRY(check_config(config));
-    const vit_attention_core *core = core_of(config);
+    const vit_attention_core *core = vit_attention_core_of(config);
     attention->config = *config;
     attention->d = config->dim / config->heads;
     attention->columns = core->projections * config->dim + (core->gated ? 3 * config->heads : 0);
@@ -207,6 +250,22 @@ void vit_attention_free(vit_attention *attention) {
     *attention = (vit_attention){0};
 }
 
+/* Of the smallest layer of every variant. */
+bool vit_attention_declares(const char *name, const char *prefix) {
+    bool found = false;
+    for (int kind = 0; kind < VIT_ATTENTION_KINDS && !found; kind++) {
+        const vit_attention_config config = {
+            .kind = (vit_attention_kind)kind, .tokens = 1, .dim = 1, .heads = 1};
+        vit_attention attention;
+        vit_param_table table = {0};
+        found = vit_attention_init(&attention, &config, prefix, &table) == VIT_OK &&
+                vit_params_find(&table, name) != NULL;
+        vit_attention_free(&attention);
+        vit_params_free(&table);
+    }
+    return found;
+}
+
 /* ---- planning ---- */
 
 void vit_attention_plan(const vit_attention *attention, size_t B, bool training, vit_arena *arena,
@@ -214,7 +273,7 @@ void vit_attention_plan(const vit_attention *attention, size_t B, bool training,
     (void)training; /* a forward writes all of it either way */
     const vit_attention_config *c = &attention->config;
     size_t M = vit_size_times(B, c->tokens);
-    size_t extra = core_of(c)->extra_floats(attention);
+    size_t extra = vit_attention_core_of(c)->extra_floats(attention);
     saved->packed = vit_arena_floats(arena, vit_size_times(M, attention->columns));
     saved->mixed = vit_arena_floats(arena, vit_size_times(M, c->dim));
     saved->extra = vit_arena_floats(arena, vit_size_times(vit_size_times(B, c->heads), extra));
@@ -222,7 +281,7 @@ void vit_attention_plan(const vit_attention *attention, size_t B, bool training,
 
 size_t vit_attention_scratch(const vit_attention *attention, size_t B, bool training) {
     const vit_attention_config *c = &attention->config;
-    const vit_attention_core *core = core_of(c);
+    const vit_attention_core *core = vit_attention_core_of(c);
     /* One piece for each thread that a forward can keep busy. */
     size_t forward = vit_size_times(vit_size_times(B, c->heads), core->forward_scratch(attention));
     if (!training) {
@@ -239,7 +298,7 @@ size_t vit_attention_scratch(const vit_attention *attention, size_t B, bool trai
 
 vit_head_columns vit_attention_head(const vit_attention *attention, float *packed, size_t b,
                                     size_t h) {
-    const vit_attention_core *core = core_of(&attention->config);
+    const vit_attention_core *core = vit_attention_core_of(&attention->config);
     size_t D = attention->config.dim;
     float *row = packed + b * attention->config.tokens * attention->columns;
     float *first = row + h * attention->d;
@@ -255,7 +314,7 @@ vit_head_columns vit_attention_head(const vit_attention *attention, float *packe
 static void forward_head(const vit_attention *attention, const float *params,
                          const vit_attention_saved *saved, size_t pair, float *scratch) {
     const vit_attention_config *c = &attention->config;
-    const vit_attention_core *core = core_of(c);
+    const vit_attention_core *core = vit_attention_core_of(c);
     size_t b = pair / c->heads, h = pair % c->heads;
     vit_core_forward_args args = {
         .params = params,
@@ -275,7 +334,7 @@ static void forward_head(const vit_attention *attention, const float *params,
  * below `pairs`, as many as there are pieces of scratch. */
 static void forward_heads_shared(const vit_attention *attention, const float *params,
                                  const vit_attention_saved *saved, size_t pairs, float *scratch) {
-    size_t piece = core_of(&attention->config)->forward_scratch(attention);
+    size_t piece = vit_attention_core_of(&attention->config)->forward_scratch(attention);
 #pragma omp parallel for schedule(static, 1)
     for (size_t pair = 0; pair < pairs; pair++) {
         size_t thread = (size_t)omp_get_thread_num();
@@ -305,7 +364,7 @@ void vit_attention_backward(const vit_attention *attention, const float *params,
                             size_t B, const float *x, const vit_attention_saved *saved,
                             const float *dy, float *scratch, float *dx) {
     const vit_attention_config *c = &attention->config;
-    const vit_attention_core *core = core_of(c);
+    const vit_attention_core *core = vit_attention_core_of(c);
     size_t M = B * c->tokens, D = c->dim;
     float *dmixed = scratch;                         /* (B,N,D) */
     float *dpacked = dmixed + M * D;                 /* (B,N,R) */

@@ -11,14 +11,15 @@
 
 #include "vit/arena.h"
 #include "vit/attention/rope.h"
+#include "vit/attention/variants.h"
 #include "vit/params.h"
 
-typedef enum vit_attention_kind {
-    VIT_ATTENTION_ZEROS = 0,    /* zeros.c: linear in N, the default */
-    VIT_ATTENTION_ZEROS_SM = 1, /* zeros_sm.c: the quadratic sibling */
-    VIT_ATTENTION_SOFTMAX = 2,  /* softmax.c */
-    VIT_ATTENTION_LINEAR = 3    /* linear.c: elu(x)+1 feature map (Katharopoulos et al. 2020) */
-} vit_attention_kind;
+#define VIT_ATTENTION_ROW(kind, name, family, core) VIT_ATTENTION_##kind,
+typedef enum vit_attention_kind { VIT_ATTENTION_VARIANTS(VIT_ATTENTION_ROW) } vit_attention_kind;
+#undef VIT_ATTENTION_ROW
+#define VIT_ATTENTION_ROW(kind, name, family, core) +1
+enum { VIT_ATTENTION_KINDS = 0 VIT_ATTENTION_VARIANTS(VIT_ATTENTION_ROW) };
+#undef VIT_ATTENTION_ROW
 
 /* Which of ZeroS's two equal forms to compute; AUTO picks by cost (explicit when N < 2d). */
 typedef enum vit_zeros_form {
@@ -35,9 +36,9 @@ typedef struct vit_attention_config {
     size_t grid_h, grid_w; /* patches; grid_h * grid_w = N - prefix when rope is 2d */
     size_t dim;            /* D */
     size_t heads;          /* H, divides D */
-    bool head_norm;        /* ZeroS kinds: LayerNorm of each head's output, no affine, eps 1e-5 */
-    bool zero_order;       /* zeros: add the zero-order term */
-    bool causal;           /* zeros: prefix scans instead of sums over all tokens */
+    bool head_norm;        /* LayerNorm of each head's output, no affine, eps 1e-5, where has */
+    bool zero_order;       /* add the zero-order term, where has */
+    bool causal;           /* a token sees itself and those before it, where has */
     vit_zeros_form form;
     /* Another one of the same rope, tokens, grid and head width, which outlives this one and lends
      * it its rotary tables; NULL: they are made. */
@@ -58,8 +59,8 @@ typedef struct vit_attention {
     float *cosine, *sine; /* (N,d/2) rotary tables; NULL without rope. Owned unless rope_of */
 } vit_attention;
 
-/* Checks the configuration (tokens and dim up to 2^24; causal and zero_order with zeros only; head
- * width even for 1d, a multiple of 4 for 2d), declares the parameters under prefix
+/* Checks the configuration (tokens and dim up to 2^24; causal and zero_order with the variants that
+ * have them; head width even for 1d, a multiple of 4 for 2d), declares the parameters under prefix
  * ("blocks.0.attn.") with the names in docs/zeros.md or timm's, and makes the rotary tables.
  * Release with vit_attention_free. */
 vit_status vit_attention_init(vit_attention *attention, const vit_attention_config *config,
@@ -92,7 +93,22 @@ void vit_attention_backward(const vit_attention *attention, const float *params,
                             const vit_attention_saved *saved, const float *dy /* (B,N,D) */,
                             float *scratch, float *dx /* (B,N,D) overwritten */);
 
-/* "zeros", "zeros-sm", "softmax", "linear", in the order of vit_attention_kind, NULL at the end. */
+/* "zeros", "zeros-sm", ..., in the order of vit_attention_kind, NULL at the end. */
 extern const char *const vit_attention_names[];
+
+/* What a variant has. */
+bool vit_attention_has_head_norm(vit_attention_kind kind);  /* head_norm is heeded */
+bool vit_attention_has_zero_order(vit_attention_kind kind); /* zero_order is allowed */
+bool vit_attention_has_causal(vit_attention_kind kind);     /* causal is allowed */
+bool vit_attention_has_shares(vit_attention_kind kind);     /* weights above 0 that sum to 1 */
+/* The names of the variants that have something, with ", " between them, for messages. */
+void vit_attention_names_with(bool (*has)(vit_attention_kind kind), char *text, size_t size);
+
+/* Whether name is that of a parameter of any variant under prefix. */
+bool vit_attention_declares(const char *name, const char *prefix);
+
+/* Floating-point operations of one picture's forward (a multiply-add counts 2), products only.
+ * Reads kind, tokens, dim, heads, zero_order, causal and form. */
+double vit_attention_flops(const vit_attention_config *config);
 
 #endif

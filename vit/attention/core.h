@@ -1,5 +1,5 @@
-/* What an attention variant supplies. Private to vit/attention. To add a variant: write its core,
- * add it to the enum in attention.h and to the table in attention.c.
+/* What an attention variant supplies. Private to vit/attention. variants.h lists the variants and
+ * says how to add one.
  *
  * A core sees one head of one picture. Heads do not touch each other's memory, so attention.c may
  * share out the (picture, head) pairs of a forward among threads. A core starts no threads itself.
@@ -41,6 +41,14 @@ typedef struct vit_core_backward_args {
     float *scratch;           /* (backward_scratch) */
 } vit_core_backward_args;
 
+typedef struct vit_core_weights_args {
+    const float *params;
+    size_t head;
+    vit_head_columns packed; /* as the forward left it; not changed */
+    float *scratch;          /* (weights_scratch) */
+    float *W;                /* (N,N) out */
+} vit_core_weights_args;
+
 typedef struct vit_attention_core {
     /* Projection names in packed order, NULL-terminated: {"q","k","v","u"}; or {"qkv"} for timm's
      * fused one. */
@@ -48,20 +56,32 @@ typedef struct vit_attention_core {
     size_t projections;      /* groups of D columns in packed: 4 for zeros, 3 for the others */
     bool gated;              /* 3H more columns from "gate" */
     const char *output_name; /* "out_proj" or timm's "proj" */
+    bool head_norm;          /* normalises a head's output when the configuration says so */
+    bool zero_order;         /* the configuration may ask for it */
+    bool shares;             /* the weights are above 0 and sum to 1: they can be rolled out */
+    const struct vit_attention_core *causal; /* the causal form, or NULL */
     /* Declares parameters beyond the projections (mu, tau), or NULL. */
     vit_status (*declare)(vit_attention *attention, const char *prefix, vit_param_table *table);
     /* Floats per head of one picture. */
     size_t (*extra_floats)(const vit_attention *attention);
     size_t (*forward_scratch)(const vit_attention *attention);
     size_t (*backward_scratch)(const vit_attention *attention);
+    size_t (*weights_scratch)(const vit_attention *attention);
     void (*forward)(const vit_attention *attention, const vit_core_forward_args *args);
     void (*backward)(const vit_attention *attention, const vit_core_backward_args *args);
+    /* What weights.h promises: the head's output before its norm is W v. For explanations. */
+    void (*weights)(const vit_attention *attention, const vit_core_weights_args *args);
+    /* Products of a head's forward, without the projections; a multiply-add counts 2. */
+    double (*flops)(const vit_attention_config *config);
 } vit_attention_core;
 
-extern const vit_attention_core vit_zeros_core;        /* encoder form */
-extern const vit_attention_core vit_zeros_causal_core; /* causal form */
-extern const vit_attention_core vit_zeros_sm_core;
-extern const vit_attention_core vit_softmax_core;
-extern const vit_attention_core vit_linear_core;
+/* The core of a configuration's kind and form; NULL when there is none. */
+const vit_attention_core *vit_attention_core_of(const vit_attention_config *config);
+
+/* Every variant, and causal ZeroS. */
+#define VIT_ATTENTION_ROW(kind, name, family, core) extern const vit_attention_core core;
+VIT_ATTENTION_VARIANTS(VIT_ATTENTION_ROW)
+#undef VIT_ATTENTION_ROW
+extern const vit_attention_core vit_zeros_causal_core;
 
 #endif

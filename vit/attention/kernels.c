@@ -1,5 +1,6 @@
 #include "vit/attention/kernels.h"
 
+#include "vit/gemm.h"
 #include "vit/layers.h"
 #include "vit/simd.h"
 #include "vit/vmath.h"
@@ -239,4 +240,22 @@ void vit_scale_rows_backward(size_t N, size_t d, size_t parts, const float *cons
                              const float *x, size_t stride, const float *P, float *dx,
                              size_t dx_stride, float *const dweights[]) {
     scale_rows_backward(N, d, parts, weights, x, stride, P, dx, dx_stride, dweights);
+}
+
+/* ---- written out ---- */
+
+void vit_all_products(const vit_attention *attention, const vit_head_columns *in, float scale,
+                      float *W) {
+    size_t N = attention->config.tokens, R = attention->columns;
+    vit_gemm(false, true, N, N, attention->d, scale, in->q, R, in->k, R, 0, W, N);
+}
+
+double vit_quadratic_flops(const vit_attention_config *config) {
+    double N = (double)config->tokens, d = (double)(config->dim / config->heads);
+    return 4 * N * N * d;
+}
+
+size_t vit_no_floats(const vit_attention *attention) {
+    (void)attention;
+    return 0;
 }

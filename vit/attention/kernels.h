@@ -48,4 +48,13 @@ void vit_scale_rows_backward(size_t N, size_t d, size_t parts, const float *cons
                              const float *x, size_t stride, const float *P, float *dx,
                              size_t dx_stride, float *const dweights[]);
 
+/* scale q.k of all pairs of a head. */
+void vit_all_products(const vit_attention *attention, const vit_head_columns *in, float scale,
+                      float *W /* (N,N) */);
+
+/* Products of a head whose N x N weights are made from q and k and applied to v. */
+double vit_quadratic_flops(const vit_attention_config *config);
+/* For the cores that need no memory of a kind. */
+size_t vit_no_floats(const vit_attention *attention);
+
 #endif

@@ -140,6 +140,28 @@ static void backward(const vit_attention *attention, const vit_core_backward_arg
     vit_rotate_pair(attention, true, din->q, din->k, R);
 }
 
+/* packed holds phi(q) and phi(k). */
+static void weights(const vit_attention *attention, const vit_core_weights_args *args) {
+    size_t N = attention->config.tokens;
+    float *W = args->W;
+    vit_all_products(attention, &args->packed, 1, W);
+    for (size_t t = 0; t < N; t++) {
+        double sum = (double)DENOMINATOR_EPS;
+        for (size_t i = 0; i < N; i++) {
+            sum += (double)W[t * N + i];
+        }
+        for (size_t i = 0; i < N; i++) {
+            W[t * N + i] = (float)((double)W[t * N + i] / sum);
+        }
+    }
+}
+
+/* S, and what is read from it. */
+static double flops(const vit_attention_config *config) {
+    double N = (double)config->tokens, d = (double)(config->dim / config->heads);
+    return 4 * N * d * d;
+}
+
 static const char *const projection_names[] = {"qkv", NULL};
 
 const vit_attention_core vit_linear_core = {
@@ -147,9 +169,13 @@ const vit_attention_core vit_linear_core = {
     .projections = 3,
     .gated = false,
     .output_name = "proj",
+    .shares = true,
     .extra_floats = extra_floats,
     .forward = forward,
     .forward_scratch = forward_scratch,
     .backward = backward,
     .backward_scratch = backward_scratch,
+    .weights = weights,
+    .weights_scratch = vit_no_floats,
+    .flops = flops,
 };

@@ -13,11 +13,6 @@
 
 enum { ROWS = 64 };
 
-static size_t extra_floats(const vit_attention *attention) {
-    (void)attention;
-    return 0;
-}
-
 static size_t rows_at_a_time(const vit_attention *attention) {
     size_t N = attention->config.tokens;
     return N < ROWS ? N : ROWS;
@@ -87,6 +82,12 @@ static void backward(const vit_attention *attention, const vit_core_backward_arg
     vit_rotate_pair(attention, true, din->q, din->k, R);
 }
 
+static void weights(const vit_attention *attention, const vit_core_weights_args *args) {
+    size_t N = attention->config.tokens;
+    vit_all_products(attention, &args->packed, 1.0f / sqrtf((float)attention->d), args->W);
+    vit_softmax_rows(N, N, args->W, args->W);
+}
+
 static const char *const projection_names[] = {"qkv", NULL};
 
 const vit_attention_core vit_softmax_core = {
@@ -94,9 +95,13 @@ const vit_attention_core vit_softmax_core = {
     .projections = 3,
     .gated = false,
     .output_name = "proj",
-    .extra_floats = extra_floats,
+    .shares = true,
+    .extra_floats = vit_no_floats,
     .forward = forward,
     .forward_scratch = forward_scratch,
     .backward = backward,
     .backward_scratch = backward_scratch,
+    .weights = weights,
+    .weights_scratch = vit_no_floats,
+    .flops = vit_quadratic_flops,
 };

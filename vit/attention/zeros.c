@@ -7,6 +7,7 @@
 #include "vit/attention/core.h"
 #include "vit/attention/deviation.h"
 #include "vit/attention/kernels.h"
+#include "vit/attention/radial.h"
 #include "vit/attention/zero_sum.h"
 #include "vit/gemm.h"
 #include "vit/simd.h"
@@ -27,16 +28,20 @@ typedef struct zeros_shape {
     bool explicit_form;
 } zeros_shape;
 
+static bool is_explicit(const vit_attention_config *c) {
+    bool automatic = c->form == VIT_ZEROS_AUTO;
+    return automatic ? c->tokens < 2 * (c->dim / c->heads) : c->form == VIT_ZEROS_EXPLICIT;
+}
+
 static zeros_shape shape_of(const vit_attention *attention) {
     const vit_attention_config *c = &attention->config;
-    bool automatic = c->form == VIT_ZEROS_AUTO;
     return (zeros_shape){
         .N = c->tokens,
         .d = attention->d,
         .D = c->dim,
         .R = attention->columns,
         .parts = c->zero_order ? 3 : 2,
-        .explicit_form = automatic ? c->tokens < 2 * attention->d : c->form == VIT_ZEROS_EXPLICIT,
+        .explicit_form = is_explicit(c),
     };
 }
 
@@ -337,6 +342,34 @@ static void backward(const vit_attention *attention, const vit_core_backward_arg
     vit_deviation_backward(attention, args, extra.mean_u, ds, dmean);
 }
 
+/* ---- written out ---- */
+
+/* The logits (N) and their mean (d), behind what radial.h needs. */
+static size_t weights_scratch(const vit_attention *attention) {
+    return vit_radial_scratch(attention) + attention->config.tokens + attention->d;
+}
+
+static void weights(const vit_attention *attention, const vit_core_weights_args *args) {
+    size_t N = attention->config.tokens;
+    float *s = args->scratch + vit_radial_scratch(attention), *mean_u = s + N;
+    vit_radial radial = vit_radial_make(attention, args);
+    vit_all_products(attention, &args->packed, 1, args->W);
+    vit_deviation_forward(attention, args->params, args->head, args->packed.u, mean_u, s);
+    vit_radial_logits(&radial, N, s);
+    for (size_t t = 0; t < N; t++) {
+        for (size_t i = 0; i < N; i++) {
+            args->W[t * N + i] *= vit_radial_weight(&radial, t, N, i);
+        }
+    }
+}
+
+/* docs/zeros.md counts the two forms. */
+static double flops(const vit_attention_config *config) {
+    double N = (double)config->tokens, d = (double)(config->dim / config->heads);
+    return is_explicit(config) ? vit_quadratic_flops(config)
+                               : (config->zero_order ? 12 : 8) * N * d * d;
+}
+
 static const char *const projection_names[] = {"q", "k", "v", "u", NULL};
 
 const vit_attention_core vit_zeros_core = {
@@ -344,10 +377,16 @@ const vit_attention_core vit_zeros_core = {
     .projections = 4,
     .gated = true,
     .output_name = "out_proj",
+    .head_norm = true,
+    .zero_order = true,
+    .causal = &vit_zeros_causal_core,
     .declare = vit_deviation_declare,
     .extra_floats = extra_floats,
     .forward = forward,
     .forward_scratch = forward_scratch,
     .backward = backward,
     .backward_scratch = backward_scratch,
+    .weights = weights,
+    .weights_scratch = weights_scratch,
+    .flops = flops,
 };

@@ -9,6 +9,7 @@
 #include "vit/attention/core.h"
 #include "vit/attention/deviation.h"
 #include "vit/attention/kernels.h"
+#include "vit/attention/radial.h"
 #include "vit/gemm.h"
 #include "vit/simd.h"
 
@@ -489,6 +490,33 @@ static void backward(const vit_attention *attention, const vit_core_backward_arg
     vit_turn_unit_backward(attention, 0, s.N, in->k, extra.inverse_k, din->k, s.R);
 }
 
+/* ---- written out ---- */
+
+/* The logits (N) behind what radial.h needs. */
+static size_t weights_scratch(const vit_attention *attention) {
+    return vit_radial_scratch(attention) + attention->config.tokens;
+}
+
+static void weights(const vit_attention *attention, const vit_core_weights_args *args) {
+    size_t N = attention->config.tokens;
+    float *s = args->scratch + vit_radial_scratch(attention);
+    vit_radial radial = vit_radial_make(attention, args);
+    vit_all_products(attention, &args->packed, 1, args->W);
+    vit_deviation_causal_forward(attention, args->params, args->head, args->packed.u, s);
+    for (size_t t = 0; t < N; t++) {
+        vit_radial_logits(&radial, t + 1, s);
+        for (size_t i = 0; i < N; i++) {
+            args->W[t * N + i] *= i <= t ? vit_radial_weight(&radial, t, t + 1, i) : 0;
+        }
+    }
+}
+
+/* Three states, read and written token by token. */
+static double flops(const vit_attention_config *config) {
+    double N = (double)config->tokens, d = (double)(config->dim / config->heads);
+    return 12 * N * d * d;
+}
+
 static const char *const projection_names[] = {"q", "k", "v", "u", NULL};
 
 const vit_attention_core vit_zeros_causal_core = {
@@ -496,10 +524,15 @@ const vit_attention_core vit_zeros_causal_core = {
     .projections = 4,
     .gated = true,
     .output_name = "out_proj",
+    .head_norm = true,
+    .zero_order = true,
     .declare = vit_deviation_declare,
     .extra_floats = extra_floats,
     .forward = forward,
     .forward_scratch = forward_scratch,
     .backward = backward,
     .backward_scratch = backward_scratch,
+    .weights = weights,
+    .weights_scratch = weights_scratch,
+    .flops = flops,
 };

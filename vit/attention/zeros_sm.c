@@ -5,6 +5,7 @@
  * with N and the rows stay in cache. */
 #include "vit/attention/core.h"
 #include "vit/attention/kernels.h"
+#include "vit/attention/radial.h"
 #include "vit/attention/zero_sum.h"
 #include "vit/gemm.h"
 #include "vit/simd.h"
@@ -49,7 +50,8 @@ VIT_CLONES static void combine_parts(size_t N, float sigma_first, const float *f
 }
 
 /* The logits (rows,N) become r. parts (3,N): scratch. */
-static void weights(size_t rows, size_t N, const float *gates, size_t t, float *parts, float *r) {
+static void radial_rows(size_t rows, size_t N, const float *gates, size_t t, float *parts,
+                        float *r) {
     for (size_t row = 0; row < rows; row++) {
         vit_zero_sum_forward(N, r + row * N, parts, parts + N, parts + 2 * N);
         combine_parts(N, gates[t + row], parts, gates[N + t + row], parts + N, r + row * N);
@@ -67,7 +69,7 @@ static void forward(const vit_attention *attention, const vit_core_forward_args 
     for (size_t t = 0; t < N; t += step) {
         size_t rows = N - t < step ? N - t : step;
         logits(attention, in, t, rows, r);
-        weights(rows, N, gates, t, parts, r);
+        radial_rows(rows, N, gates, t, parts, r);
         vit_gemm(false, false, rows, d, N, 1, r, N, in->v, R, 0, args->mixed + t * D, D);
     }
     if (attention->config.head_norm) {
@@ -121,6 +123,19 @@ static void backward(const vit_attention *attention, const vit_core_backward_arg
     vit_rotate_pair(attention, true, din->q, din->k, R);
 }
 
+static void weights(const vit_attention *attention, const vit_core_weights_args *args) {
+    size_t N = attention->config.tokens;
+    vit_radial radial = vit_radial_make(attention, args);
+    vit_all_products(attention, &args->packed, 1.0f / sqrtf((float)attention->d), args->W);
+    for (size_t t = 0; t < N; t++) {
+        float *row = args->W + t * N;
+        vit_radial_logits(&radial, N, row);
+        for (size_t i = 0; i < N; i++) {
+            row[i] = vit_radial_weight(&radial, t, N, i);
+        }
+    }
+}
+
 static const char *const projection_names[] = {"q", "k", "v", NULL};
 
 const vit_attention_core vit_zeros_sm_core = {
@@ -128,9 +143,13 @@ const vit_attention_core vit_zeros_sm_core = {
     .projections = 3,
     .gated = true,
     .output_name = "out_proj",
+    .head_norm = true,
     .extra_floats = extra_floats,
     .forward = forward,
     .forward_scratch = forward_scratch,
     .backward = backward,
     .backward_scratch = backward_scratch,
+    .weights = weights,
+    .weights_scratch = vit_radial_scratch,
+    .flops = vit_quadratic_flops,
 };
