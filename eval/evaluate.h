@@ -31,10 +31,9 @@ void vit_evaluator_free(vit_evaluator *evaluator);
  */
 size_t vit_evaluator_bytes(const vit_model *model, size_t images, size_t batch_size, int threads);
 
-/* Test-time augmentation, from the next call on. Flip: what is measured (and given out as logits)
- * is log of the mean of the softmax probabilities of the picture and of its mirror image, which is
- * the network's input turned left to right. Twice the work. */
-typedef enum vit_tta { VIT_TTA_NONE = 0, VIT_TTA_FLIP = 1 } vit_tta;
+/* Test-time augmentation (vit_tta in vit/zvit.h), from the next call on. Flip: what is measured
+ * (and given out as logits) is log of the mean of the softmax probabilities of the picture and of
+ * its mirror image, which is the network's input turned left to right. Twice the work. */
 extern const char *const vit_tta_names[];
 vit_status vit_evaluator_set_tta(vit_evaluator *evaluator, vit_tta tta);
 /* Turns every row left to right: (3,H,W) as 3 H rows. */

@@ -1,10 +1,12 @@
 #include "eval/predict.h"
 
+#include "data/decode.h"
 #include "vit/arena.h"
 
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
+#include <string.h>
 
 /* What one thread computes with. One picture at a time, so that what is said of a picture does not
  * depend on its neighbours. */
@@ -30,6 +32,7 @@ struct vit_predictor {
     worker *workers;
     vit_predict_input *files; /* (batch_size) of vit_predict_files */
     float *probabilities;     /* (batch_size,K) */
+    float *features;          /* (batch_size,D), or NULL */
 };
 
 static void plan_worker(const vit_model *model, worker *w) {
@@ -136,6 +139,7 @@ void vit_predictor_free(vit_predictor *predictor) {
     vit_free(predictor->workers);
     vit_free(predictor->files);
     vit_free(predictor->probabilities);
+    vit_free(predictor->features);
     vit_free(predictor);
 }
 
@@ -147,15 +151,51 @@ void vit_predictor_set_tta(vit_predictor *predictor, vit_tta tta) {
     predictor->tta = tta;
 }
 
+vit_status vit_predictor_keep_features(vit_predictor *p) {
+    size_t D = (size_t)p->bundle->model.config.embed_dim, values;
+    if (__builtin_mul_overflow(p->batch_size, D, &values)) {
+        return vit_fail(VIT_ERROR_MEMORY,
+                        "prediction: features of %zu pictures do not fit in memory", p->batch_size);
+    }
+    return p->features ? VIT_OK
+                       : vit_alloc((void **)&p->features, values, sizeof(float), "features");
+}
+
+const float *vit_predictor_probabilities(const vit_predictor *predictor) {
+    return predictor->probabilities;
+}
+
+const float *vit_predictor_features(const vit_predictor *predictor) {
+    return predictor->features;
+}
+
+/* Rows of any stride become rows without gaps. */
+static vit_status copy_pixels(const vit_predictor *p, worker *w, const vit_predict_input *input) {
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_check_pixels(input->width, input->height, &p->decode, input->name));
+    VIT_TRY(vit_image_reserve(&w->image, input->width, input->height, input->name));
+    const uint8_t *row = input->rgb;
+    for (size_t y = 0; y < input->height; y++) {
+        memcpy(w->image.pixels + 3 * y * input->width, row, 3 * input->width);
+        row += y + 1 < input->height ? input->stride : 0;
+    }
+cleanup:
+    return status;
+}
+
 static vit_status load(const vit_predictor *p, worker *w, const vit_predict_input *input) {
+    if (input->rgb) {
+        return copy_pixels(p, w, input);
+    }
     if (input->bytes) {
         return vit_image_decode(input->bytes, input->size, input->name, &p->decode, &w->image);
     }
     return vit_image_load(input->name, &p->decode, &w->file, &w->image);
 }
 
-/* The probabilities become the mean of theirs and those of the mirror image. */
-static void add_mirror_image(const vit_predictor *p, worker *w, float *probabilities) {
+/* The probabilities and features become the mean of theirs and those of the mirror image. */
+static void add_mirror_image(const vit_predictor *p, worker *w, float *probabilities,
+                             float *features) {
     const vit_model *model = &p->bundle->model;
     size_t K = model->head_shape.classes;
     vit_mirror_rows(model->patch.channels * model->patch.height, model->patch.width, w->input);
@@ -164,10 +204,13 @@ static void add_mirror_image(const vit_predictor *p, worker *w, float *probabili
     for (size_t k = 0; k < K; k++) {
         probabilities[k] = 0.5f * (probabilities[k] + w->probabilities[k]);
     }
+    for (size_t i = 0; features && i < (size_t)model->config.embed_dim; i++) {
+        features[i] = 0.5f * (features[i] + vit_workspace_features(w->workspace)[i]);
+    }
 }
 
 static vit_status classify(const vit_predictor *p, worker *w, const vit_predict_input *input,
-                           float *probabilities) {
+                           float *probabilities, float *features) {
     const vit_model *model = &p->bundle->model;
     size_t K = model->head_shape.classes;
     vit_status status = VIT_OK;
@@ -179,8 +222,12 @@ static vit_status classify(const vit_predictor *p, worker *w, const vit_predict_
     }
     vit_model_forward(model, p->bundle->params, w->workspace, 1, w->input, NULL, w->logits);
     vit_softmax_rows(1, K, w->logits, probabilities);
+    if (features) {
+        memcpy(features, vit_workspace_features(w->workspace),
+               (size_t)model->config.embed_dim * sizeof *features);
+    }
     if (p->tta == VIT_TTA_FLIP) {
-        add_mirror_image(p, w, probabilities);
+        add_mirror_image(p, w, probabilities, features);
     }
     for (size_t k = 0; k < K; k++) {
         if (!isfinite(probabilities[k])) {
@@ -193,15 +240,26 @@ cleanup:
     return status;
 }
 
+static void fill_nan(float *values, size_t count) {
+    for (size_t i = 0; values && i < count; i++) {
+        values[i] = NAN;
+    }
+}
+
 static void predict(const vit_predictor *p, worker *w, const vit_predict_input *input, size_t index,
                     vit_prediction *prediction) {
     double start = omp_get_wtime();
-    *prediction = (vit_prediction){.probabilities = p->probabilities +
-                                                    index * p->bundle->model.head_shape.classes};
-    prediction->status = classify(p, w, input, prediction->probabilities);
+    const vit_model *model = &p->bundle->model;
+    size_t K = model->head_shape.classes, D = (size_t)model->config.embed_dim;
+    float *probabilities = p->probabilities + index * K;
+    float *features = p->features ? p->features + index * D : NULL;
+    *prediction = (vit_prediction){.probabilities = probabilities, .features = features};
+    prediction->status = classify(p, w, input, probabilities, features);
     if (prediction->status != VIT_OK) {
         snprintf(prediction->error, sizeof prediction->error, "%s", vit_last_error());
-        prediction->probabilities = NULL;
+        prediction->probabilities = prediction->features = NULL;
+        fill_nan(probabilities, K);
+        fill_nan(features, D);
     }
     prediction->milliseconds = (omp_get_wtime() - start) * 1e3;
 }

@@ -24,18 +24,32 @@ void vit_predictor_prefer_latency(vit_predictor *predictor);
  * of its mirror image's. */
 void vit_predictor_set_tta(vit_predictor *predictor, vit_tta tta);
 
+/* From the next call on, predictions also hold the pooled, normalised embedding (D): with
+ * VIT_TTA_FLIP the mean of the picture's and of its mirror image's. */
+vit_status vit_predictor_keep_features(vit_predictor *predictor);
+
+/* What the last call put out, a row each: (batch_size,K); (batch_size,D) or NULL. Rows of pictures
+ * that failed are NaN. */
+const float *vit_predictor_probabilities(const vit_predictor *predictor);
+const float *vit_predictor_features(const vit_predictor *predictor);
+
 typedef struct vit_prediction {
     vit_status status; /* of this picture */
     char error[VIT_MESSAGE_MAX];
     double milliseconds;  /* reading, decoding, preparation and the network */
     float *probabilities; /* (K), owned by the predictor, until the next call; NULL on failure */
+    float *features;      /* (D), likewise; NULL unless asked for */
 } vit_prediction;
 
-/* A picture to classify: a file, or the bytes of one (JPEG or PNG) that lie in memory. */
+/* A picture to classify: a file, or the bytes of one (JPEG or PNG) that lie in memory, or pixels.
+ * What is in memory is borrowed during the call. */
 typedef struct vit_predict_input {
-    const char *name;  /* the file's path ("-": standard input), or what messages call the bytes */
-    const void *bytes; /* borrowed during the call; NULL: the file is read */
-    size_t size;       /* of bytes */
+    const char *name;   /* the file's path ("-": standard input), or what messages call the rest */
+    const void *bytes;  /* NULL: the file is read */
+    size_t size;        /* of bytes */
+    const uint8_t *rgb; /* the left pixel of the row at the top; NULL: bytes, or the file */
+    size_t width, height; /* of rgb */
+    ptrdiff_t stride;     /* of rgb: bytes from a row to the one below it */
 } vit_predict_input;
 
 /* Up to batch_size pictures at once; one that cannot be read is reported in its prediction and does

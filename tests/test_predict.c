@@ -252,10 +252,11 @@ START_TEST(bytes_in_memory) {
     const char *file = paths[3];
     ck_vit_ok(vit_predict_files(predictor, &file, 1, &prediction));
     memcpy(from_file, prediction.probabilities, sizeof from_file);
-    const vit_predict_input inputs[4] = {{"upload", bytes.data, bytes.size},
-                                         {.name = paths[3]},
-                                         {"half of it", bytes.data, bytes.size / 2},
-                                         {"nothing", "", 0}};
+    const vit_predict_input inputs[4] = {
+        {.name = "upload", .bytes = bytes.data, .size = bytes.size},
+        {.name = paths[3]},
+        {.name = "half of it", .bytes = bytes.data, .size = bytes.size / 2},
+        {.name = "nothing", .bytes = "", .size = 0}};
     ck_vit_ok(vit_predict(predictor, inputs, 1, &prediction));
     ck_assert_int_eq(prediction.status, VIT_OK);
     ck_assert_mem_eq(prediction.probabilities, from_file, sizeof from_file);

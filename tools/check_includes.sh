@@ -57,6 +57,11 @@ FNR == 1 {
         if (header ~ /\.\./ || (getline line < beside) < 0)
             complain("\"" header "\" (expected a path from the root of the repository)")
         close(beside)
+    } else if (FILENAME ~ /^tools\/(cmd_classify|classify_[a-z]*|sorter)\.[ch]$/ && quoted &&
+               target != "tools" && header != "vit/zvit.h") {
+        complain(header " (expected vit/zvit.h: this verb uses the public interface only)")
+    } else if (FILENAME ~ /^tools\/examples\// && quoted) {
+        complain("\"" header "\" (expected <zvit.h>, as any program has it)")
     } else if (quoted && index(" " may[folder] " ", " " target " ") == 0) {
         complain(folder "/ may not include " target "/ (allowed: " may[folder] ")")
     }

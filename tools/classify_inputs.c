@@ -1,7 +1,6 @@
 #include "tools/classify_inputs.h"
 
-#include "data/folder.h"
-#include "data/image.h"
+#include "tools/cmd.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -38,8 +37,8 @@ static vit_status append_failure(classify_inputs *inputs, const char *word) {
 
 static vit_status add_path(classify_inputs *inputs, const char *path) {
     char **found = NULL;
-    size_t count = 0, taken = 0;
-    vit_status status = vit_collect_images(path, &found, &count);
+    size_t count = 0;
+    vit_status status = vit_find_pictures(&found, &count, path);
     if (status == VIT_OK && count == 0) {
         status =
             vit_fail(VIT_ERROR_FORMAT,
@@ -49,15 +48,11 @@ static vit_status add_path(classify_inputs *inputs, const char *path) {
         status = status == VIT_ERROR_MEMORY ? status : append_failure(inputs, path);
         goto cleanup;
     }
-    while (taken < count) {
-        char *name = found[taken++];
-        VIT_TRY(append(inputs, name, NULL));
+    for (size_t i = 0; i < count; i++) {
+        VIT_TRY(append(inputs, strdup(found[i]), NULL));
     }
 cleanup:
-    for (; taken < count; taken++) {
-        free(found[taken]);
-    }
-    free(found);
+    vit_free_paths(found, count);
     return status;
 }
 
@@ -71,7 +66,7 @@ static vit_status take_stdin(classify_inputs *inputs) {
     return VIT_OK;
 }
 
-static vit_status read_list(classify_inputs *inputs, const char *name, vit_bytes *list) {
+static vit_status read_list(classify_inputs *inputs, const char *name, cli_content *list) {
     if (*name == 0) {
         return vit_fail(VIT_ERROR_ARGUMENT, "@: no name behind it (expected @FILE or @-)");
     }
@@ -81,11 +76,11 @@ static vit_status read_list(classify_inputs *inputs, const char *name, vit_bytes
             return status;
         }
     }
-    return vit_file_read(name, CLI_MAX_LIST_BYTES, list);
+    return cli_content_read(list, name, CLI_MAX_LIST_BYTES);
 }
 
 /* Before any line is taken: a list that is none (a picture, say) is one error, not thousands. */
-static vit_status check_list(const char *name, const vit_bytes *list) {
+static vit_status check_list(const char *name, const cli_content *list) {
     const char *at = (const char *)list->data;
     size_t left = list->size;
     for (size_t line = 1; left > 0; line++) {
@@ -107,7 +102,7 @@ static vit_status check_list(const char *name, const vit_bytes *list) {
     return VIT_OK;
 }
 
-static vit_status add_lines(classify_inputs *inputs, const vit_bytes *list) {
+static vit_status add_lines(classify_inputs *inputs, const cli_content *list) {
     const char *at = (const char *)list->data;
     size_t left = list->size;
     if (left >= 3 && memcmp(at, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark */
@@ -133,7 +128,7 @@ static vit_status add_lines(classify_inputs *inputs, const vit_bytes *list) {
 
 static vit_status add_list(classify_inputs *inputs, const char *word) {
     const char *name = word + 1;
-    vit_bytes list = {0};
+    cli_content list = {0};
     size_t before = inputs->count;
     vit_status status = read_list(inputs, name, &list);
     if (status == VIT_OK) {
@@ -150,14 +145,14 @@ static vit_status add_list(classify_inputs *inputs, const char *word) {
         status = append_failure(inputs, word);
     }
 cleanup:
-    vit_bytes_free(&list);
+    cli_content_free(&list);
     return status;
 }
 
 static vit_status add_stdin(classify_inputs *inputs) {
     vit_status status = take_stdin(inputs);
     if (status == VIT_OK) {
-        status = vit_file_read("-", VIT_MAX_FILE_BYTES, &inputs->picture);
+        status = cli_content_read(&inputs->picture, "-", CLI_MAX_PICTURE_BYTES);
     }
     if (status == VIT_OK) {
         return append(inputs, strdup("-"), NULL);
@@ -178,6 +173,6 @@ void classify_inputs_free(classify_inputs *inputs) {
         free(inputs->items[i].error);
     }
     free(inputs->items);
-    vit_bytes_free(&inputs->picture);
+    cli_content_free(&inputs->picture);
     *inputs = (classify_inputs){0};
 }

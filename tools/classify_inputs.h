@@ -2,9 +2,7 @@
 #ifndef ZVIT_CLASSIFY_INPUTS_H
 #define ZVIT_CLASSIFY_INPUTS_H
 
-#include "vit/file.h"
-
-#include <stdbool.h>
+#include "tools/files.h"
 
 /* A list of paths is refused above this many bytes, and with a line longer than a path can be. */
 #define CLI_MAX_LIST_BYTES ((size_t)256 << 20)
@@ -19,7 +17,7 @@ typedef struct classify_inputs {
     classify_input *items; /* in the order given */
     size_t count, capacity;
     bool stdin_used;
-    vit_bytes picture; /* what came on standard input, for "-" */
+    cli_content picture; /* what came on standard input, for "-" */
 } classify_inputs;
 
 /* Appends what a PATH stands for: a picture's file; a folder's pictures, also in its subfolders;

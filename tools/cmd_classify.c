@@ -2,16 +2,19 @@
 #include "tools/classify_print.h"
 #include "tools/cmd.h"
 #include "tools/progress.h"
+#include "tools/reading.h"
 #include "tools/sorter.h"
 
-#include "data/folder.h"
-#include "vit/arena.h"
+#include "vit/zvit.h"
 
 #include <limits.h>
 #include <omp.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* What this verb knows of the library is its public interface, vit/zvit.h: what the command can do
+ * with pictures and models, any program can. */
 
 typedef struct classify_flags {
     int topk, batch_size, tta;
@@ -20,6 +23,8 @@ typedef struct classify_flags {
     char sort_into[PATH_MAX];
     int sort_by;
 } classify_flags;
+
+static const char *const tta_names[] = {[VIT_TTA_NONE] = "none", [VIT_TTA_FLIP] = "flip", NULL};
 
 static const vit_option classify_options[] = {
     {.name = "topk",
@@ -57,7 +62,7 @@ static const vit_option classify_options[] = {
     {.name = "tta",
      .type = VIT_OPT_ENUM,
      .offset = offsetof(classify_flags, tta),
-     .choices = vit_tta_names,
+     .choices = tta_names,
      .value = "none",
      .help = "flip: the mean of the probabilities of each picture and of its mirror image; twice "
              "the work"},
@@ -78,10 +83,10 @@ enum { CLASSIFY_OPTIONS = sizeof classify_options / sizeof *classify_options };
 typedef struct classifier {
     const cli_verb *verb;
     const classify_inputs *inputs;
-    vit_predictor *predictor;
+    vit_model *model;
+    vit_classifier *classifier;
     size_t batch_size, failures, sorted;
-    vit_predict_input *pictures; /* (batch_size) */
-    vit_prediction *predictions; /* (batch_size) */
+    vit_picture *pictures; /* (batch_size) */
     classify_printer printer;
     sorter *sorter; /* NULL without --sort-into */
     cli_progress progress;
@@ -100,12 +105,12 @@ static vit_status report_error(classifier *c, const char *path, const char *erro
     return classify_print_error(&c->printer, path, error);
 }
 
-static vit_status report(classifier *c, const char *path, const vit_predict_input *picture,
-                         const vit_prediction *prediction) {
-    if (prediction->status != VIT_OK) {
-        return report_error(c, path, prediction->error);
+static vit_status report(classifier *c, const char *path, const vit_picture *picture,
+                         const vit_result *result) {
+    if (result->status != VIT_OK) {
+        return report_error(c, path, result->message);
     }
-    int class_index = classify_decide(&c->printer, prediction->probabilities);
+    int class_index = classify_decide(&c->printer, result);
     const char *target = NULL;
     char error[VIT_MESSAGE_MAX] = "";
     if (c->sorter != NULL) {
@@ -116,17 +121,15 @@ static vit_status report(classifier *c, const char *path, const vit_predict_inpu
             complain(c, error);
         }
     }
-    return classify_print(&c->printer, path, class_index, prediction, target, error);
+    return classify_print(&c->printer, path, class_index, result, target, error);
 }
 
-static vit_predict_input picture_of(const classifier *c, const classify_input *item) {
+static vit_picture picture_of(const classifier *c, const classify_input *item) {
     if (strcmp(item->path, "-") == 0) {
-        return (vit_predict_input){.name = "standard input",
-                                   .bytes = c->inputs->picture.size > 0 ? c->inputs->picture.data
-                                                                        : (const void *)"",
-                                   .size = c->inputs->picture.size};
+        const cli_content *content = &c->inputs->picture;
+        return vit_picture_encoded(content->data, content->size, "standard input");
     }
-    return (vit_predict_input){.name = item->path};
+    return vit_picture_file(item->path);
 }
 
 /* Asks the kernel to have the next batch's files at hand when this one is done. */
@@ -134,7 +137,7 @@ static void announce(const classifier *c, size_t first, size_t end) {
     for (size_t i = first; i < end; i++) {
         const classify_input *item = &c->inputs->items[i];
         if (item->error == NULL && strcmp(item->path, "-") != 0) {
-            vit_sample_announce(&(vit_sample){.path = item->path});
+            cli_announce(item->path);
         }
     }
 }
@@ -148,13 +151,14 @@ static vit_status classify_batch(classifier *c, size_t first, size_t end) {
             c->pictures[count++] = picture_of(c, &items[i]);
         }
     }
-    VIT_TRY(vit_predict(c->predictor, c->pictures, count, c->predictions));
+    VIT_TRY(vit_classify(c->classifier, c->pictures, count));
     cli_progress_clear(&c->progress);
     for (size_t i = first, picture = 0; i < end; i++) {
         if (items[i].error != NULL) {
             VIT_TRY(report_error(c, items[i].path, items[i].error));
         } else {
-            VIT_TRY(report(c, items[i].path, &c->pictures[picture], &c->predictions[picture]));
+            VIT_TRY(report(c, items[i].path, &c->pictures[picture],
+                           vit_classifier_get_result(c->classifier, picture)));
             picture++;
         }
     }
@@ -180,14 +184,14 @@ cleanup:
 }
 
 /* The longest entry, but no wider than a line of a terminal leaves room for. */
-static void measure_columns(classify_printer *printer, const classify_inputs *inputs) {
+static void measure_columns(classify_printer *printer, const classify_inputs *inputs, size_t K) {
     enum { WIDEST = 56 };
     for (size_t i = 0; i < inputs->count; i++) {
         size_t width = inputs->items[i].error == NULL ? cli_put(NULL, inputs->items[i].path) : 0;
         printer->path_width =
             width > printer->path_width && width <= WIDEST ? width : printer->path_width;
     }
-    for (size_t k = 0; k < printer->K; k++) {
+    for (size_t k = 0; k < K; k++) {
         size_t width = cli_put(NULL, printer->class_names[k]);
         printer->class_width =
             width > printer->class_width && width <= WIDEST ? width : printer->class_width;
@@ -201,32 +205,46 @@ static size_t choose_batch(int wanted, size_t pictures, int threads) {
     return pictures > 0 && pictures < size ? pictures : size;
 }
 
-static vit_status prepare(classifier *c, const vit_model_bundle *bundle,
-                          const classify_flags *flags, const vit_data_options *reading, bool json) {
+static vit_status make_classifier(classifier *c, const classify_flags *flags,
+                                  const cli_reading *reading) {
+    const unsigned char background[3] = {(unsigned char)reading->background[0],
+                                         (unsigned char)reading->background[1],
+                                         (unsigned char)reading->background[2]};
+    const vit_classifier_options options = {
+        .size = sizeof options,
+        .top = (size_t)flags->topk,
+        .tta = (vit_tta)flags->tta,
+        .prefer_latency = c->inputs->count == 1, /* somebody waits for it */
+        .max_pixels = reading->max_pixels,
+        .background = background,
+    };
+    return vit_classifier_create(&c->classifier, c->model, &options);
+}
+
+static vit_status prepare(classifier *c, const classify_flags *flags, const cli_reading *reading,
+                          bool json) {
+    const vit_model_info *info = vit_model_get_info(c->model);
     classify_printer *printer = &c->printer;
-    int threads = omp_get_max_threads();
     vit_status status = VIT_OK;
+    size_t K = info->class_count;
     printer->form = flags->csv ? CLASSIFY_CSV : json ? CLASSIFY_JSON : CLASSIFY_TABLE;
-    printer->K = (size_t)bundle->model.config.num_classes;
-    printer->topk = (size_t)flags->topk < printer->K ? (size_t)flags->topk : printer->K;
-    printer->class_names = bundle->class_names;
+    printer->topk = (size_t)flags->topk < K ? (size_t)flags->topk : K;
+    printer->class_names = info->class_names;
     printer->threshold = flags->threshold;
     printer->sorted = *flags->sort_into != 0;
-    VIT_TRY(vit_alloc((void **)&printer->top, printer->topk, sizeof *printer->top, "classes"));
-    measure_columns(printer, c->inputs);
-    c->batch_size = choose_batch(flags->batch_size, c->inputs->count, threads);
-    VIT_TRY(
-        vit_alloc((void **)&c->pictures, c->batch_size, sizeof *c->pictures, "list of pictures"));
-    VIT_TRY(
-        vit_alloc((void **)&c->predictions, c->batch_size, sizeof *c->predictions, "predictions"));
-    VIT_TRY(vit_predictor_create(bundle, c->batch_size, threads, reading, &c->predictor));
-    vit_predictor_set_tta(c->predictor, (vit_tta)flags->tta);
-    if (c->inputs->count == 1) {
-        vit_predictor_prefer_latency(c->predictor); /* somebody waits for it */
+    measure_columns(printer, c->inputs, K);
+    c->batch_size = choose_batch(flags->batch_size, c->inputs->count, omp_get_max_threads());
+    c->pictures = calloc(c->batch_size, sizeof *c->pictures);
+    if (c->pictures == NULL) {
+        VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "out of memory for %zu pictures", c->batch_size));
     }
+    if (flags->csv) {
+        VIT_TRY(cli_csv_create(&printer->csv));
+    }
+    VIT_TRY(make_classifier(c, flags, reading));
     if (printer->sorted) {
-        VIT_TRY(sorter_create(flags->sort_into, (sort_by)flags->sort_by, printer->K,
-                              bundle->class_names, flags->threshold > 0, &c->sorter));
+        VIT_TRY(sorter_create(flags->sort_into, (sort_by)flags->sort_by, K, info->class_names,
+                              flags->threshold > 0, &c->sorter));
     }
 cleanup:
     return status;
@@ -234,27 +252,25 @@ cleanup:
 
 static void classifier_free(classifier *c) {
     sorter_free(c->sorter);
-    vit_predictor_free(c->predictor);
-    vit_free(c->pictures);
-    vit_free(c->predictions);
-    vit_free(c->printer.top);
-    vit_csv_free(&c->printer.csv);
+    vit_classifier_free(c->classifier);
+    vit_model_close(c->model);
+    free(c->pictures);
+    cli_csv_free(c->printer.csv);
 }
 
 static vit_status classify(const cli_verb *verb, const classify_flags *flags,
-                           const vit_data_options *reading, const cli_common *common, char **words,
+                           const cli_reading *reading, const cli_common *common, char **words,
                            int word_count, size_t *failures) {
     vit_status status = VIT_OK;
-    vit_model_bundle *bundle = NULL;
     classify_inputs inputs = {0};
     classifier c = {.verb = verb, .inputs = &inputs};
     cli_progress_init(&c.progress, verb, common);
 
-    VIT_TRY(vit_model_bundle_load(words[0], &bundle));
+    VIT_TRY(vit_model_open(&c.model, words[0], NULL));
     for (int i = 1; i < word_count; i++) {
         VIT_TRY(classify_inputs_add(&inputs, words[i]));
     }
-    VIT_TRY(prepare(&c, bundle, flags, reading, common->json));
+    VIT_TRY(prepare(&c, flags, reading, common->json));
     VIT_TRY(classify_all(&c));
     if (c.sorter != NULL) {
         VIT_TRY(sorter_flush(c.sorter));
@@ -269,7 +285,6 @@ cleanup:
     *failures = c.failures;
     classifier_free(&c);
     classify_inputs_free(&inputs);
-    vit_model_bundle_free(bundle);
     return status;
 }
 
@@ -290,11 +305,11 @@ static vit_status check_flags(const classify_flags *flags, bool json, int words)
 
 int cmd_classify(const cli_verb *verb, int argc, char **argv) {
     classify_flags flags;
-    vit_data_options reading = {0};
+    cli_reading reading = {0};
     cli_common common;
     const vit_option_group groups[] = {
         {"Classification", classify_options, CLASSIFY_OPTIONS, &flags, NULL},
-        vit_data_group(&reading, VIT_DATA_ROWS_DECODE),
+        cli_reading_group(&reading),
         cli_common_group(&common, true)};
     int words = 0, code = CLI_DONE;
     size_t failures = 0;

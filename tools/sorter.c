@@ -1,8 +1,7 @@
 #include "tools/sorter.h"
 
-#include "data/image.h"
-#include "vit/arena.h"
-#include "vit/file.h"
+#include "tools/cmd.h"
+#include "tools/files.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +33,7 @@ struct sorter {
     char **folders; /* (K + 1) names; "unknown" is the last */
     bool *made;     /* (K + 1) */
     void *counters; /* a tree, see tsearch(3) */
-    vit_bytes file;
+    cli_content file;
     char target[PATH_MAX];
 };
 
@@ -135,24 +134,26 @@ static vit_status name_folder(sorter *s, size_t index, const char *class_name) {
     return no_memory();
 }
 
-vit_status sorter_create(const char *dir, sort_by by, size_t K, char *const *class_names,
+vit_status sorter_create(const char *dir, sort_by by, size_t K, const char *const *class_names,
                          bool with_unknown, sorter **out) {
     *out = NULL;
     sorter *s = NULL;
     vit_status status = VIT_OK;
-    VIT_TRY(vit_alloc((void **)&s, 1, sizeof *s, "sorter"));
+    s = calloc(1, sizeof *s);
+    VIT_TRY(s != NULL ? VIT_OK : no_memory());
     s->dir = dir;
     s->by = by;
     s->K = K;
-    VIT_TRY(vit_alloc((void **)&s->folders, K + 1, sizeof *s->folders, "sorter"));
-    VIT_TRY(vit_alloc((void **)&s->made, K + 1, sizeof *s->made, "sorter"));
+    s->folders = calloc(K + 1, sizeof *s->folders);
+    s->made = calloc(K + 1, sizeof *s->made);
+    VIT_TRY(s->folders != NULL && s->made != NULL ? VIT_OK : no_memory());
     if (with_unknown) {
         VIT_TRY(name_folder(s, K, "unknown"));
     }
     for (size_t k = 0; k < K; k++) {
         VIT_TRY(name_folder(s, k, class_names[k]));
     }
-    VIT_TRY(vit_folder_make(dir));
+    VIT_TRY(cli_folder_make(dir));
     *out = s;
 cleanup:
     if (status != VIT_OK) {
@@ -169,49 +170,46 @@ void sorter_free(sorter *s) {
         free(s->folders[k]);
     }
     tdestroy(s->counters, free);
-    vit_free(s->folders);
-    vit_free(s->made);
-    vit_bytes_free(&s->file);
-    vit_free(s);
+    free(s->folders);
+    free(s->made);
+    cli_content_free(&s->file);
+    free(s);
 }
 
 /* ---- one picture ---- */
 
 /* The name that a picture gets, to be released with free. */
-static char *own_name(const vit_predict_input *picture) {
-    if (picture->bytes != NULL) {
-        bool png = vit_image_sniff(picture->bytes, picture->size) == VIT_IMAGE_PNG;
+static char *own_name(const vit_picture *picture) {
+    if (picture->kind != VIT_PICTURE_FILE) {
+        static const char signature[] = "\x89PNG\r\n\x1a\n";
+        size_t length = sizeof signature - 1;
+        bool png = picture->size >= length && memcmp(picture->data, signature, length) == 0;
         return strdup(png ? "stdin.png" : "stdin.jpg");
     }
     const char *slash = strrchr(picture->name, '/');
     return strdup(slash != NULL ? slash + 1 : picture->name);
 }
 
-static vit_status copy(sorter *s, const vit_predict_input *picture, bool *taken) {
+static vit_status copy(sorter *s, const vit_picture *picture, bool *taken) {
     struct stat info;
-    vit_file_writer *writer = NULL;
-    const void *bytes = picture->bytes;
+    const void *bytes = picture->data;
     size_t size = picture->size;
     vit_status status = VIT_OK;
     *taken = lstat(s->target, &info) == 0;
     if (*taken) {
         return VIT_OK;
     }
-    if (bytes == NULL) {
-        VIT_TRY(vit_file_read(picture->name, VIT_MAX_FILE_BYTES, &s->file));
+    if (picture->kind == VIT_PICTURE_FILE) {
+        VIT_TRY(cli_content_read(&s->file, picture->name, CLI_MAX_PICTURE_BYTES));
         bytes = s->file.data;
         size = s->file.size;
     }
-    VIT_TRY(vit_file_begin(s->target, &writer));
-    VIT_TRY(vit_file_write(writer, bytes, size));
-    status = vit_file_commit_new(writer, taken);
-    writer = NULL;
+    VIT_TRY(cli_write_new(s->target, bytes, size, taken));
 cleanup:
-    vit_file_abort(writer);
     return status;
 }
 
-static vit_status link_to(const sorter *s, const vit_predict_input *picture, bool *taken) {
+static vit_status link_to(const sorter *s, const vit_picture *picture, bool *taken) {
     int failed;
     if (s->by == SORT_BY_HARDLINK) {
         /* Of the file itself, where the path is a symbolic link. */
@@ -235,8 +233,7 @@ static vit_status link_to(const sorter *s, const vit_predict_input *picture, boo
     return VIT_OK;
 }
 
-static vit_status place(sorter *s, size_t folder, const vit_predict_input *picture,
-                        const char *name) {
+static vit_status place(sorter *s, size_t folder, const vit_picture *picture, const char *name) {
     counter *c = find_counter(s, s->folders[folder], name);
     char numbered[NAME_MAX + 1];
     bool taken = true;
@@ -257,20 +254,20 @@ static vit_status make_folder(sorter *s, size_t folder) {
     if (s->made[folder]) {
         return VIT_OK;
     }
-    vit_status status = vit_path_join(s->target, sizeof s->target, s->dir, s->folders[folder]);
-    if (status == VIT_OK) {
-        status = vit_folder_make(s->target);
+    int length = snprintf(s->target, sizeof s->target, "%s/%s", s->dir, s->folders[folder]);
+    if (length >= (int)sizeof s->target) {
+        return vit_fail(VIT_ERROR_LIMIT, "%s: the path of a folder in it is too long", s->dir);
     }
+    vit_status status = cli_folder_make(s->target);
     s->made[folder] = status == VIT_OK;
     return status;
 }
 
-vit_status sorter_put(sorter *s, int class_index, const vit_predict_input *picture,
-                      const char **target) {
+vit_status sorter_put(sorter *s, int class_index, const vit_picture *picture, const char **target) {
     size_t folder = class_index < 0 ? s->K : (size_t)class_index;
     char *name = NULL;
     vit_status status = VIT_OK;
-    if (picture->bytes != NULL && s->by != SORT_BY_COPY) {
+    if (picture->kind != VIT_PICTURE_FILE && s->by != SORT_BY_COPY) {
         return vit_fail(VIT_ERROR_ARGUMENT,
                         "standard input: is no file to link to (expected --sort-by copy)");
     }
@@ -285,5 +282,5 @@ cleanup:
 }
 
 vit_status sorter_flush(const sorter *s) {
-    return vit_folder_flush(s->dir);
+    return cli_folder_flush(s->dir);
 }

@@ -2,7 +2,7 @@
 #ifndef ZVIT_SORTER_H
 #define ZVIT_SORTER_H
 
-#include "eval/predict.h"
+#include "vit/zvit.h"
 
 typedef enum sort_by { SORT_BY_COPY = 0, SORT_BY_HARDLINK = 1, SORT_BY_SYMLINK = 2 } sort_by;
 extern const char *const sort_by_names[];
@@ -13,7 +13,7 @@ typedef struct sorter sorter;
  * what is unsafe in a folder's name becomes '_': slashes, control characters, a dot or dash at the
  * beginning. Two classes never share a folder: the later one's name gets a number. with_unknown:
  * the name "unknown" is kept for pictures of no class. class_names (K) are borrowed. */
-vit_status sorter_create(const char *dir, sort_by by, size_t K, char *const *class_names,
+vit_status sorter_create(const char *dir, sort_by by, size_t K, const char *const *class_names,
                          bool with_unknown, sorter **out);
 void sorter_free(sorter *s); /* NULL is fine */
 
@@ -21,8 +21,7 @@ void sorter_free(sorter *s); /* NULL is fine */
  * name that is taken gets a number, "img-2.jpg". A copy has its name only once it is whole. The
  * original stays. Bytes that are in memory are named "stdin.jpg" or "stdin.png", and can only be
  * copied. *target is where it went, until the next call. */
-vit_status sorter_put(sorter *s, int class_index, const vit_predict_input *picture,
-                      const char **target);
+vit_status sorter_put(sorter *s, int class_index, const vit_picture *picture, const char **target);
 
 /* Waits until all of it is on disk. */
 vit_status sorter_flush(const sorter *s);

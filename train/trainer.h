@@ -1,35 +1,11 @@
 /* A run: epochs of steps, evaluation after each epoch, the RUN folder. Prints nothing: the caller's
- * callbacks do. */
+ * callbacks do. vit_train_progress and vit_epoch_row are in vit/zvit.h. */
 #ifndef VIT_TRAINER_H
 #define VIT_TRAINER_H
 
 #include "eval/evaluate.h"
 #include "train/init_from.h"
 #include "train/memory_plan.h"
-
-typedef struct vit_train_progress {
-    int epoch, epochs;          /* from 1 */
-    size_t step, steps;         /* in this epoch, from 1 */
-    size_t run_step, run_steps; /* of the whole run */
-    int step_images;            /* pictures of a whole step */
-    double loss;                /* running mean of the epoch */
-    double lr;
-    double images_per_second; /* since the epoch began */
-    double eta_seconds;       /* of the whole run, evaluation included; < 0 while unknown */
-} vit_train_progress;
-
-/* One row of log.csv. */
-typedef struct vit_epoch_row {
-    int epoch;
-    int epochs; /* of the run; not in the file */
-    uint64_t step;
-    double lr, train_loss, val_loss, top1, top5; /* percent; NaN without val */
-    double images_per_second;
-    double data_wait; /* share of the epoch, 0..1 */
-    double seconds;
-    size_t skipped; /* pictures that could not be read and were left out, of train */
-    bool best;
-} vit_epoch_row;
 
 /* A look into a run, for whoever writes about it. All is borrowed. */
 typedef struct vit_train_look {

@@ -15,15 +15,20 @@
 
 /* ---- bundles ---- */
 
+void vit_model_bundle_clear(vit_model_bundle *bundle) {
+    for (int i = 0; bundle->class_names && i < bundle->model.config.num_classes; i++) {
+        vit_free(bundle->class_names[i]);
+    }
+    vit_free(bundle->class_names);
+    vit_free(bundle->params);
+    vit_json_free(bundle->config);
+    vit_model_free(&bundle->model);
+    *bundle = (vit_model_bundle){0};
+}
+
 void vit_model_bundle_free(vit_model_bundle *bundle) {
     if (bundle) {
-        for (int i = 0; bundle->class_names && i < bundle->model.config.num_classes; i++) {
-            vit_free(bundle->class_names[i]);
-        }
-        vit_free(bundle->class_names);
-        vit_free(bundle->params);
-        vit_json_free(bundle->config);
-        vit_model_free(&bundle->model);
+        vit_model_bundle_clear(bundle);
         vit_free(bundle);
     }
 }
@@ -327,20 +332,38 @@ cleanup:
     return status;
 }
 
+vit_status vit_model_bundle_read(const char *path, vit_model_bundle *bundle) {
+    vit_status status = VIT_OK;
+    char found[PATH_MAX];
+    vit_safetensors *file = NULL;
+    VIT_TRY(vit_model_path(path, found, sizeof found));
+    VIT_TRY(vit_safetensors_open(found, &file));
+    VIT_TRY(load_file(file, found, bundle));
+cleanup:
+    vit_safetensors_close(file);
+    return status;
+}
+
+vit_status vit_model_bundle_read_memory(const void *bytes, size_t size, const char *what,
+                                        vit_model_bundle *bundle) {
+    vit_safetensors *file = NULL;
+    vit_status status = vit_safetensors_open_memory(bytes, size, what, &file);
+    if (status == VIT_OK) {
+        status = load_file(file, what, bundle);
+    }
+    vit_safetensors_close(file);
+    return status;
+}
+
 vit_status vit_model_bundle_load(const char *path, vit_model_bundle **out) {
     vit_status status = VIT_OK;
     *out = NULL;
-    char found[PATH_MAX];
-    vit_safetensors *file = NULL;
     vit_model_bundle *bundle = NULL;
-    VIT_TRY(vit_model_path(path, found, sizeof found));
     VIT_TRY(bundle_create(&bundle));
-    VIT_TRY(vit_safetensors_open(found, &file));
-    VIT_TRY(load_file(file, found, bundle));
+    VIT_TRY(vit_model_bundle_read(path, bundle));
     *out = bundle;
     bundle = NULL;
 cleanup:
-    vit_safetensors_close(file);
     vit_model_bundle_free(bundle);
     return status;
 }

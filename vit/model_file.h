@@ -12,7 +12,7 @@
 
 /* Everything in a model file. */
 typedef struct vit_model_bundle {
-    vit_model model;
+    vit_model model; /* first: api/model.c finds the bundle by it */
     vit_preprocess preprocess;
     char **class_names; /* (num_classes), UTF-8 */
     float *params;      /* (model.params.total) */
@@ -28,6 +28,12 @@ vit_status vit_model_bundle_new(const vit_config *config, const vit_preprocess *
  * shape, none may be unknown; a newer layout version is refused with both numbers named; a weight
  * that is not finite is refused. */
 vit_status vit_model_bundle_load(const char *path, vit_model_bundle **out);
+/* The same into a bundle that the caller zeroed, and clears, also after a failure; and from the
+ * bytes of a model file, borrowed during the call, which what names in messages. */
+vit_status vit_model_bundle_read(const char *path, vit_model_bundle *bundle);
+vit_status vit_model_bundle_read_memory(const void *bytes, size_t size, const char *what,
+                                        vit_model_bundle *bundle);
+void vit_model_bundle_clear(vit_model_bundle *bundle);
 /* Writes atomically; params NULL means the bundle's own. extra metadata entries (for example
  * "epoch") may be added. */
 vit_status vit_model_bundle_save(const vit_model_bundle *bundle, const float *params,

@@ -1,0 +1,34 @@
+#include "api/handles.h"
+
+#include <omp.h>
+
+vit_status vit_threads_begin(int threads, const char *options, int *before) {
+    *before = omp_get_max_threads();
+    if (threads < 0 || threads > 4096) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "%s: %d threads (expected 0 to 4096)", options,
+                        threads);
+    }
+    if (threads > 0) {
+        omp_set_num_threads(threads);
+    }
+    return VIT_OK;
+}
+
+void vit_threads_end(int before) {
+    omp_set_num_threads(before);
+}
+
+vit_status vit_reading_options(uint64_t max_pixels, const unsigned char *background,
+                               vit_data_options *out) {
+    const vit_option_group group = vit_data_group(out, vit_data_option_count);
+    vit_status status = vit_options_defaults(&group);
+    out->max_pixels = max_pixels > 0 ? max_pixels : out->max_pixels;
+    for (size_t i = 0; background && i < 3; i++) {
+        out->background[i] = background[i];
+    }
+    return status;
+}
+
+vit_status vit_check_given(const void *pointer, const char *function, const char *what) {
+    return pointer ? VIT_OK : vit_fail(VIT_ERROR_ARGUMENT, "%s: %s is NULL", function, what);
+}
