@@ -6,11 +6,12 @@
 #ifndef VIT_ATTENTION_VARIANTS_H
 #define VIT_ATTENTION_VARIANTS_H
 
-/*    VIT_ATTENTION_...  name        family      core */
+/* VIT_ATTENTION_..., name, family, core */
 #define VIT_ATTENTION_VARIANTS(ROW)                                                                \
-    ROW(ZEROS, "zeros", "zeros", vit_zeros_core)             /* zeros.c: linear in N, default */   \
+    ROW(ZEROS, "zeros", "zeros", vit_zeros_core)             /* linear in N, the default */        \
     ROW(ZEROS_SM, "zeros-sm", "zeros_sm", vit_zeros_sm_core) /* its quadratic sibling */           \
     ROW(SOFTMAX, "softmax", "vit", vit_softmax_core)                                               \
-    ROW(LINEAR, "linear", "linear", vit_linear_core) /* elu(x) + 1, Katharopoulos et al. 2020 */
+    ROW(LINEAR, "linear", "linear", vit_linear_core) /* elu(x) + 1, Katharopoulos et al. 2020 */   \
+    /* A new row goes above this line. */
 
 #endif
