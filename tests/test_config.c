@@ -127,7 +127,7 @@ START_TEST(every_preset_is_valid) {
         ck_vit_ok(vit_config_check(&config));
         ck_assert_uint_gt(parameters(&config), 100000);
     }
-    ck_assert_uint_eq(count, 20);
+    ck_assert_uint_eq(count, 5 * VIT_ATTENTION_KINDS);
     vit_config config;
     ck_assert_int_eq(vit_config_preset("zeros_huge", &config), VIT_ERROR_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(vit_last_error(), "zeros_huge (expected one of zeros_tiny_patch"));
