@@ -83,7 +83,7 @@ START_TEST(timm_gets_its_names_and_its_config) {
     vit_export_paths paths;
     vit_model_bundle *bundle =
         bundle_new(VIT_ATTENTION_SOFTMAX, token ? VIT_POOL_TOKEN : VIT_POOL_AVG, VIT_ROPE_NONE);
-    ck_vit_ok(vit_export_place(temp_path(out, folder, "timm/%d", _i), &paths));
+    ck_vit_ok(vit_export_place(VIT_EXPORT_TIMM, temp_path(out, folder, "timm/%d", _i), &paths));
     ck_vit_ok(vit_export(bundle, VIT_EXPORT_TIMM, &paths));
     ck_assert_uint_eq(count_entries(out), 2);
     check_weights(bundle, paths.weights);
@@ -141,7 +141,8 @@ START_TEST(timms_own_file_comes_back) {
     golden_path("timm_deit_tiny_img64_depth2.safetensors", path);
     ck_vit_ok(vit_init_from(path, bundle, NULL, NULL));
     vit_export_paths paths;
-    ck_vit_ok(vit_export_place(temp_path(path, folder, "back.safetensors"), &paths));
+    ck_vit_ok(
+        vit_export_place(VIT_EXPORT_TIMM, temp_path(path, folder, "back.safetensors"), &paths));
     ck_vit_ok(vit_export(bundle, VIT_EXPORT_TIMM, &paths));
     vit_safetensors *timm = golden_open("timm_deit_tiny_img64_depth2.safetensors"), *ours;
     ck_vit_ok(vit_safetensors_open(paths.weights, &ours));
@@ -164,7 +165,8 @@ START_TEST(any_model_as_safetensors) {
     char out[1024];
     vit_export_paths paths;
     vit_model_bundle *bundle = bundle_new(_i, VIT_POOL_AVG, VIT_ROPE_2D);
-    ck_vit_ok(vit_export_place(temp_path(out, folder, "any%d.safetensors", _i), &paths));
+    ck_vit_ok(vit_export_place(VIT_EXPORT_SAFETENSORS,
+                               temp_path(out, folder, "any%d.safetensors", _i), &paths));
     ck_assert_str_eq(paths.weights, out);
     ck_vit_ok(vit_export(bundle, VIT_EXPORT_SAFETENSORS, &paths));
     check_weights(bundle, paths.weights);
@@ -202,7 +204,8 @@ START_TEST(what_timm_has_not_is_refused) {
     vit_export_paths paths;
     char out[1024];
     size_t before = count_entries(folder);
-    ck_vit_ok(vit_export_place(temp_path(out, folder, "refused.safetensors"), &paths));
+    ck_vit_ok(
+        vit_export_place(VIT_EXPORT_TIMM, temp_path(out, folder, "refused.safetensors"), &paths));
     ck_assert_int_eq(vit_export(bundle, VIT_EXPORT_TIMM, &paths), VIT_ERROR_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(vit_last_error(), cases[_i].part));
     ck_assert_uint_eq(count_entries(folder), before);
@@ -213,21 +216,21 @@ END_TEST
 START_TEST(places) {
     vit_export_paths paths;
     char out[1024], long_name[5000];
-    ck_assert_int_eq(vit_export_place("", &paths), VIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(vit_export_place(VIT_EXPORT_TIMM, "", &paths), VIT_ERROR_ARGUMENT);
     memset(long_name, 'a', sizeof long_name);
     memcpy(long_name + sizeof long_name - 13, ".safetensors", 13);
-    ck_assert_int_eq(vit_export_place(long_name, &paths), VIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(vit_export_place(VIT_EXPORT_TIMM, long_name, &paths), VIT_ERROR_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(vit_last_error(), "too long"));
     temp_path(out, folder, "folder.safetensors"); /* a folder by that name stays one */
     make_folders(out);
-    ck_vit_ok(vit_export_place(out, &paths));
+    ck_vit_ok(vit_export_place(VIT_EXPORT_TIMM, out, &paths));
     ck_assert_ptr_nonnull(strstr(paths.weights, "folder.safetensors/model.safetensors"));
     ck_assert_ptr_nonnull(strstr(paths.sample, "folder.safetensors/sample.safetensors"));
-    ck_vit_ok(vit_export_place("x/y.safetensors", &paths));
+    ck_vit_ok(vit_export_place(VIT_EXPORT_SAFETENSORS, "x/y.safetensors", &paths));
     ck_assert_str_eq(paths.config, "x/y.json");
     ck_assert_str_eq(paths.sample, "x/y.sample.safetensors");
     write_png(temp_path(out, folder, "file"), 1, 1, (const uint8_t[]){0, 0, 0});
-    ck_assert_int_ne(vit_export_place(out, &paths), VIT_OK);
+    ck_assert_int_ne(vit_export_place(VIT_EXPORT_TIMM, out, &paths), VIT_OK);
     ck_assert_ptr_nonnull(strstr(vit_last_error(), out));
 }
 END_TEST

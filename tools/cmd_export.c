@@ -17,16 +17,15 @@ static const vit_option export_options[] = {
      .offset = offsetof(export_flags, format),
      .choices = vit_export_format_names,
      .value = "timm",
-     .help = "timm: for softmax models without rotary position; safetensors: the tensors of any "
-             "model"},
+     .help = &(VIT_EXPORT_HELP)[2]},
     {.name = "out",
      .letter = 'o',
      .type = VIT_OPT_STRING,
      .offset = offsetof(export_flags, out),
      .count = sizeof((export_flags *)0)->out,
      .metavar = "DIR|FILE",
-     .help = "folder for model.safetensors and config.json, or FILE.safetensors for that file and "
-             "FILE.json; files of these names are replaced"},
+     .help = "folder for model.safetensors and config.json (model.onnx, ...), or FILE.safetensors "
+             "(FILE.onnx, ...) for that file and FILE.json; files of these names are replaced"},
     {.name = "sample",
      .type = VIT_OPT_INT,
      .offset = offsetof(export_flags, sample),
@@ -58,7 +57,7 @@ static vit_status write_all(const cli_verb *verb, const cli_common *common,
     vit_export_format format = (vit_export_format)flags->format;
     VIT_TRY(vit_model_bundle_load(path, &bundle));
     VIT_TRY(vit_export_check(bundle, format));
-    VIT_TRY(vit_export_place(flags->out, paths));
+    VIT_TRY(vit_export_place(format, flags->out, paths));
     VIT_TRY(vit_export(bundle, format, paths));
     if (flags->sample > 0) {
         VIT_TRY(write_sample(verb, common, bundle, (size_t)flags->sample, paths->sample));
@@ -74,7 +73,9 @@ static vit_status print_json(const export_flags *flags, const char *model,
     vit_json_add_string(root, "model", model);
     vit_json_add_string(root, "format", vit_export_format_names[flags->format]);
     vit_json_add_string(root, "weights", paths->weights);
-    vit_json_add_string(root, "config", paths->config);
+    if (paths->config[0]) {
+        vit_json_add_string(root, "config", paths->config);
+    }
     if (flags->sample > 0) {
         vit_json_add_string(root, "sample", paths->sample);
     }
@@ -116,7 +117,9 @@ int cmd_export(const cli_verb *verb, int argc, char **argv) {
                                                              : cli_fail(verb);
     }
     print_line("weights", paths.weights);
-    print_line("config", paths.config);
+    if (paths.config[0]) {
+        print_line("config", paths.config);
+    }
     if (flags.sample > 0) {
         print_line("sample", paths.sample);
     }

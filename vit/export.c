@@ -8,52 +8,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const char *const vit_export_format_names[] = {"timm", "safetensors", NULL};
+/* ---- timm ---- */
 
-/* ---- where to ---- */
-
-#define SUFFIX ".safetensors"
-
-static vit_status place_beside(const char *out, size_t stem, vit_export_paths *paths) {
-    int length = (int)stem;
-    if (snprintf(paths->weights, sizeof paths->weights, "%s", out) >= (int)sizeof paths->weights ||
-        snprintf(paths->config, sizeof paths->config, "%.*s.json", length, out) >=
-            (int)sizeof paths->config ||
-        snprintf(paths->sample, sizeof paths->sample, "%.*s.sample" SUFFIX, length, out) >=
-            (int)sizeof paths->sample) {
-        return vit_fail(VIT_ERROR_ARGUMENT, "--out %.100s...: the path is too long", out);
-    }
-    return VIT_OK;
-}
-
-vit_status vit_export_place(const char *out, vit_export_paths *paths) {
-    vit_status status = VIT_OK;
-    size_t length = strlen(out), suffix = strlen(SUFFIX);
-    struct stat info;
-    if (length == 0) {
-        return vit_fail(VIT_ERROR_ARGUMENT,
-                        "--out: no name (expected a folder or FILE.safetensors)");
-    }
-    bool is_folder = stat(out, &info) == 0 && S_ISDIR(info.st_mode);
-    if (!is_folder && length > suffix && strcmp(out + length - suffix, SUFFIX) == 0 &&
-        out[length - suffix - 1] != '/') {
-        return place_beside(out, length - suffix, paths);
-    }
-    VIT_TRY(vit_path_join(paths->weights, sizeof paths->weights, out, "model" SUFFIX));
-    VIT_TRY(vit_path_join(paths->config, sizeof paths->config, out, "config.json"));
-    VIT_TRY(vit_path_join(paths->sample, sizeof paths->sample, out, "sample" SUFFIX));
-    VIT_TRY(vit_folder_make(out));
-cleanup:
-    return status;
-}
-
-/* ---- config ---- */
-
-vit_status vit_export_check(const vit_model_bundle *bundle, vit_export_format format) {
+static vit_status timm_check(const vit_model_bundle *bundle) {
     const vit_config *config = &bundle->model.config;
-    if (format != VIT_EXPORT_TIMM) {
-        return VIT_OK;
-    }
     if (config->attn != VIT_ATTENTION_SOFTMAX) {
         return vit_fail(VIT_ERROR_UNSUPPORTED,
                         "--format timm: the model has %s attention (expected softmax, timm has no "
@@ -145,15 +103,6 @@ static vit_json *timm_config(const vit_model_bundle *bundle) {
 
 /* ---- writing ---- */
 
-static vit_status write_config(const vit_model_bundle *bundle, vit_export_format format,
-                               const char *path) {
-    vit_json *config =
-        format == VIT_EXPORT_TIMM ? timm_config(bundle) : vit_model_config_json(bundle);
-    vit_status status = vit_json_save(config, path);
-    vit_json_free(config);
-    return status;
-}
-
 static vit_status write_weights(const vit_model_bundle *bundle, const char *path) {
     const vit_param_table *table = &bundle->model.params;
     const vit_metadata format = {"format", "pt"};
@@ -175,14 +124,111 @@ static vit_status write_weights(const vit_model_bundle *bundle, const char *path
     return status;
 }
 
+/* Takes config. */
+static vit_status write_both(const vit_model_bundle *bundle, vit_json *config,
+                             const vit_export_paths *paths) {
+    vit_status status = VIT_OK;
+    VIT_TRY(write_weights(bundle, paths->weights));
+    VIT_TRY(vit_json_save(config, paths->config));
+cleanup:
+    vit_json_free(config);
+    return status;
+}
+
+static vit_status timm_write(const vit_model_bundle *bundle, const vit_export_paths *paths) {
+    return write_both(bundle, timm_config(bundle), paths);
+}
+
+static vit_status safetensors_write(const vit_model_bundle *bundle, const vit_export_paths *paths) {
+    return write_both(bundle, vit_model_config_json(bundle), paths);
+}
+
+/* ---- the table ---- */
+
+typedef struct export_row {
+    const char *suffix, *config;
+    vit_status (*check)(const vit_model_bundle *bundle);
+    vit_status (*write)(const vit_model_bundle *bundle, const vit_export_paths *paths);
+} export_row;
+
+#define TABLE_ROW(id, name, suffix, config, help, check, write) {suffix, config, check, write},
+static const export_row rows[] = {VIT_EXPORT_FORMATS(TABLE_ROW)};
+enum { FORMATS = sizeof rows / sizeof *rows };
+
+#define NAME(id, name, ...) name,
+const char *const vit_export_format_names[] = {VIT_EXPORT_FORMATS(NAME) NULL};
+
+vit_status vit_export_check(const vit_model_bundle *bundle, vit_export_format format) {
+    return rows[format].check ? rows[format].check(bundle) : VIT_OK;
+}
+
 vit_status vit_export(const vit_model_bundle *bundle, vit_export_format format,
                       const vit_export_paths *paths) {
+    vit_status status = vit_export_check(bundle, format);
+    return status != VIT_OK ? status : rows[format].write(bundle, paths);
+}
+
+/* ---- where to ---- */
+
+#define SAMPLE_SUFFIX ".safetensors"
+
+static bool ends_in(const char *path, const char *suffix) {
+    size_t length = strlen(path), end = strlen(suffix);
+    return length > end && strcmp(path + length - end, suffix) == 0 &&
+           path[length - end - 1] != '/';
+}
+
+static vit_status place_beside(const export_row *row, const char *out, vit_export_paths *paths) {
+    int stem = (int)(strlen(out) - strlen(row->suffix));
+    int weights = snprintf(paths->weights, sizeof paths->weights, "%s", out);
+    int sample =
+        snprintf(paths->sample, sizeof paths->sample, "%.*s.sample" SAMPLE_SUFFIX, stem, out);
+    if (row->config) {
+        snprintf(paths->config, sizeof paths->config, "%.*s.json", stem, out);
+    }
+    /* The sample's is the longest. */
+    if (weights < 0 || sample < 0 || sample >= (int)sizeof paths->sample) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "--out %.100s...: the path is too long", out);
+    }
+    return VIT_OK;
+}
+
+static vit_status place_inside(const export_row *row, const char *out, vit_export_paths *paths) {
     vit_status status = VIT_OK;
-    VIT_TRY(vit_export_check(bundle, format));
-    VIT_TRY(write_weights(bundle, paths->weights));
-    VIT_TRY(write_config(bundle, format, paths->config));
+    char name[64];
+    snprintf(name, sizeof name, "model%s", row->suffix);
+    VIT_TRY(vit_path_join(paths->weights, sizeof paths->weights, out, name));
+    if (row->config) {
+        VIT_TRY(vit_path_join(paths->config, sizeof paths->config, out, row->config));
+    }
+    VIT_TRY(vit_path_join(paths->sample, sizeof paths->sample, out, "sample" SAMPLE_SUFFIX));
+    VIT_TRY(vit_folder_make(out));
 cleanup:
     return status;
+}
+
+vit_status vit_export_place(vit_export_format format, const char *out, vit_export_paths *paths) {
+    const export_row *row = &rows[format];
+    struct stat info;
+    paths->config[0] = 0;
+    if (out[0] == 0) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "--out: no name (expected a folder or FILE%s)",
+                        row->suffix);
+    }
+    if (stat(out, &info) == 0 && S_ISDIR(info.st_mode)) {
+        return place_inside(row, out, paths);
+    }
+    if (ends_in(out, row->suffix)) {
+        return place_beside(row, out, paths);
+    }
+    for (size_t i = 0; i < FORMATS; i++) {
+        if (ends_in(out, rows[i].suffix)) {
+            return vit_fail(VIT_ERROR_ARGUMENT,
+                            "--out %s: the file of another format (expected a folder or FILE%s)",
+                            out, row->suffix);
+        }
+    }
+    return place_inside(row, out, paths);
 }
 
 /* ---- a sample ---- */

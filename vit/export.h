@@ -1,28 +1,42 @@
-/* Models for other programs: weights without metadata of ours, and their config in a file of its
- * own. */
+/* Models for other programs, in formats that are rows of one table. */
 #ifndef VIT_EXPORT_H
 #define VIT_EXPORT_H
 
 #include "vit/model_file.h"
 
-typedef enum vit_export_format {
-    VIT_EXPORT_TIMM = 0,       /* what timm loads: softmax attention without rotary position only */
-    VIT_EXPORT_SAFETENSORS = 1 /* any model: the same tensors, the config as a model file has it */
-} vit_export_format;
-extern const char *const vit_export_format_names[]; /* "timm", "safetensors" */
-
-/* Where an export goes: out is a folder, which receives model.safetensors, config.json and
- * sample.safetensors (the names that timm's local-dir: looks for), or FILE.safetensors, which goes
- * with FILE.json and FILE.sample.safetensors. */
-typedef struct vit_export_paths {
-    char weights[4096], config[4096], sample[4096];
-} vit_export_paths;
-/* Makes the folder when it is not there. */
-vit_status vit_export_place(const char *out, vit_export_paths *paths);
-
-/* Writes weights and config, replacing files of these names. A model that timm has not is refused
- * with VIT_ERROR_UNSUPPORTED, before anything is written or made; vit_export_check asks beforehand.
+/* The formats, a row each: identifier, name, ending of the file, config's name in a folder (NULL:
+ * the file holds it), what it is for, whether a model has it (NULL: every model), how it is
+ * written. The last two are functions that export.c sees: of itself, or of a header of the format.
  */
+#define VIT_EXPORT_FORMATS(X)                                                                      \
+    X(TIMM, "timm", ".safetensors", "config.json",                                                 \
+      "softmax models without rotary position, as timm loads them", timm_check, timm_write)        \
+    X(SAFETENSORS, "safetensors", ".safetensors", "config.json", "the tensors of any model", NULL, \
+      safetensors_write)
+
+#define VIT_EXPORT_ID(id, ...) VIT_EXPORT_##id,
+typedef enum vit_export_format { VIT_EXPORT_FORMATS(VIT_EXPORT_ID) } vit_export_format;
+#undef VIT_EXPORT_ID
+extern const char *const vit_export_format_names[]; /* in this order, NULL at the end */
+
+/* "; NAME: what it is for" of each format, one after another. */
+#define VIT_EXPORT_HELP_ROW(id, name, suffix, config, help, check, write) "; " name ": " help
+#define VIT_EXPORT_HELP VIT_EXPORT_FORMATS(VIT_EXPORT_HELP_ROW)
+
+/* Where an export goes: out is a folder, which receives model.safetensors (or the format's own
+ * ending), config.json and sample.safetensors (the names that timm's local-dir: looks for), or
+ * FILE.safetensors, which goes with FILE.json and FILE.sample.safetensors. */
+typedef struct vit_export_paths {
+    char weights[4096];
+    char config[4096]; /* "" when the format has none */
+    char sample[4096];
+} vit_export_paths;
+/* Makes the folder when it is not there. A name that ends as another format's file is refused. */
+vit_status vit_export_place(vit_export_format format, const char *out, vit_export_paths *paths);
+
+/* Writes the file and its config, replacing files of these names. A model that the format has not
+ * is refused with VIT_ERROR_UNSUPPORTED, before anything is written or made; vit_export_check asks
+ * beforehand. */
 vit_status vit_export_check(const vit_model_bundle *bundle, vit_export_format format);
 vit_status vit_export(const vit_model_bundle *bundle, vit_export_format format,
                       const vit_export_paths *paths);
