@@ -3,6 +3,7 @@
 #include "tools/run_report.h"
 
 #include "train/run_folder.h"
+#include "train/settings.h"
 #include "vit/arena.h"
 
 #include <limits.h>
@@ -96,7 +97,7 @@ static vit_status read_settings(found_run *f) {
         VIT_TRY(vit_options_defaults(&f->groups[g]));
         VIT_TRY(vit_options_from_json(&f->groups[g], f->args, path, VIT_FROM_DEFAULT));
     }
-    cli_restore_sources(f->groups, f->args);
+    vit_settings_restore_sources(f->groups, f->args);
     snprintf(f->settings.model.architecture, sizeof f->settings.model.architecture, "%s",
              vit_json_string(vit_json_get(f->args, "model"), "custom"));
     VIT_TRY(vit_train_settings_check(&f->settings));

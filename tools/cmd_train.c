@@ -6,6 +6,7 @@
 
 #include "train/recipes.h"
 #include "train/run_folder.h"
+#include "train/settings.h"
 #include "train/trainer.h"
 
 #include <limits.h>
@@ -15,25 +16,14 @@
 #include <string.h>
 #include <time.h>
 
-#define MAX_CONFIG_BYTES ((size_t)16 << 20)
-
 typedef struct train_flags {
-    char model[64];
     char out[PATH_MAX];
-    char config[PATH_MAX];
     char resume[PATH_MAX];
     bool override;
     bool report;
 } train_flags;
 
 static const vit_option train_options[] = {
-    {.name = "model",
-     .type = VIT_OPT_STRING,
-     .offset = offsetof(train_flags, model),
-     .count = sizeof((train_flags *)0)->model,
-     .value = "zeros_mini_patch8_64",
-     .metavar = "NAME",
-     .help = "named model that gives the settings under Model; the list is below"},
     {.name = "out",
      .letter = 'o',
      .type = VIT_OPT_STRING,
@@ -42,13 +32,6 @@ static const vit_option train_options[] = {
      .metavar = "RUN",
      .help = "folder for the results, which must not hold a run yet (default "
              "runs/DATE-TIME-MODEL)"},
-    {.name = "config",
-     .type = VIT_OPT_STRING,
-     .offset = offsetof(train_flags, config),
-     .count = sizeof((train_flags *)0)->config,
-     .metavar = "FILE",
-     .help = "settings from a JSON file, such as the args.json of another run; with --model on the "
-             "command line too, its model settings are left out"},
     {.name = "resume",
      .type = VIT_OPT_STRING,
      .offset = offsetof(train_flags, resume),
@@ -69,14 +52,14 @@ static const vit_option train_options[] = {
 };
 enum {
     TRAIN_OPTIONS = sizeof train_options / sizeof *train_options,
-    MODEL_GROUP = 0, /* in vit_train_setting_groups */
-    GROUPS = VIT_SETTING_GROUPS + 2
+    GROUPS = VIT_SETTING_GROUPS + 3
 };
 
 /* Everything the command line is bound to. */
 typedef struct request {
+    vit_settings_start start;
+    unsigned char start_sources[VIT_SETTINGS_START_OPTIONS];
     train_flags flags;
-    unsigned char flag_sources[TRAIN_OPTIONS];
     cli_common common;
     vit_train_settings settings;
     unsigned char *sources; /* of the settings */
@@ -91,11 +74,12 @@ static vit_status request_init(request *r) {
     if (r->sources == NULL) {
         return vit_fail(VIT_ERROR_MEMORY, "out of memory for the settings");
     }
-    r->groups[0] =
-        (vit_option_group){"Run", train_options, TRAIN_OPTIONS, &r->flags, r->flag_sources};
-    vit_train_setting_groups(&r->settings, r->sources, &r->groups[1]);
+    r->groups[0] = (vit_option_group){"Start", vit_settings_start_options,
+                                      VIT_SETTINGS_START_OPTIONS, &r->start, r->start_sources};
+    r->groups[1] = (vit_option_group){"Run", train_options, TRAIN_OPTIONS, &r->flags, NULL};
+    vit_train_setting_groups(&r->settings, r->sources, &r->groups[2]);
     r->groups[GROUPS - 1] = cli_common_group(&r->common, true);
-    r->setting_groups = &r->groups[1];
+    r->setting_groups = &r->groups[2];
     return VIT_OK;
 }
 
@@ -106,109 +90,7 @@ static vit_status set_defaults(request *r) {
     for (size_t i = 0; i < GROUPS && status == VIT_OK; i++) {
         status = vit_options_defaults(&r->groups[i]);
     }
-    r->settings.data.on_error = VIT_ON_ERROR_SKIP; /* one bad file does not end a night's run */
-    return status;
-}
-
-static vit_status apply_model(request *r, const char *name) {
-    const vit_option_group *group = &r->setting_groups[MODEL_GROUP];
-    vit_status status = vit_config_preset(name, &r->settings.model);
-    if (status == VIT_OK) {
-        memset(group->sources, VIT_FROM_MODEL, group->count);
-    }
-    return status;
-}
-
-static bool is_setting(const request *r, const char *key) {
-    char name[VIT_OPTION_KEY_MAX];
-    for (size_t g = 0; g < VIT_SETTING_GROUPS; g++) {
-        for (size_t i = 0; i < r->setting_groups[g].count; i++) {
-            vit_option_key(&r->setting_groups[g].options[i], name);
-            if (strcmp(name, key) == 0) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* A misspelt key must not be passed over in silence. What args.json holds beside the settings is
- * known. */
-static vit_status check_keys(const request *r, const vit_json *config, const char *path) {
-    static const char *const others[] = {"zvit", "data", "sources", "model", NULL};
-    if (!vit_json_is_object(config)) {
-        return vit_fail(VIT_ERROR_FORMAT, "%s: not a JSON object (expected {\"epochs\": 100, ...})",
-                        path);
-    }
-    for (const vit_json *node = vit_json_first(config); node; node = vit_json_next(node)) {
-        const char *key = vit_json_key(node);
-        bool known = is_setting(r, key);
-        for (size_t i = 0; others[i] != NULL; i++) {
-            known = known || strcmp(key, others[i]) == 0;
-        }
-        if (!known) {
-            return vit_fail(VIT_ERROR_FORMAT,
-                            "%s: %s: unknown setting (expected names as in args.json)", path, key);
-        }
-    }
-    return VIT_OK;
-}
-
-static vit_status apply_config(const request *r, const vit_json *config, const char *path,
-                               bool model_given) {
-    vit_status status = VIT_OK;
-    for (size_t i = 0; i < VIT_SETTING_GROUPS && status == VIT_OK; i++) {
-        if (i != MODEL_GROUP || !model_given) {
-            status = vit_options_from_json(&r->setting_groups[i], config, path, VIT_FROM_CONFIG);
-        }
-    }
-    return status;
-}
-
-/* Whether two models have the same shape; the picture's size and the number of classes are not
- * part of it. */
-static bool same_shape(const vit_config *a, const vit_config *b) {
-    vit_config x = *a, y = *b;
-    const vit_config *models[2] = {&x, &y};
-    memcpy(y.img_size, x.img_size, sizeof y.img_size);
-    y.num_classes = x.num_classes;
-    for (size_t i = 0; i < vit_config_option_count; i++) {
-        char values[2][256];
-        for (int j = 0; j < 2; j++) {
-            vit_option_format(&vit_config_options[i], models[j], values[j], sizeof values[j]);
-        }
-        if (strcmp(values[0], values[1]) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Flags or a file may have changed the named model, or made it another one that has a name. */
-static void name_architecture(vit_config *model) {
-    const char *name = NULL;
-    vit_config named;
-    for (size_t i = 0; (name = vit_config_preset_name(i)) != NULL; i++) {
-        if (vit_config_preset(name, &named) == VIT_OK && same_shape(model, &named)) {
-            break;
-        }
-    }
-    snprintf(model->architecture, sizeof model->architecture, "%s", name ? name : "custom");
-}
-
-/* What training would refuse, before it begins. A warm-up that nobody asked for gives way to few
- * epochs there. */
-static vit_status check_settings(const request *r) {
-    vit_train_settings copy = r->settings;
-    const vit_option_group *recipe = &r->setting_groups[VIT_SETTING_GROUPS - 1];
-    for (size_t i = 0; i < recipe->count; i++) {
-        if (recipe->options[i].offset == offsetof(vit_recipe, warmup_epochs) &&
-            recipe->sources[i] <= VIT_FROM_RECIPE) {
-            copy.recipe.warmup_epochs = 0;
-        }
-    }
-    vit_status status = vit_train_settings_check(&copy);
-    return status == VIT_OK ? vit_config_check(&copy.model) : status;
+    return status == VIT_OK ? vit_settings_defaults(&r->settings, r->setting_groups) : status;
 }
 
 /* The folder's name when none was given: runs/20260131-184500-zeros_mini_patch8_64. */
@@ -234,16 +116,6 @@ static char **copy_words(int argc, char **argv) {
     return copy;
 }
 
-/* What has to be known before the settings can be laid over each other. */
-typedef struct choices {
-    bool model_given; /* on the command line */
-    char model[sizeof((train_flags *)0)->model];
-    char recipe[sizeof((vit_recipe *)0)->recipe];
-    bool resumed; /* config is that of the run */
-    char config_path[PATH_MAX];
-    vit_json *config; /* NULL without --config or --resume */
-} choices;
-
 /* Whether the command line has this setting. */
 static bool was_given(const request *r, const char *name) {
     for (size_t g = 0; g < VIT_SETTING_GROUPS; g++) {
@@ -258,79 +130,67 @@ static bool was_given(const request *r, const char *name) {
 }
 
 /* The settings of the run that --resume names stand in for --config. */
-static vit_status find_resumed(request *r, choices *found) {
-    if (*r->flags.out != 0 || *r->flags.config != 0) {
+static vit_status find_resumed(request *r, vit_settings_layers *found, vit_json **file) {
+    if (*r->flags.out != 0 || *r->start.config != 0) {
         return vit_fail(VIT_ERROR_ARGUMENT,
                         "--resume %s: does not go with --%s (expected the run's own)",
                         r->flags.resume, *r->flags.out != 0 ? "out" : "config");
     }
     found->resumed = true;
-    memcpy(found->config_path, r->flags.resume, sizeof found->config_path);
-    vit_status status = vit_run_folder_args(r->flags.resume, &found->config);
+    vit_status status = vit_run_folder_args(r->flags.resume, file);
     if (status == VIT_OK) {
-        const char *data = vit_json_string(vit_json_get(found->config, "data"), "");
+        status = vit_settings_check_file(r->setting_groups, *file, r->flags.resume);
+    }
+    if (status == VIT_OK) {
+        const char *data = vit_json_string(vit_json_get(*file, "data"), "");
         snprintf(r->resumed_data, sizeof r->resumed_data, "%s", data);
     }
     return status;
 }
 
-static vit_status find_choices(request *r, int argc, char **argv, choices *found) {
+/* What the settings are laid over each other from; *file is the caller's. */
+static vit_status find_layers(request *r, int argc, char **argv, vit_settings_layers *found,
+                              vit_json **file) {
     vit_status status = VIT_OK;
     int words = 0;
     VIT_TRY(set_defaults(r));
     VIT_TRY(vit_options_parse(r->groups, GROUPS, argc, argv, &words));
-    found->model_given = r->flag_sources[0] == VIT_FROM_USER;
-    memcpy(found->model, r->flags.model, sizeof found->model);
+    found->model_given = r->start_sources[0] == VIT_FROM_USER;
+    found->recipe_given = was_given(r, "recipe");
+    memcpy(found->model, r->start.model, sizeof found->model);
     memcpy(found->recipe, r->settings.recipe.recipe, sizeof found->recipe);
-    memcpy(found->config_path, r->flags.config, sizeof found->config_path);
     if (*r->flags.resume != 0) {
-        VIT_TRY(find_resumed(r, found));
-    } else if (*found->config_path != 0) {
-        VIT_TRY(vit_json_read(found->config_path, MAX_CONFIG_BYTES, &found->config));
-    } else {
-        goto cleanup;
+        VIT_TRY(find_resumed(r, found, file));
+    } else if (*r->start.config != 0) {
+        VIT_TRY(vit_settings_read_file(r->start.config, r->setting_groups, file));
     }
-    VIT_TRY(check_keys(r, found->config, found->config_path));
-    const char *named = vit_json_string(vit_json_get(found->config, "model"), NULL);
-    /* "custom" comes with every setting of its own. */
-    if (named != NULL && strcmp(named, "custom") != 0 && !found->model_given) {
-        snprintf(found->model, sizeof found->model, "%s", named);
-    }
-    const char *recipe = vit_json_string(vit_json_get(found->config, "recipe"), NULL);
-    if (recipe != NULL && !was_given(r, "recipe")) {
-        snprintf(found->recipe, sizeof found->recipe, "%s", recipe);
-    }
+    found->file = *file;
+    vit_settings_choose(found);
 cleanup:
     return status;
 }
 
-static vit_status apply_all(request *r, const choices *chosen, int argc, char **argv) {
+static vit_status apply_all(request *r, vit_settings_layers *layers, int argc, char **argv) {
     vit_status status = VIT_OK;
     int words = 0;
+    char name[PATH_MAX];
+    snprintf(name, sizeof name, "%s", layers->resumed ? r->flags.resume : r->start.config);
+    layers->file_name = name;
     VIT_TRY(set_defaults(r));
-    VIT_TRY(apply_model(r, chosen->model));
-    VIT_TRY(vit_recipe_apply(chosen->recipe, r->setting_groups, VIT_SETTING_GROUPS));
-    if (chosen->config != NULL) {
-        VIT_TRY(apply_config(r, chosen->config, chosen->config_path, chosen->model_given));
-    }
-    if (chosen->resumed) {
-        /* Where they came from at the run's beginning, which "config" would hide. */
-        cli_restore_sources(r->setting_groups, chosen->config);
-    }
+    VIT_TRY(vit_settings_lay(layers, &r->settings, r->setting_groups));
     int began_with = r->settings.recipe.batch_size;
     VIT_TRY(vit_options_parse(r->groups, GROUPS, argc, argv, &words));
-    if (chosen->resumed && r->settings.recipe.batch_size == 0) {
+    if (layers->resumed && r->settings.recipe.batch_size == 0) {
         r->settings.recipe.batch_size = began_with; /* auto: as it was chosen then */
     }
     if (words != 1 && !(words == 0 && *r->resumed_data != 0)) {
         VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected one: DATA)", words));
     }
     r->data = words == 1 ? argv[0] : r->resumed_data;
-    if (chosen->resumed) {
+    if (layers->resumed) {
         memcpy(r->flags.out, r->flags.resume, sizeof r->flags.out);
     }
-    VIT_TRY(check_settings(r));
-    name_architecture(&r->settings.model);
+    VIT_TRY(vit_settings_finish(&r->settings, r->setting_groups));
     if (*r->flags.out == 0) {
         name_run(&r->flags, r->settings.model.architecture);
     }
@@ -341,15 +201,16 @@ cleanup:
 /* Fills the request; VIT_ERROR_ARGUMENT is wrong usage. */
 static vit_status resolve(request *r, int argc, char **argv) {
     vit_status status = VIT_OK;
-    choices chosen = {0};
+    vit_settings_layers layers = {0};
+    vit_json *file = NULL;
     char **copy = copy_words(argc, argv);
     if (copy == NULL) {
         return VIT_ERROR_MEMORY;
     }
-    VIT_TRY(find_choices(r, argc, copy, &chosen));
-    VIT_TRY(apply_all(r, &chosen, argc, argv));
+    VIT_TRY(find_layers(r, argc, copy, &layers, &file));
+    VIT_TRY(apply_all(r, &layers, argc, argv));
 cleanup:
-    vit_json_free(chosen.config);
+    vit_json_free(file);
     free(copy);
     return status;
 }
@@ -605,7 +466,8 @@ int cmd_train(const cli_verb *verb, int argc, char **argv) {
         code = cli_fail(verb);
     } else if (cli_wants_help(argc, argv)) {
         /* The defaults shown are those of the default model. */
-        if (set_defaults(&r) != VIT_OK || apply_model(&r, r.flags.model) != VIT_OK) {
+        if (set_defaults(&r) != VIT_OK ||
+            vit_settings_model(r.start.model, &r.settings, r.setting_groups) != VIT_OK) {
             code = cli_fail(verb);
         } else {
             print_help(verb, &r);

@@ -12,23 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-void cli_restore_sources(const vit_option_group *groups, const vit_json *args) {
-    const vit_json *sources = vit_json_get(args, "sources");
-    char key[VIT_OPTION_KEY_MAX];
-    for (size_t g = 0; g < VIT_SETTING_GROUPS; g++) {
-        const vit_option_group *group = &groups[g];
-        for (size_t i = 0; i < group->count; i++) {
-            vit_option_key(&group->options[i], key);
-            const char *from = vit_json_string(vit_json_get(sources, key), "");
-            for (unsigned char s = 0; vit_source_names[s] != NULL; s++) {
-                if (strcmp(from, vit_source_names[s]) == 0) {
-                    group->sources[i] = s;
-                }
-            }
-        }
-    }
-}
-
 enum { SAMPLES = 8, VERSIONS = 5 };
 
 void cli_report_settings(vit_report *report, const vit_train_settings *settings,

@@ -8,10 +8,6 @@
 #include "train/recipe.h"
 #include "train/trainer.h"
 
-/* Sources of settings as an args.json names them. groups: VIT_SETTING_GROUPS of them, with
- * sources. */
-void cli_restore_sources(const vit_option_group *groups, const vit_json *args);
-
 /* Fills in what follows from the settings: architecture, operations, samples, decoding. samples is
  * the caller's and belongs to the report. train may be NULL. */
 void cli_report_settings(vit_report *report, const vit_train_settings *settings,
