@@ -51,6 +51,7 @@ endfunction()
 add_library(zvit_features INTERFACE)
 zvit_feature(CAIRO cairo "drawing plots and heat maps" libcairo2-dev libcairo.so.2)
 zvit_feature(MICROHTTPD libmicrohttpd "zvit serve" libmicrohttpd-dev libmicrohttpd.so.12)
+zvit_feature(MPI mpi-c "training on several machines" libopenmpi-dev libzvit_mpi.so)
 
 # vmath's kernels are one source compiled for each instruction set; the processor chooses at run time.
 function(zvit_vmath_flags)

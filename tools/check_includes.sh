@@ -25,6 +25,7 @@ BEGIN {
     home["jerror.h"] = "data/decode_jpeg.c"
     home["png.h"] = "data/decode_png.c data/encode_png.c"
     home["cJSON.h"] = "vit/json.c"
+    home["mpi.h"] = "train/comm_mpi.c"
     home["cairo.h"] = "eval/canvas.c"
     home["cairo-svg.h"] = "eval/canvas.c"
     home["microhttpd.h"] = "tools/serve/http.c"

@@ -47,6 +47,9 @@ static const char *const features[] = {
 #ifdef ZVIT_HAVE_MICROHTTPD
     "libmicrohttpd",
 #endif
+#ifdef ZVIT_HAVE_MPI
+    "MPI",
+#endif
 #if defined(__x86_64__) && !defined(VIT_NO_CLONES)
     "loops for SSE2, AVX2 and AVX-512",
 #endif

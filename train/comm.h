@@ -1,0 +1,91 @@
+/* Ranks: processes that train one model together, each computing its share of every batch. A NULL
+ * comm is one rank, for which every call here is a success that does nothing.
+ *
+ * A call that says "all ranks" is made by every rank, in the same order, with sizes that agree.
+ * Each returns the same status on every rank, or one that ends the run: when a rank is gone or
+ * cannot be reached the comm is broken, its calls fail at once with VIT_ERROR_IO, and vit_comm_free
+ * ends the other ranks too. */
+#ifndef VIT_COMM_H
+#define VIT_COMM_H
+
+#include "vit/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct vit_comm vit_comm;
+
+size_t vit_comm_rank(const vit_comm *comm); /* from 0; rank 0 alone writes and prints */
+size_t vit_comm_size(const vit_comm *comm);
+
+/* The share of `rank` in `count` things in order: [*first, *end). Shares are contiguous and differ
+ * by at most one. */
+static inline void vit_comm_share(size_t rank, size_t size, size_t count, size_t *first,
+                                  size_t *end) {
+    *first = (size_t)((unsigned __int128)count * rank / size);
+    *end = (size_t)((unsigned __int128)count * (rank + 1) / size);
+}
+
+/* All ranks: returns when every rank has called. */
+vit_status vit_comm_barrier(vit_comm *comm);
+
+/* All ranks: root's bytes into everybody's data. */
+vit_status vit_comm_broadcast(vit_comm *comm, size_t root, void *data, size_t bytes);
+
+/* All ranks: rank r's bytes [offsets[r], offsets[r + 1]) of data become everybody's. offsets has
+ * size + 1 entries, the same on every rank; a share may be empty. */
+vit_status vit_comm_all_gather(vit_comm *comm, void *data, const size_t *offsets);
+
+/* All ranks: every rank fails when one does: with the status and the message of the lowest rank
+ * that failed, or VIT_OK on all. Another's message begins with "rank R: ". */
+vit_status vit_comm_agree(vit_comm *comm, vit_status status);
+
+/* All ranks: whether one of them says so. */
+vit_status vit_comm_any(vit_comm *comm, bool *flag);
+
+/* ---- sums ----
+ *
+ * data (n) becomes its sum over the ranks, whose number is a power of two, in a fixed binary tree:
+ * neighbours 2r and 2r + 1 first, always left + right, as the slots of a batch (train/slots.h), so
+ * that ranks of S/R slots go on where one rank of S slots would. The vector is halved between
+ * neighbours at each level of the tree and put together again on the way back (Thakur et al. 2005,
+ * "Rabenseifner's algorithm"): each rank sends and receives 2 (R - 1) / R of it. Nothing is copied
+ * but what is received. Adding is done by the comm's own thread. */
+
+/* All ranks: queues a sum and returns; any thread, but all ranks in the same order. data is left
+ * alone until vit_comm_finish returned. At most VIT_COMM_SUMS wait at a time. */
+enum { VIT_COMM_SUMS = 256 };
+void vit_comm_start_sum(vit_comm *comm, float *data, size_t n);
+
+typedef struct vit_comm_times {
+    double busy;    /* seconds in which sums were under way */
+    double exposed; /* of these, seconds that vit_comm_finish waited */
+    uint64_t bytes; /* sent by this rank for sums */
+} vit_comm_times;
+/* Waits for all sums that were started; adds to *times. */
+vit_status vit_comm_finish(vit_comm *comm, vit_comm_times *times);
+
+/* ---- beginning and end ---- */
+
+/* What the ranks of a launcher (mpirun) say of themselves in the environment. */
+typedef struct vit_comm_launch {
+    bool launched; /* under a launcher, perhaps with one rank */
+    size_t rank;
+    size_t size; /* 0: the launcher does not say */
+} vit_comm_launch;
+vit_comm_launch vit_comm_look(void);
+
+/* Joins the other ranks of the launcher: *out is NULL when there is none, or only one rank.
+ * Several ranks without support for MPI are an error. */
+vit_status vit_comm_open(vit_comm **out);
+
+/* Ranks that are threads of this process, for tests: comms[r] is for the thread that is rank r.
+ * Each is freed by its thread. */
+vit_status vit_comm_local(size_t size, vit_comm **comms);
+
+/* All ranks: leaves. A comm that is broken, or that goes while others wait, ends the process and
+ * the other ranks with exit code 1: print what there is to say before. NULL is fine. */
+void vit_comm_free(vit_comm *comm);
+
+#endif
