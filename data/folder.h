@@ -59,6 +59,12 @@ void vit_dataset_free(vit_dataset *dataset);
  */
 vit_status vit_dataset_has(const vit_dataset_query *query, bool *has);
 
+/* Tells whether two machines have the same data: a hash of the classes and, in order, of each
+ * picture's label, path below the data set's folder (or the list's) and size in bytes. Where the
+ * folder lies does not matter, nor whether it was packed as it is. Asks for every file's size, on
+ * `threads` threads. */
+uint64_t vit_dataset_hash(const vit_dataset *dataset, int threads);
+
 /* The bytes of the sample's file: read into buffer, or where they lie in the pack. */
 vit_status vit_sample_read(const vit_sample *sample, vit_bytes *buffer, const void **bytes,
                            size_t *size);

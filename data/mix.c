@@ -70,10 +70,9 @@ VIT_CLONES static void blend(size_t n, float share, const float *own, const floa
     }
 }
 
-void vit_mix_image(const vit_mix *mix, size_t B, size_t i, size_t channels, size_t height,
-                   size_t width, const float *images, float *out) {
+void vit_mix_image(const vit_mix *mix, size_t channels, size_t height, size_t width,
+                   const float *own, const float *other, float *out) {
     size_t n = channels * height * width;
-    const float *own = images + i * n, *other = images + (B - 1 - i) * n;
     if (!mix->cutmix && mix->lambda < 1) {
         blend(n, (float)mix->lambda, own, other, out);
         return;

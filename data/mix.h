@@ -26,9 +26,14 @@ typedef struct vit_mix {
 vit_mix vit_mix_draw(const vit_mix_options *options, uint64_t seed, uint32_t epoch, uint64_t batch,
                      size_t height, size_t width);
 
-/* Picture i of a batch of B, mixed, into out (C,H,W). */
-void vit_mix_image(const vit_mix *mix, size_t B, size_t i, size_t channels, size_t height,
-                   size_t width, const float *images /* (B,C,H,W) */, float *out /* (C,H,W) */);
+/* Whether pictures of the batch are mixed: else the other of each is not looked at. */
+static inline bool vit_mix_is_on(const vit_mix *mix) {
+    return mix->lambda < 1;
+}
+
+/* Picture i, own, and the one it is mixed with, other, each (C,H,W), into out (C,H,W). */
+void vit_mix_image(const vit_mix *mix, size_t channels, size_t height, size_t width,
+                   const float *own, const float *other, float *out);
 
 /* Its soft target: smoothed one-hot vectors mixed with the same share. */
 void vit_mix_target(const vit_mix *mix, size_t B, size_t i, size_t K, const int *labels /* (B) */,

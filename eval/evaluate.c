@@ -114,7 +114,7 @@ size_t vit_evaluator_bytes(const vit_model *model, size_t images, size_t batch_s
         return SIZE_MAX;
     }
     size_t batches =
-        vit_size_times(2, vit_batch_bytes(batch, model->patch.height, model->patch.width));
+        vit_size_times(2, vit_batch_bytes(batch, batch, model->patch.height, model->patch.width));
     return vit_size_plus(batches,
                          vit_size_times((size_t)threads, vit_size_plus(workspace, w.memory.used)));
 }

@@ -97,22 +97,54 @@ START_TEST(pictures_are_decoded_once) {
     vit_dataset *dataset;
     vit_cache *cache;
     vit_bytes file = {0};
+    vit_image spare = {0};
     const vit_image *first, *again;
     vit_decode_options decode = vit_decode_defaults();
     ck_vit_ok(vit_dataset_open(root, "train", NULL, 0, &dataset, NULL));
     ck_vit_ok(vit_cache_create(dataset, &decode, 1, 0, &cache));
-    ck_vit_ok(vit_cache_get(cache, 3, &file, &first));
+    ck_vit_ok(vit_cache_get(cache, 3, &file, &spare, &first));
     ck_assert_uint_eq(first->width, W);
     ck_assert_uint_eq(first->height, H);
     ck_assert_int_eq(unlink(dataset->samples[3].path), 0);
     ck_assert_int_eq(unlink(dataset->samples[4].path), 0);
-    ck_vit_ok(vit_cache_get(cache, 3, &file, &again));
+    ck_vit_ok(vit_cache_get(cache, 3, &file, &spare, &again));
     ck_assert_ptr_eq(first, again);
-    ck_assert_int_eq(vit_cache_get(cache, 4, &file, &again), VIT_ERROR_IO);
+    ck_assert_int_eq(vit_cache_get(cache, 4, &file, &spare, &again), VIT_ERROR_IO);
     ck_assert_ptr_nonnull(strstr(vit_last_error(), dataset->samples[4].path));
     vit_cache_free(cache);
     vit_dataset_free(dataset);
     vit_bytes_free(&file);
+}
+END_TEST
+
+/* Room for two and a half pictures: two stay, the others come anew each time, the same. */
+START_TEST(a_partial_cache_keeps_what_fits) {
+    vit_dataset *dataset;
+    vit_cache *cache, *whole;
+    vit_bytes file = {0};
+    vit_image spare = {0}, other = {0};
+    const vit_image *image, *expected;
+    vit_decode_options decode = vit_decode_defaults();
+    uint64_t room = 5 * (W * H * 3 + sizeof(vit_image)) / 2;
+    ck_vit_ok(vit_dataset_open(root, "train", NULL, 0, &dataset, NULL));
+    ck_vit_ok(vit_cache_create(dataset, &decode, 1, 0, &whole));
+    ck_vit_ok(vit_cache_create_partial(dataset, &decode, 3, 3 * room * 5 / 4 + 9, &cache));
+    for (size_t i = 0; i < 2 * PICTURES; i++) {
+        ck_vit_ok(vit_cache_get(cache, i % PICTURES, &file, &spare, &image));
+        ck_assert_int_eq(image == &spare, i % PICTURES >= 2);
+        ck_vit_ok(vit_cache_get(whole, i % PICTURES, &file, &other, &expected));
+        ck_assert_mem_eq(image->pixels, expected->pixels, W * H * 3);
+    }
+    ck_assert_int_eq(unlink(dataset->samples[1].path), 0);
+    ck_assert_int_eq(unlink(dataset->samples[2].path), 0);
+    ck_vit_ok(vit_cache_get(cache, 1, &file, &spare, &image));
+    ck_assert_int_eq(vit_cache_get(cache, 2, &file, &spare, &image), VIT_ERROR_IO);
+    vit_image_free(&spare);
+    vit_image_free(&other);
+    vit_bytes_free(&file);
+    vit_cache_free(cache);
+    vit_cache_free(whole);
+    vit_dataset_free(dataset);
 }
 END_TEST
 
@@ -171,6 +203,7 @@ int main(void) {
     tcase_add_test(cache, the_same_bits_with_and_without);
     tcase_add_test(cache, repeated_pictures_share_an_entry);
     tcase_add_test(cache, pictures_are_decoded_once);
+    tcase_add_test(cache, a_partial_cache_keeps_what_fits);
     tcase_add_test(cache, what_does_not_fit_is_refused_with_its_size);
     tcase_add_test(cache, headers_tell_the_size);
     tcase_add_test(cache, the_system_tells_its_memory);

@@ -60,7 +60,7 @@ START_TEST(cutmix_takes_the_box_and_its_share) {
         ck_assert_double_eq_tol(mix.lambda, 1 - area / (H * W), 1e-12);
         boxes += area > 0;
         size_t i = batch % B;
-        vit_mix_image(&mix, B, i, C, H, W, images, out);
+        vit_mix_image(&mix, C, H, W, images + i * N, images + (B - 1 - i) * N, out);
         for (size_t j = 0; j < N; j++) {
             size_t y = j / W % H, x = j % W;
             bool inside = y >= mix.y0 && y < mix.y1 && x >= mix.x0 && x < mix.x1;
@@ -77,7 +77,7 @@ START_TEST(mixup_blends_pictures_and_targets_alike) {
     float *images = random_new(1, B * N, 1.0), out[N], target[K];
     int labels[B] = {0, 1, 2, 2};
     vit_mix mix = {.lambda = 0.3};
-    vit_mix_image(&mix, B, 0, C, H, W, images, out);
+    vit_mix_image(&mix, C, H, W, images, images + (B - 1) * N, out);
     for (size_t j = 0; j < N; j++) {
         ck_assert_float_eq_tol(out[j], 0.3f * images[j] + 0.7f * images[3 * N + j], 1e-6f);
     }
@@ -86,7 +86,7 @@ START_TEST(mixup_blends_pictures_and_targets_alike) {
     ck_assert_float_eq_tol(target[1], 0.1f / 3, 1e-6f);
     ck_assert_float_eq_tol(target[2], 0.1f / 3 + 0.9f * 0.7f, 1e-6f);
     mix.lambda = 1;
-    vit_mix_image(&mix, B, 1, C, H, W, images, out);
+    vit_mix_image(&mix, C, H, W, images + N, images + (B - 2) * N, out);
     ck_assert_mem_eq(out, images + N, sizeof out);
     free(images);
 }

@@ -112,7 +112,9 @@ static void add_picture(const fixture *f, vit_workspace *workspace, size_t i, pl
     ck_assert_ptr_nonnull(grads);
     float image[3 * 16 * 24];
     vit_mix mix = vit_mix_draw(&f->mix, SEED, batch->epoch, batch->number, 16, 24);
-    vit_mix_image(&mix, batch->count, i, 3, 16, 24, batch->images, image);
+    size_t floats = 3 * 16 * 24;
+    vit_mix_image(&mix, 3, 16, 24, batch->images + i * floats,
+                  batch->images + (batch->count - 1 - i) * floats, image);
     vit_model_forward(&f->model, f->params, workspace, 1, image, scale, logits);
     int other = batch->labels[batch->count - 1 - i];
     double weight = 1;

@@ -66,7 +66,8 @@ static vit_status plan_training(const vit_plan_request *request, size_t batch_si
     add(plan, "gradients of slots", slots.gradients);
     add(plan, "activations", slots.activations);
     add(plan, "two batches of pictures",
-        vit_size_times(2, vit_batch_bytes(batch_size, model->patch.height, model->patch.width)));
+        vit_size_times(
+            2, vit_batch_bytes(batch_size, batch_size, model->patch.height, model->patch.width)));
     if (request->val_images > 0) {
         add(plan, "evaluation",
             vit_evaluator_bytes(model, request->val_images, batch_size, request->threads));

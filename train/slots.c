@@ -288,13 +288,14 @@ static const float *inputs(const vit_slots *slots, const vit_batch *batch, size_
     const vit_patch_shape *shape = &slots->config.model->patch;
     size_t K = (size_t)slots->config.model->config.num_classes;
     size_t n = image_floats(slots->config.model);
-    if (slots->mix.lambda >= 1) {
+    if (!vit_mix_is_on(&slots->mix)) {
         vit_smooth_targets(B, K, batch->labels + first, slots->config.smoothing, w->targets);
-        return batch->images + first * n;
+        return vit_batch_image(batch, first, n);
     }
     for (size_t b = 0; b < B; b++) {
-        vit_mix_image(&slots->mix, batch->count, first + b, shape->channels, shape->height,
-                      shape->width, batch->images, w->images + b * n);
+        vit_mix_image(&slots->mix, shape->channels, shape->height, shape->width,
+                      vit_batch_image(batch, first + b, n),
+                      vit_batch_image(batch, batch->count - 1 - (first + b), n), w->images + b * n);
         vit_mix_target(&slots->mix, batch->count, first + b, K, batch->labels,
                        slots->config.smoothing, w->targets + b * K);
     }
@@ -351,16 +352,16 @@ static void run_chunk(vit_slots *slots, const float *params, const vit_batch *ba
 
 static void run_slot(vit_slots *slots, const float *params, const vit_batch *batch, size_t slot,
                      worker *w, float *grads) {
-    size_t S = slots->config.slots;
-    size_t begin = slot * batch->count / S, end = (slot + 1) * batch->count / S;
+    vit_range part = vit_slot_range(slots->config.slots, slot, batch->count);
     memset(grads, 0, slots->config.model->params.total * sizeof *grads);
     slots->loss[slot] = 0;
     slots->correct[slot] = 0;
     slots->first_bad[slot] = SIZE_MAX;
     /* In as few chunks as fit, of equal size as near as can be. */
-    size_t count = end - begin, chunks = (count + slots->chunk - 1) / slots->chunk;
+    size_t count = part.end - part.first, chunks = (count + slots->chunk - 1) / slots->chunk;
     for (size_t c = 0; c < chunks; c++) {
-        size_t first = begin + c * count / chunks, last = begin + (c + 1) * count / chunks;
+        size_t first = part.first + c * count / chunks;
+        size_t last = part.first + (c + 1) * count / chunks;
         run_chunk(slots, params, batch, slot, first, last - first, w, grads);
     }
 }
@@ -461,7 +462,7 @@ static work take_work(vit_slots *slots, const vit_batch *next) {
         bool slots_left = slots->next_slot < slots->config.slots;
         if (slots_left && slots->spare_count > 0) {
             item = (work){WORK_SLOT, slots->next_slot++, slots->spare[--slots->spare_count]};
-        } else if (next && slots->next_fetch < next->count) {
+        } else if (next && slots->next_fetch < next->wanted_count) {
             item = (work){WORK_FETCH, slots->next_fetch++, NULL};
         } else if (slots_left) {
             item.kind = WORK_WAIT;

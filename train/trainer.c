@@ -72,7 +72,7 @@ static size_t steps_in_epoch(const vit_run *r) {
 /* Reads the pictures of a batch that is not filled during a step. */
 static void fill(vit_run *r, vit_batch *batch) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(r->threads)
-    for (size_t j = 0; j < batch->count; j++) {
+    for (size_t j = 0; j < batch->wanted_count; j++) {
         vit_loader_fetch(r->loader, batch, j);
     }
 }
