@@ -1,7 +1,7 @@
 #include "tools/eval_table.h"
 #include "tools/progress.h"
 
-#include "eval/evaluate.h"
+#include "eval/measure.h"
 #include "eval/results.h"
 #include "vit/arena.h"
 
@@ -199,52 +199,30 @@ static void show_progress(void *context, size_t done, size_t total) {
     cli_progress_count(&e->progress, e->current, done, total);
 }
 
-static vit_status run(evaluation *e, const subject *s, float *logits, vit_eval_result *result) {
-    vit_evaluator *evaluator = NULL;
-    vit_status status = VIT_OK;
-    VIT_TRY(vit_evaluator_create(&s->bundle->model, &s->bundle->preprocess, s->dataset,
-                                 (size_t)e->flags.batch_size, omp_get_max_threads(), &e->reading,
-                                 &evaluator));
-    VIT_TRY(vit_evaluator_set_tta(evaluator, (vit_tta)e->flags.tta));
-    status = vit_evaluate(evaluator, s->bundle->params, show_progress, e, logits, result);
-    cli_progress_clear(&e->progress);
-cleanup:
-    vit_evaluator_free(evaluator);
-    return status;
-}
-
 /* Measures on every picture. The outcome borrows from the subject. */
 static vit_status measure(evaluation *e, const char *model, const subject *s, vit_outcome **out) {
-    size_t K = (size_t)s->bundle->model.config.num_classes, values;
-    float *logits = NULL;
     vit_eval_result result = {0};
-    vit_status status = VIT_OK;
-    *out = NULL;
-    if (__builtin_mul_overflow(s->dataset->count, K, &values)) {
-        return vit_fail(VIT_ERROR_MEMORY, "%s: %zu pictures of %zu classes do not fit in memory",
-                        s->dataset->root, s->dataset->count, K);
-    }
-    VIT_TRY(vit_alloc((void **)&logits, values, sizeof *logits, "logits"));
-    VIT_TRY(run(e, s, logits, &result));
-    warn_skipped(e, &result);
-    VIT_TRY(vit_outcome_create(s->dataset, K, (const char *const *)s->bundle->class_names, logits,
-                               (size_t)e->flags.topk, out));
-    if ((*out)->skipped > result.skipped) {
-        VIT_TRY(vit_fail(VIT_ERROR_NUMERIC,
-                         "%s: the network's output is not a number for %zu of %zu pictures", model,
-                         (*out)->skipped - result.skipped, s->dataset->count));
-    }
-    (*out)->model = model;
-    (*out)->data = e->data;
-    (*out)->split = e->flags.split;
-    (*out)->tta = vit_tta_names[e->flags.tta];
-    (*out)->seconds = result.seconds;
-    (*out)->images_per_second = result.images_per_second;
-cleanup:
-    vit_free(logits);
-    if (status != VIT_OK) {
-        vit_outcome_free(*out);
-        *out = NULL;
+    const vit_measure_request request = {
+        .bundle = s->bundle,
+        .dataset = s->dataset,
+        .model = model,
+        .data = e->data,
+        .split = e->flags.split,
+        .batch_size = (size_t)e->flags.batch_size,
+        .threads = omp_get_max_threads(),
+        .tta = (vit_tta)e->flags.tta,
+        .topk = (size_t)e->flags.topk,
+        .reading = &e->reading,
+        .progress = show_progress,
+        .context = e,
+    };
+    vit_status status = vit_measure(&request, &result, out);
+    cli_progress_clear(&e->progress);
+    if (result.skipped > 0) {
+        char message[VIT_MESSAGE_MAX];
+        snprintf(message, sizeof message, "%s", vit_last_error());
+        warn_skipped(e, &result);
+        vit_fail(status, "%s", message);
     }
     return status;
 }
