@@ -41,7 +41,7 @@ const vit_option vit_data_options_table[] = {
      .offset = FIELD(class_order),
      .count = sizeof((vit_data_options *)0)->class_order,
      .value = "name",
-     .metavar = "ORDER",
+     .metavar = "name|natural|FILE",
      .help = "order of the classes: name (by bytes), natural (numbers by value), or a file with a "
              "class on each line"},
     {.name = "cache",

@@ -91,6 +91,35 @@ START_TEST(help_of_train_lists_every_setting) {
 }
 END_TEST
 
+START_TEST(help_has_other_forms) {
+    outcome plain = zvit("--help", NULL), same = zvit("help", NULL);
+    check_code(&same, 0);
+    ck_assert_str_eq(same.out, plain.out);
+    release(&plain);
+    release(&same);
+    plain = zvit("eval", "--help", NULL);
+    same = zvit("help", "eval", NULL);
+    check_code(&same, 0);
+    ck_assert_str_eq(same.out, plain.out);
+    release(&plain);
+    release(&same);
+    same = zvit("help", "--man", "eval", NULL);
+    check_code(&same, 0);
+    check_has(same.out, ".TH zvit\\-eval 1");
+    check_has(same.out, "\\fB\\-\\-split\\fR \\fINAME\\fR");
+    release(&same);
+    same = zvit("help", "--markdown", "eval", NULL);
+    check_code(&same, 0);
+    check_has(same.out, "| `--split NAME` | text | val |");
+    release(&same);
+    check_usage(zvit("help", "evil", NULL), "did you mean 'eval'");
+    check_usage(zvit("help", "eval", "train", NULL), "VERB");
+    check_usage(zvit("help", "--man", "--markdown", NULL), "one of them");
+    check_usage(zvit("completion", NULL), "bash or zsh");
+    check_usage(zvit("completion", "fish", NULL), "fish");
+}
+END_TEST
+
 START_TEST(wrong_usage_exits_with_2) {
     check_usage(zvit("trian", "x", NULL), "'train'");
     check_usage(zvit("xyzzy", NULL), "'xyzzy' is no verb");
@@ -592,6 +621,7 @@ static Suite *suite(void) {
     tcase_add_test(usage, help_lists_every_verb);
     tcase_add_test(usage, help_of_a_verb_lists_its_flags);
     tcase_add_test(usage, help_of_train_lists_every_setting);
+    tcase_add_test(usage, help_has_other_forms);
     tcase_add_test(usage, wrong_usage_exits_with_2);
     tcase_add_test(usage, missing_files_exit_with_1);
     tcase_add_test(machine, info_describes_the_machine);

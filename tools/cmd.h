@@ -15,11 +15,25 @@ struct cli_verb {
     const char *name;
     const char *arguments; /* of the usage line: "MODEL DATA" */
     const char *summary;   /* one line for zvit --help */
-    const char *details; /* paragraphs for zvit VERB --help; lines up to 80 wide, '\n' at the end */
-    bool log_json;       /* --log-json was given */
+    /* Paragraphs for zvit VERB --help; lines up to 80 wide, '\n' at the end. A line followed by
+     * indented ones is an entry of a list, "WORD: what it is". */
+    const char *details;
+    /* cmd_*.c: argv holds the words after the verb; returns the exit code. */
+    int (*run)(const cli_verb *verb, int argc, char **argv);
+    /* What the first argument may be, where that is not a path; NULL past the end. */
+    const char *(*word)(size_t index);
+    bool log_json; /* --log-json was given */
+    /* What --help hands the verb's tables to, to be printed in another form; NULL: the usual. */
+    void (*describe)(const cli_verb *verb, const vit_option_group *groups, size_t group_count);
 };
 
-/* cmd_*.c: argv holds the words after the verb; returns the exit code. */
+/* zvit.c: the index-th verb, NULL past the end; the one of that name, or NULL. */
+const cli_verb *cli_verb_at(size_t index);
+const cli_verb *cli_find_verb(const char *name);
+const char *cli_verb_name(size_t index);
+/* "zvit: 'WORD' is no verb" and the nearest one, on standard error. Returns CLI_USAGE. */
+int cli_unknown_verb(const char *word);
+
 int cmd_train(const cli_verb *verb, int argc, char **argv);
 int cmd_eval(const cli_verb *verb, int argc, char **argv);
 int cmd_classify(const cli_verb *verb, int argc, char **argv);
@@ -32,6 +46,10 @@ int cmd_info(const cli_verb *verb, int argc, char **argv);
 int cmd_bench(const cli_verb *verb, int argc, char **argv);
 int cmd_pack(const cli_verb *verb, int argc, char **argv);
 int cmd_serve(const cli_verb *verb, int argc, char **argv);
+int cmd_help(const cli_verb *verb, int argc, char **argv);
+int cmd_completion(const cli_verb *verb, int argc, char **argv);
+const char *cmd_bench_word(size_t index);
+const char *cmd_completion_word(size_t index);
 
 /* ---- common flags ---- */
 typedef struct cli_common {
@@ -51,7 +69,8 @@ bool cli_parse(const cli_verb *verb, const vit_option_group *groups, size_t grou
 /* True when --help or -h, and --log-json, is among the words before "--". */
 bool cli_wants_help(int argc, char **argv);
 bool cli_wants_log_json(int argc, char **argv);
-/* Prints zvit VERB --help from the tables; "default" is what the groups' targets hold now. */
+/* Prints zvit VERB --help from the tables, or has verb->describe do so; "default" is what the
+ * groups' targets hold now. */
 void cli_print_help(const cli_verb *verb, const vit_option_group *groups, size_t group_count);
 /* The choice nearest to word by edit distance, or NULL when none is near. choices ends in NULL. */
 const char *cli_nearest(const char *word, const char *const *choices);

@@ -21,8 +21,9 @@ static const vit_option bench_options[] = {
      .offset = offsetof(bench_flags, model),
      .count = sizeof((bench_flags *)0)->model,
      .value = "zeros_mini_patch8_64",
+     .names = vit_config_preset_names,
      .metavar = "NAME",
-     .help = "named model whose shapes are measured; zvit train --help lists them"},
+     .help = "named model whose shapes are measured; the list is below"},
     {.name = "batch-size",
      .letter = 'b',
      .type = VIT_OPT_INT,
@@ -78,6 +79,10 @@ static const bench_kind kinds[] = {
     {.name = "startup", .run = bench_startup},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
+
+const char *cmd_bench_word(size_t index) {
+    return index < KINDS ? kinds[index].name : NULL;
+}
 
 static vit_status print_json(const char *what, const cli_machine *machine, int threads,
                              const bench_report *report) {

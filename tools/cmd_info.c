@@ -29,8 +29,9 @@ static const vit_option info_options[] = {
      .offset = offsetof(info_flags, model),
      .count = sizeof((info_flags *)0)->model,
      .value = "zeros_mini_patch8_64",
+     .names = vit_config_preset_names,
      .metavar = "NAME",
-     .help = "named model to plan for, in place of MODEL; zvit train --help lists them"},
+     .help = "named model to plan for, in place of MODEL; the list is below"},
 };
 enum { INFO_OPTIONS = sizeof info_options / sizeof *info_options };
 

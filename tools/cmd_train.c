@@ -446,19 +446,6 @@ static int train(const cli_verb *verb, const request *r) {
     return cli_finish(verb, CLI_DONE);
 }
 
-static void print_help(const cli_verb *verb, const request *r) {
-    cli_print_help(verb, r->groups, GROUPS);
-    puts("\nModels:");
-    for (size_t i = 0; vit_config_preset_name(i) != NULL; i++) {
-        printf("      %s\n", vit_config_preset_name(i));
-    }
-    puts("\nRecipes:");
-    const char *help = NULL, *name = NULL;
-    for (size_t i = 0; (name = vit_recipe_name(i, &help)) != NULL; i++) {
-        printf("      %-12s%s\n", name, help);
-    }
-}
-
 int cmd_train(const cli_verb *verb, int argc, char **argv) {
     request r = {0};
     int code = CLI_DONE;
@@ -470,7 +457,7 @@ int cmd_train(const cli_verb *verb, int argc, char **argv) {
             vit_settings_model(r.start.model, &r.settings, r.setting_groups) != VIT_OK) {
             code = cli_fail(verb);
         } else {
-            print_help(verb, &r);
+            cli_print_help(verb, r.groups, GROUPS);
             code = cli_finish(verb, CLI_DONE);
         }
     } else {

@@ -1,131 +1,201 @@
 /* The zvit command: one table of verbs. */
 #include "tools/cmd.h"
+#include "tools/help.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
-typedef struct row {
-    const char *name, *arguments, *summary, *details;
-    int (*run)(const cli_verb *verb, int argc, char **argv);
-} row;
-
-static const row verbs[] = {
-    {"train", "DATA", "train a model on folders of pictures",
-     "Trains on DATA/train/CLASS/(...)/picture and, when DATA/val is there, measures on it after\n"
-     "every epoch. The run folder receives best.safetensors, last.safetensors, log.csv, "
-     "args.json,\n"
-     "classes.txt and the files of zvit report. A setting comes from the command line, else from "
-     "--config, else from the\n"
-     "recipe, else from the model. SIGINT or SIGTERM: saves, then exits with 130 or 143.\n",
-     cmd_train},
-    {"eval", "MODEL... DATA", "measure models on folders of pictures",
-     "Measures MODEL (a .safetensors file or a run folder) on the pictures of DATA/val/CLASS/.\n"
-     "Folders are matched with the model's classes by name. Several models are measured on the\n"
-     "same pictures and shown side by side; they may differ in size and in the order of classes.\n"
-     "balanced: mean recall of the classes; ECE: expected calibration error, 0 to 1.\n",
-     cmd_eval},
-    {"classify", "MODEL PATH...", "name what pictures show",
-     "Classifies pictures with MODEL (a .safetensors file or a run folder). A PATH is a picture, "
-     "a\n"
-     "folder (searched with its subfolders), - (a picture on standard input) or @LIST (a file "
-     "with\n"
-     "a path on each line, relative to the current folder; @-: the list on standard input). What\n"
-     "cannot be read is reported, the others are still classified, and the exit code is 1. A\n"
-     "picture's result is the same bits whatever the others are; one that comes alone is computed\n"
-     "by all threads together and may differ from that in the seventh digit.\n",
-     cmd_classify},
-    {"check", "DATA", "read every picture and report what is wrong",
-     "Reads every picture of DATA as training would: counts, sizes, formats, what cannot be read\n"
-     "and why, names that say another format, files that are the same (also across train and "
-     "val),\n"
-     "classes with few pictures or none. The exit code is 1 when something must be put right:\n"
-     "unreadable pictures, the same picture in two splits, classes that train does not have or\n"
-     "that have no pictures.\n",
-     cmd_check},
-    {"preview", "DATA --out PNG", "draw a sheet of pictures as training sees them",
-     "Draws some pictures of DATA, each with its class, as it is and as the network would get it\n"
-     "in the first epochs of a training with the same flags (before mixup and CutMix, which blend\n"
-     "pictures of a batch).\n",
-     cmd_preview},
-    {"explain", "MODEL IMAGE --out PNG", "show what in a picture speaks for a class",
-     "Draws the picture beside a map of what each of its patches speaks for (orange) or against\n"
-     "(violet) a class, in the model's eyes: see docs/explain.md. The model sees a crop of the\n"
-     "picture, which is framed.\n",
-     cmd_explain},
-    {"report", "RUN", "write a page about a training run",
-     "Writes RUN/report.html, one file that any browser opens without network: curves, confusion\n"
-     "matrix, classes, mistakes with their pictures, calibration, samples, settings. Beside it "
-     "the\n"
-     "plots as PNG and SVG, eval.json and the tables as CSV. The best model is measured anew on\n"
-     "the run's data; what is not there any more is left out, and the page says so.\n",
-     cmd_report},
-    {"export", "MODEL --out DIR|FILE", "write a model for other programs",
-     "Writes the weights as a plain state dict (safetensors, timm's names, attn.qkv in one) and "
-     "the\n"
-     "config as JSON. With --format timm the folder is one that timm loads:\n"
-     "timm.create_model('local-dir:DIR', pretrained=True).\n",
-     cmd_export},
-    {"pack", "DATA OUT.zpk", "put all pictures into one file, for fast reading",
-     "Writes one file with every picture of DATA, its class and split; train, eval and bench take\n"
-     "it in DATA's place, with the same order and the same random draws. Without --short-side the\n"
-     "pictures stay as they are. With it, larger ones are shrunk to that short side and stored as\n"
-     "JPEGs of quality 95: they need less room and are decoded sooner, and are no longer the same\n"
-     "pixels.\n",
-     cmd_pack},
-    {"serve", "MODEL", "answer over HTTP: a web page, and JSON for programs",
-     "Serves MODEL (a .safetensors file or a run folder) on this machine: a page to drop pictures\n"
-     "on at http://127.0.0.1:8080/, and POST /v1/classify, GET /v1/model, /healthz and /metrics "
-     "for\n"
-     "programs (docs/serve.md). The address is printed on standard output once the server is "
-     "ready.\n"
-     "SIGINT or SIGTERM: answers what came in, then exits with 0; a second one ends at once.\n",
-     cmd_serve},
-    {"info", "[MODEL]", "describe a model, or this machine",
-     "With MODEL: its architecture, size, classes and preprocessing. Without: the processor, the\n"
-     "BLAS library and the kernel it chose, and memory. With --plan: what training, eval and\n"
-     "classify will take of memory with MODEL, or with the model that --model names.\n",
-     cmd_info},
-    {"bench", "WHAT", "measure this machine",
-     "gemm: the rate of single-precision matrix products on the shapes of a model's training\n"
-     "      step, single-threaded side by side in every thread; the share is of the rate of\n"
-     "      1024 x 1024 x 1024 products measured the same way.\n"
-     "train: training steps (forward, backward, update) on synthetic pictures; the share is of\n"
-     "      what the rate of the model's products allows, counting a step as three forward\n"
-     "      passes. The products are measured in turns with the steps.\n"
-     "infer: forward passes of one picture, on which all threads work, and of a batch; the share\n"
-     "      is of what the rate of the forward's products allows.\n"
-     "attention: time and memory of one layer, forward and backward, of each kind of attention\n"
-     "      with the model's width and heads, one picture on one thread; how the time grows with\n"
-     "      the number of tokens, and the ratio to softmax attention.\n"
-     "loader DATA: reading DATA/train/CLASS/pictures: decode, random crop to 224 x 224, mirror,\n"
-     "      normalise; on one thread and on all, in pictures a second and a second of one\n"
-     "      processor's time.\n"
-     "startup: zvit classify of one 500 x 375 JPEG with a model of random weights, from the start\n"
-     "      of the process to its answer.\n"
-     "Figures are medians.\n",
-     cmd_bench},
+static const cli_verb verbs[] = {
+    {.name = "train",
+     .arguments = "DATA",
+     .summary = "train a model on folders of pictures",
+     .details =
+         "Trains on DATA/train/CLASS/(...)/picture and, when DATA/val is there, measures on it "
+         "after\n"
+         "every epoch. The run folder receives best.safetensors, last.safetensors, log.csv, "
+         "args.json,\n"
+         "classes.txt and the files of zvit report. A setting comes from the command line, else "
+         "from "
+         "--config, else from the\n"
+         "recipe, else from the model. SIGINT or SIGTERM: saves, then exits with 130 or 143.\n",
+     .run = cmd_train},
+    {.name = "eval",
+     .arguments = "MODEL... DATA",
+     .summary = "measure models on folders of pictures",
+     .details = "Measures MODEL (a .safetensors file or a run folder) on the pictures of "
+                "DATA/val/CLASS/.\n"
+                "Folders are matched with the model's classes by name. Several models are measured "
+                "on the\n"
+                "same pictures and shown side by side; they may differ in size and in the order of "
+                "classes.\n"
+                "balanced: mean recall of the classes; ECE: expected calibration error, 0 to 1.\n",
+     .run = cmd_eval},
+    {.name = "classify",
+     .arguments = "MODEL PATH...",
+     .summary = "name what pictures show",
+     .details =
+         "Classifies pictures with MODEL (a .safetensors file or a run folder). A PATH is a "
+         "picture, "
+         "a\n"
+         "folder (searched with its subfolders), - (a picture on standard input) or @LIST (a file "
+         "with\n"
+         "a path on each line, relative to the current folder; @-: the list on standard input). "
+         "What\n"
+         "cannot be read is reported, the others are still classified, and the exit code is 1. A\n"
+         "picture's result is the same bits whatever the others are; one that comes alone is "
+         "computed\n"
+         "by all threads together and may differ from that in the seventh digit.\n",
+     .run = cmd_classify},
+    {.name = "check",
+     .arguments = "DATA",
+     .summary = "read every picture and report what is wrong",
+     .details =
+         "Reads every picture of DATA as training would: counts, sizes, formats, what cannot be "
+         "read\n"
+         "and why, names that say another format, files that are the same (also across train and "
+         "val),\n"
+         "classes with few pictures or none. The exit code is 1 when something must be put right:\n"
+         "unreadable pictures, the same picture in two splits, classes that train does not have "
+         "or\n"
+         "that have no pictures.\n",
+     .run = cmd_check},
+    {.name = "preview",
+     .arguments = "DATA --out PNG",
+     .summary = "draw a sheet of pictures as training sees them",
+     .details = "Draws some pictures of DATA, each with its class, as it is and as the network "
+                "would get it\n"
+                "in the first epochs of a training with the same flags (before mixup and CutMix, "
+                "which blend\n"
+                "pictures of a batch).\n",
+     .run = cmd_preview},
+    {.name = "explain",
+     .arguments = "MODEL IMAGE --out PNG",
+     .summary = "show what in a picture speaks for a class",
+     .details = "Draws the picture beside a map of what each of its patches speaks for (orange) or "
+                "against\n"
+                "(violet) a class, in the model's eyes: see docs/explain.md. The model sees a crop "
+                "of the\n"
+                "picture, which is framed.\n",
+     .run = cmd_explain},
+    {.name = "report",
+     .arguments = "RUN",
+     .summary = "write a page about a training run",
+     .details =
+         "Writes RUN/report.html, one file that any browser opens without network: curves, "
+         "confusion\n"
+         "matrix, classes, mistakes with their pictures, calibration, samples, settings. Beside it "
+         "the\n"
+         "plots as PNG and SVG, eval.json and the tables as CSV. The best model is measured anew "
+         "on\n"
+         "the run's data; what is not there any more is left out, and the page says so.\n",
+     .run = cmd_report},
+    {.name = "export",
+     .arguments = "MODEL --out DIR|FILE",
+     .summary = "write a model for other programs",
+     .details = "Writes the weights as a plain state dict (safetensors, timm's names, attn.qkv in "
+                "one) and "
+                "the\n"
+                "config as JSON. With --format timm the folder is one that timm loads:\n"
+                "timm.create_model('local-dir:DIR', pretrained=True).\n",
+     .run = cmd_export},
+    {.name = "pack",
+     .arguments = "DATA OUT.zpk",
+     .summary = "put all pictures into one file, for fast reading",
+     .details = "Writes one file with every picture of DATA, its class and split; train, eval and "
+                "bench take\n"
+                "it in DATA's place, with the same order and the same random draws. Without "
+                "--short-side the\n"
+                "pictures stay as they are. With it, larger ones are shrunk to that short side and "
+                "stored as\n"
+                "JPEGs of quality 95: they need less room and are decoded sooner, and are no "
+                "longer the same\n"
+                "pixels.\n",
+     .run = cmd_pack},
+    {.name = "serve",
+     .arguments = "MODEL",
+     .summary = "answer over HTTP: a web page, and JSON for programs",
+     .details =
+         "Serves MODEL (a .safetensors file or a run folder) on this machine: a page to drop "
+         "pictures\n"
+         "on at http://127.0.0.1:8080/, and POST /v1/classify, GET /v1/model, /healthz and "
+         "/metrics "
+         "for\n"
+         "programs (docs/serve.md). The address is printed on standard output once the server is "
+         "ready.\n"
+         "SIGINT or SIGTERM: answers what came in, then exits with 0; a second one ends at once.\n",
+     .run = cmd_serve},
+    {.name = "info",
+     .arguments = "[MODEL]",
+     .summary = "describe a model, or this machine",
+     .details =
+         "With MODEL: its architecture, size, classes and preprocessing. Without: the processor, "
+         "the\n"
+         "BLAS library and the kernel it chose, and memory. With --plan: what training, eval and\n"
+         "classify will take of memory with MODEL, or with the model that --model names.\n",
+     .run = cmd_info},
+    {.name = "bench",
+     .arguments = "WHAT",
+     .summary = "measure this machine",
+     .details =
+         "gemm: the rate of single-precision matrix products on the shapes of a model's training\n"
+         "      step, single-threaded side by side in every thread; the share is of the rate of\n"
+         "      1024 x 1024 x 1024 products measured the same way.\n"
+         "train: training steps (forward, backward, update) on synthetic pictures; the share is "
+         "of\n"
+         "      what the rate of the model's products allows, counting a step as three forward\n"
+         "      passes. The products are measured in turns with the steps.\n"
+         "infer: forward passes of one picture, on which all threads work, and of a batch; the "
+         "share\n"
+         "      is of what the rate of the forward's products allows.\n"
+         "attention: time and memory of one layer, forward and backward, of each kind of "
+         "attention\n"
+         "      with the model's width and heads, one picture on one thread; how the time grows "
+         "with\n"
+         "      the number of tokens, and the ratio to softmax attention.\n"
+         "loader DATA: reading DATA/train/CLASS/pictures: decode, random crop to 224 x 224, "
+         "mirror,\n"
+         "      normalise; on one thread and on all, in pictures a second and a second of one\n"
+         "      processor's time.\n"
+         "startup: zvit classify of one 500 x 375 JPEG with a model of random weights, from the "
+         "start\n"
+         "      of the process to its answer.\n"
+         "Figures are medians.\n",
+     .run = cmd_bench,
+     .word = cmd_bench_word},
+    {.name = "help",
+     .arguments = "[VERB]",
+     .summary = "tell about zvit or a verb, also as a manual page",
+     .details =
+         "Prints what zvit VERB --help prints, or zvit --help without VERB; the verbs' tables of "
+         "flags\n"
+         "also make the manual pages (--man) and the command reference docs/commands.md "
+         "(--markdown).\n",
+     .run = cmd_help,
+     .word = cli_verb_name},
+    {.name = "completion",
+     .arguments = "SHELL",
+     .summary = "write what completes zvit's words in a shell",
+     .details = "Writes a script that completes verbs, flags, their values and files; SHELL is "
+                "bash or zsh.\n"
+                "The installed package has both. By hand: source <(zvit completion bash) in "
+                "~/.bashrc, or\n"
+                "zvit completion zsh into a file _zvit in a folder of $fpath.\n",
+     .run = cmd_completion,
+     .word = cmd_completion_word},
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
-static void print_usage(FILE *stream) {
-    fputs("Usage: zvit VERB [FLAGS] ARGUMENTS\n"
-          "Trains, evaluates and runs Vision Transformers with ZeroS attention on the CPU.\n\n",
-          stream);
-    for (size_t i = 0; i < VERBS; i++) {
-        char call[48];
-        snprintf(call, sizeof call, "%s %s", verbs[i].name, verbs[i].arguments);
-        fprintf(stream, "  zvit %-24s%s\n", call, verbs[i].summary);
-    }
-    fputs("\n  zvit VERB --help        every flag of a verb\n"
-          "  zvit --version          the version\n\n"
-          "Exit codes: 0 done; 1 failed, or some inputs failed; 2 wrong usage; 130 or 143 stopped\n"
-          "by a signal after saving.\n",
-          stream);
+const cli_verb *cli_verb_at(size_t index) {
+    return index < VERBS ? &verbs[index] : NULL;
 }
 
-static const row *find_verb(const char *name) {
+const char *cli_verb_name(size_t index) {
+    return index < VERBS ? verbs[index].name : NULL;
+}
+
+const cli_verb *cli_find_verb(const char *name) {
     for (size_t i = 0; i < VERBS; i++) {
         if (strcmp(verbs[i].name, name) == 0) {
             return &verbs[i];
@@ -134,7 +204,7 @@ static const row *find_verb(const char *name) {
     return NULL;
 }
 
-static int unknown_verb(const char *word) {
+int cli_unknown_verb(const char *word) {
     const char *names[VERBS + 1] = {NULL};
     for (size_t i = 0; i < VERBS; i++) {
         names[i] = verbs[i].name;
@@ -167,7 +237,7 @@ int main(int argc, char **argv) {
     static const cli_verb self = {.name = "", .arguments = "", .summary = "", .details = ""};
     guard_streams();
     if (argc < 2) {
-        print_usage(stderr);
+        cli_print_usage(stderr);
         return CLI_USAGE;
     }
     if (strcmp(argv[1], "--version") == 0) {
@@ -175,17 +245,14 @@ int main(int argc, char **argv) {
         return cli_finish(&self, CLI_DONE);
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        print_usage(stdout);
+        cli_print_usage(stdout);
         return cli_finish(&self, CLI_DONE);
     }
-    const row *verb = find_verb(argv[1]);
+    const cli_verb *verb = cli_find_verb(argv[1]);
     if (verb == NULL) {
-        return unknown_verb(argv[1]);
+        return cli_unknown_verb(argv[1]);
     }
-    const cli_verb called = {.name = verb->name,
-                             .arguments = verb->arguments,
-                             .summary = verb->summary,
-                             .details = verb->details,
-                             .log_json = cli_wants_log_json(argc - 2, argv + 2)};
-    return verb->run(&called, argc - 2, argv + 2);
+    cli_verb called = *verb;
+    called.log_json = cli_wants_log_json(argc - 2, argv + 2);
+    return called.run(&called, argc - 2, argv + 2);
 }

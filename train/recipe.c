@@ -15,6 +15,7 @@ const vit_option vit_recipe_options[] = {
      .offset = FIELD(recipe),
      .count = sizeof((vit_recipe *)0)->recipe,
      .value = "default",
+     .names = vit_recipe_name,
      .metavar = "NAME",
      .may_change = true, /* a name; what it stands for is compared */
      .help = "set of training values that the other flags override"},

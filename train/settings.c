@@ -16,6 +16,7 @@ const vit_option vit_settings_start_options[VIT_SETTINGS_START_OPTIONS] = {
      .offset = offsetof(vit_settings_start, model),
      .count = sizeof((vit_settings_start *)0)->model,
      .value = "zeros_mini_patch8_64",
+     .names = vit_config_preset_names,
      .metavar = "NAME",
      .help = "named model that gives the settings under Model; the list is below"},
     {.name = "config",

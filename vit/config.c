@@ -167,6 +167,11 @@ const char *vit_config_preset_name(size_t index) {
     return index < PRESETS ? presets[index].name : NULL;
 }
 
+const char *vit_config_preset_names(size_t index, const char **help) {
+    *help = "";
+    return vit_config_preset_name(index);
+}
+
 static vit_status fail_preset(const char *name) {
     char list[VIT_MESSAGE_MAX] = "";
     size_t used = 0;

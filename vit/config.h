@@ -47,6 +47,8 @@ extern const size_t vit_preprocess_option_count;
 vit_status vit_config_preset(const char *name, vit_config *config);
 /* The preset names in order; NULL past the end. */
 const char *vit_config_preset_name(size_t index);
+/* The same for vit_option.names. */
+const char *vit_config_preset_names(size_t index, const char **help);
 
 /* Checks every range and combination (heads divide dim, head width a multiple of 4 for 2-D RoPE,
  * patch fits the picture, sizes that fit in memory); the message names the field, its value and

@@ -1,5 +1,5 @@
-/* Options declared once: a table row makes the parsing, the range check, the JSON, the help text
- * (and later the manual page and completion). A row describes one field of a struct. */
+/* Options declared once: a table row makes the parsing, the range check, the JSON, the help text,
+ * the manual page and the completion. A row describes one field of a struct. */
 #ifndef VIT_OPTIONS_H
 #define VIT_OPTIONS_H
 
@@ -29,11 +29,16 @@ typedef struct vit_option {
     const char *const *choices; /* ENUM: names, NULL at the end */
     const char
         *zero; /* INT: a word that stands for 0, which need not be within the bounds: "auto" */
-    const char *value;   /* default as text, "0.08 1"; NULL: empty or zero */
-    const char *metavar; /* "N", "FILE": for help; NULL: from the type */
-    const char *help;    /* one line, lower case, with units */
-    bool may_change;     /* a resumed run may have another value: it does not decide what the
-                            steps compute */
+    const char *value; /* default as text, "0.08 1"; NULL: empty or zero */
+    /* STRING: the names that the text may be, NULL past the end, *help a line about it; the parser
+       takes any text, which may be another one too */
+    const char *(*names)(size_t index, const char **help);
+    /* For help; NULL: from the type. Words in capitals that stand for paths (FILE, DIR, RUN, MODEL,
+       DATA, PNG, CSV) are completed as such; alternatives are "auto|FILE". */
+    const char *metavar;
+    const char *help; /* one line, lower case, with units */
+    bool may_change;  /* a resumed run may have another value: it does not decide what the
+                         steps compute */
 } vit_option;
 
 /* Where a value came from, for args.json. */
