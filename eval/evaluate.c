@@ -17,18 +17,29 @@ typedef struct worker {
     float *mirrored;  /* (chunk,K) of the mirrored pictures, with VIT_TTA_FLIP; its own */
 } worker;
 
+/* What counts of what is said of a picture; the same bytes on every machine. */
+typedef struct said {
+    double loss;
+    uint8_t top1, top5, failed;
+    uint8_t unused[5];
+} said;
+
 /* A product's last bits depend on how many rows it has, so pictures are cut into chunks by their
  * place in the data set: batches are multiples of the chunk, and the chunk depends on the model
  * alone. Only the data set's last chunk may be short. */
 struct vit_evaluator {
     const vit_model *model;
-    size_t images, chunk;
+    size_t images, chunk; /* images: of all ranks */
+    vit_eval_ranks ranks; /* ranks 1: the only one */
+    vit_range share;      /* this rank's pictures, in whole chunks */
+    vit_dataset part;     /* a view of these */
+    size_t *offsets;      /* (ranks + 1) for gather */
     int threads;
     vit_loader *loader;
     vit_batch *batches[2];
     size_t worker_count;
     worker *workers;
-    vit_score *scores; /* (batch) */
+    said *said; /* (images); of this rank until they are gathered */
     vit_tta tta;
 
     /* One batch's work list, inside the critical section vit_evaluate. */
@@ -104,9 +115,11 @@ static size_t whole_chunks(const vit_model *model, size_t images, size_t batch_s
     return vit_size_times((most + chunk - 1) / chunk, chunk);
 }
 
-size_t vit_evaluator_bytes(const vit_model *model, size_t images, size_t batch_size, int threads) {
+size_t vit_evaluator_bytes(const vit_model *model, size_t images, size_t ranks, size_t batch_size,
+                           int threads) {
     size_t chunk = vit_evaluation_chunk(model), workspace;
-    size_t batch = whole_chunks(model, images, batch_size);
+    size_t share = images / ranks + (images % ranks != 0);
+    size_t batch = whole_chunks(model, share, batch_size);
     worker w = {0};
     plan_worker(model, chunk, &w);
     if (vit_workspace_bytes(model, chunk, VIT_INFERENCE, &workspace) != VIT_OK ||
@@ -115,7 +128,7 @@ size_t vit_evaluator_bytes(const vit_model *model, size_t images, size_t batch_s
     }
     size_t batches =
         vit_size_times(2, vit_batch_bytes(batch, batch, model->patch.height, model->patch.width));
-    return vit_size_plus(batches,
+    return vit_size_plus(vit_size_plus(batches, vit_size_times(images, sizeof(said))),
                          vit_size_times((size_t)threads, vit_size_plus(workspace, w.memory.used)));
 }
 
@@ -132,9 +145,34 @@ static vit_status create_workers(vit_evaluator *e) {
     return vit_first_error_raise(&error);
 }
 
-vit_status vit_evaluator_create(const vit_model *model, const vit_preprocess *preprocess,
-                                const vit_dataset *dataset, size_t batch_size, int threads,
-                                const vit_data_options *reading, vit_evaluator **out) {
+/* What of the data set is this rank's. */
+static vit_status take_share(vit_evaluator *e, const vit_dataset *dataset,
+                             const vit_eval_ranks *ranks) {
+    void *block = NULL;
+    vit_status status;
+    e->ranks = ranks ? *ranks : (vit_eval_ranks){.ranks = 1};
+    size_t count = e->ranks.ranks;
+    if (count < 1 || e->ranks.rank >= count) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "evaluation: rank %zu of %zu (expected one of them)",
+                        e->ranks.rank, count);
+    }
+    VIT_TRY(vit_alloc(&block, vit_size_plus(count, 1), sizeof *e->offsets, "ranks"));
+    e->offsets = block;
+    for (size_t r = 0; r < count; r++) {
+        e->offsets[r + 1] = vit_share_of_list(r, count, dataset->count, e->chunk).end;
+    }
+    e->share = (vit_range){e->offsets[e->ranks.rank], e->offsets[e->ranks.rank + 1]};
+    e->part = *dataset;
+    e->part.samples += e->share.first;
+    e->part.count = e->share.end - e->share.first;
+cleanup:
+    return status;
+}
+
+vit_status vit_evaluator_create_share(const vit_model *model, const vit_preprocess *preprocess,
+                                      const vit_dataset *dataset, size_t batch_size, int threads,
+                                      const vit_data_options *reading, const vit_eval_ranks *ranks,
+                                      vit_evaluator **out) {
     *out = NULL;
     vit_evaluator *e = NULL;
     vit_status status = VIT_OK;
@@ -144,9 +182,12 @@ vit_status vit_evaluator_create(const vit_model *model, const vit_preprocess *pr
     e->images = dataset->count;
     e->chunk = vit_evaluation_chunk(model);
     e->threads = threads;
-    batch_size = whole_chunks(model, dataset->count, batch_size);
-    VIT_TRY(create_loader(e, preprocess, dataset, batch_size, reading));
-    VIT_TRY(vit_alloc((void **)&e->scores, batch_size, sizeof *e->scores, "scores"));
+    VIT_TRY(take_share(e, dataset, ranks));
+    if (e->part.count > 0) { /* else there are more ranks than chunks */
+        batch_size = whole_chunks(model, e->part.count, batch_size);
+        VIT_TRY(create_loader(e, preprocess, &e->part, batch_size, reading));
+    }
+    VIT_TRY(vit_alloc((void **)&e->said, e->images, sizeof *e->said, "what is measured"));
     VIT_TRY(vit_alloc((void **)&e->workers, (size_t)threads, sizeof *e->workers, "evaluator"));
     e->worker_count = (size_t)threads;
     VIT_TRY(create_workers(e));
@@ -156,6 +197,17 @@ cleanup:
         vit_evaluator_free(e);
     }
     return status;
+}
+
+vit_status vit_evaluator_create(const vit_model *model, const vit_preprocess *preprocess,
+                                const vit_dataset *dataset, size_t batch_size, int threads,
+                                const vit_data_options *reading, vit_evaluator **out) {
+    return vit_evaluator_create_share(model, preprocess, dataset, batch_size, threads, reading,
+                                      NULL, out);
+}
+
+size_t vit_evaluator_rows(const vit_evaluator *evaluator) {
+    return evaluator->ranks.rank == 0 ? evaluator->images : evaluator->part.count;
 }
 
 void vit_evaluator_free(vit_evaluator *evaluator) {
@@ -168,7 +220,8 @@ void vit_evaluator_free(vit_evaluator *evaluator) {
         vit_free(evaluator->workers[i].mirrored);
     }
     vit_free(evaluator->workers);
-    vit_free(evaluator->scores);
+    vit_free(evaluator->said);
+    vit_free(evaluator->offsets);
     vit_batch_free(evaluator->batches[0]);
     vit_batch_free(evaluator->batches[1]);
     vit_loader_free(evaluator->loader);
@@ -226,9 +279,16 @@ static void average(size_t K, float *a, const float *b) {
     }
 }
 
-/* logits: of the whole batch (count,K), or NULL. The batch's pictures are used up. */
-static void run_chunk(vit_evaluator *e, const float *params, const vit_batch *batch, size_t chunk,
-                      worker *w, float *logits) {
+static said say(size_t K, const float *logits, int label) {
+    vit_score score;
+    vit_score_logits(K, logits, label, &score);
+    return (said){.loss = score.loss, .top1 = score.top1, .top5 = score.top5};
+}
+
+/* What is said of the batch (count), and its logits (count,K) or NULL. The batch's pictures are
+ * used up. */
+static void run_chunk(const vit_evaluator *e, const float *params, const vit_batch *batch,
+                      size_t chunk, worker *w, said *result, float *logits) {
     size_t first = chunk * e->chunk, K = (size_t)e->model->config.num_classes;
     size_t B = batch->count - first < e->chunk ? batch->count - first : e->chunk;
     size_t rows = e->model->patch.channels * e->model->patch.height, width = e->model->patch.width;
@@ -242,7 +302,7 @@ static void run_chunk(vit_evaluator *e, const float *params, const vit_batch *ba
         }
     }
     for (size_t b = 0; b < B; b++) {
-        vit_score_logits(K, w->logits + b * K, batch->labels[first + b], &e->scores[first + b]);
+        result[first + b] = say(K, w->logits + b * K, batch->labels[first + b]);
     }
     if (logits) {
         memcpy(logits + first * K, w->logits, B * K * sizeof *logits);
@@ -252,7 +312,7 @@ static void run_chunk(vit_evaluator *e, const float *params, const vit_batch *ba
 /* One work list: the chunks of the batch, then the pictures of the next one, so that decoding fills
  * the gaps. batch NULL: only fetch. */
 static void run_batch(vit_evaluator *e, const float *params, const vit_batch *batch,
-                      vit_batch *next, float *logits) {
+                      vit_batch *next, said *result, float *logits) {
     size_t chunks = batch ? (batch->count + e->chunk - 1) / e->chunk : 0;
     e->next_chunk = e->next_fetch = 0;
 #pragma omp parallel num_threads(e->threads)
@@ -269,7 +329,7 @@ static void run_batch(vit_evaluator *e, const float *params, const vit_batch *ba
                 }
             }
             if (chunk < chunks) {
-                run_chunk(e, params, batch, chunk, w, logits);
+                run_chunk(e, params, batch, chunk, w, result, logits);
             } else if (fetch < next->count) {
                 vit_loader_fetch(e->loader, next, fetch);
             } else {
@@ -279,43 +339,33 @@ static void run_batch(vit_evaluator *e, const float *params, const vit_batch *ba
     }
 }
 
-/* ---- the data set ---- */
-
-typedef struct totals {
-    size_t done, skipped, best, among_five;
-    double loss;
-    vit_first_error first_skipped;
-} totals;
+/* ---- the share ---- */
 
 /* A picture that could not be read keeps its place in its chunk, so that the others' results are
  * the same as without it, but does not count. */
-static void add_batch(const vit_evaluator *e, const vit_batch *batch, float *logits, totals *sum) {
+static void leave_out(const vit_evaluator *e, const vit_batch *batch, said *result, float *logits) {
     size_t K = (size_t)e->model->config.num_classes;
-    if (sum->skipped == 0) {
-        sum->first_skipped = batch->skipped;
-    }
     for (size_t i = 0; i < batch->count; i++) {
         if (batch->failed[i]) {
-            sum->skipped++;
+            result[i] = (said){.failed = 1};
             for (size_t k = 0; logits && k < K; k++) {
                 logits[i * K + k] = NAN;
             }
-            continue;
         }
-        sum->loss += e->scores[i].loss;
-        sum->best += e->scores[i].top1;
-        sum->among_five += e->scores[i].top5;
     }
-    sum->done += batch->count;
 }
 
-static vit_status run_all(vit_evaluator *e, const float *params, vit_eval_progress progress,
-                          void *context, float *logits, totals *sum) {
-    size_t K = (size_t)e->model->config.num_classes;
-    size_t batches = vit_loader_batches(e->loader);
+/* first: the first picture of the share that could not be read. */
+static vit_status run_share(vit_evaluator *e, const float *params, vit_eval_progress progress,
+                            void *context, float *logits, vit_first_error *first) {
+    size_t K = (size_t)e->model->config.num_classes, done = 0;
+    size_t batches = e->loader ? vit_loader_batches(e->loader) : 0;
+    if (batches == 0) {
+        return VIT_OK;
+    }
     vit_loader_start_epoch(e->loader, 0);
     vit_loader_prepare(e->loader, 0, e->batches[0]);
-    run_batch(e, params, NULL, e->batches[0], NULL);
+    run_batch(e, params, NULL, e->batches[0], NULL, NULL);
     for (size_t i = 0; i < batches; i++) {
         vit_batch *batch = e->batches[i % 2], *next = e->batches[(i + 1) % 2];
         vit_status status = vit_first_error_raise(&batch->error);
@@ -323,31 +373,118 @@ static vit_status run_all(vit_evaluator *e, const float *params, vit_eval_progre
             return status;
         }
         vit_loader_prepare(e->loader, i + 1, next);
-        float *rows = logits ? logits + sum->done * K : NULL;
-        run_batch(e, params, batch, next, rows);
-        add_batch(e, batch, rows, sum);
+        said *result = e->said + e->share.first + done;
+        float *rows = logits ? logits + done * K : NULL;
+        run_batch(e, params, batch, next, result, rows);
+        leave_out(e, batch, result, rows);
+        if (first->status == VIT_OK) {
+            *first = batch->skipped;
+        }
+        done += batch->count;
         if (progress) {
-            progress(context, sum->done, e->images);
+            progress(context, done, e->part.count);
         }
     }
     return VIT_OK;
 }
 
+/* ---- the data set ---- */
+
+/* offsets of things of so many bytes for each picture, or for each rank. */
+static void set_offsets(vit_evaluator *e, size_t bytes, bool of_ranks) {
+    for (size_t r = 0; r <= e->ranks.ranks; r++) {
+        size_t things = of_ranks ? r
+                        : r == 0
+                            ? 0
+                            : vit_share_of_list(r - 1, e->ranks.ranks, e->images, e->chunk).end;
+        e->offsets[r] = things * bytes;
+    }
+}
+
+/* What every rank has said; and the logits, on rank 0. */
+static vit_status gather(vit_evaluator *e, vit_status status, float *logits) {
+    const vit_eval_ranks *ranks = &e->ranks;
+    if (ranks->ranks == 1) {
+        return status;
+    }
+    VIT_TRY(ranks->agree(ranks->context, status));
+    set_offsets(e, sizeof *e->said, false);
+    VIT_TRY(ranks->gather(ranks->context, e->said, e->offsets));
+    if (logits) {
+        set_offsets(e, (size_t)e->model->config.num_classes * sizeof *logits, false);
+        VIT_TRY(ranks->collect(ranks->context, logits, e->offsets));
+    }
+cleanup:
+    return status;
+}
+
+/* Why the first picture of all that could not be read could not; it is one of rank r's. */
+static vit_status gather_reason(vit_evaluator *e, size_t r, vit_first_error *first) {
+    const vit_eval_ranks *ranks = &e->ranks;
+    void *block = NULL;
+    vit_status status = VIT_OK;
+    if (ranks->ranks == 1) {
+        return VIT_OK;
+    }
+    VIT_TRY(vit_alloc(&block, ranks->ranks, sizeof *first, "ranks"));
+    vit_first_error *all = block;
+    all[ranks->rank] = *first;
+    set_offsets(e, sizeof *first, true);
+    VIT_TRY(ranks->gather(ranks->context, all, e->offsets));
+    *first = all[r];
+cleanup:
+    vit_free(block);
+    return status;
+}
+
+typedef struct totals {
+    size_t skipped, best, among_five;
+    size_t first_skipped; /* its place in the data set */
+    double loss;
+} totals;
+
+/* In the order of the data set, so that the sum has the same bits whoever computed what. */
+static totals add_up(const vit_evaluator *e) {
+    totals sum = {0};
+    for (size_t i = 0; i < e->images; i++) {
+        const said *s = &e->said[i];
+        if (s->failed) {
+            sum.first_skipped = sum.skipped ? sum.first_skipped : i;
+            sum.skipped++;
+        } else {
+            sum.loss += s->loss;
+            sum.best += s->top1;
+            sum.among_five += s->top5;
+        }
+    }
+    return sum;
+}
+
+static size_t rank_of(const vit_evaluator *e, size_t image) {
+    size_t r = 0;
+    while (vit_share_of_list(r, e->ranks.ranks, e->images, e->chunk).end <= image) {
+        r++;
+    }
+    return r;
+}
+
 vit_status vit_evaluate(vit_evaluator *evaluator, const float *params, vit_eval_progress progress,
                         void *context, float *logits, vit_eval_result *result) {
     double start = omp_get_wtime();
-    totals sum = {0};
-    vit_status status = run_all(evaluator, params, progress, context, logits, &sum);
-    if (status != VIT_OK) {
-        return status;
+    vit_first_error first = {0};
+    vit_status status = run_share(evaluator, params, progress, context, logits, &first);
+    VIT_TRY(gather(evaluator, status, logits));
+    totals sum = add_up(evaluator);
+    if (sum.skipped > 0) {
+        VIT_TRY(gather_reason(evaluator, rank_of(evaluator, sum.first_skipped), &first));
     }
-    if (sum.skipped == sum.done) {
-        vit_first_error_raise(&sum.first_skipped);
-        return vit_fail_context(sum.first_skipped.status, "no picture could be read; the first");
+    if (sum.skipped == evaluator->images) {
+        vit_first_error_raise(&first);
+        return vit_fail_context(first.status, "no picture could be read; the first");
     }
-    double seconds = omp_get_wtime() - start, images = (double)(sum.done - sum.skipped);
+    double seconds = omp_get_wtime() - start, images = (double)(evaluator->images - sum.skipped);
     *result = (vit_eval_result){
-        .images = sum.done - sum.skipped,
+        .images = evaluator->images - sum.skipped,
         .skipped = sum.skipped,
         .classes = (size_t)evaluator->model->config.num_classes,
         .top1 = 100.0 * (double)sum.best / images,
@@ -356,6 +493,7 @@ vit_status vit_evaluate(vit_evaluator *evaluator, const float *params, vit_eval_
         .seconds = seconds,
         .images_per_second = seconds > 0 ? images / seconds : 0,
     };
-    memcpy(result->first_skipped, sum.first_skipped.message, sizeof result->first_skipped);
-    return VIT_OK;
+    memcpy(result->first_skipped, first.message, sizeof result->first_skipped);
+cleanup:
+    return status;
 }

@@ -95,7 +95,7 @@ START_TEST(evaluator_takes_what_it_says) {
     const vit_preprocess preprocess = {.crop_pct = 1, .std = {1, 1, 1}};
     for (size_t batch_size = 1; batch_size < 200;
          batch_size += 55) { /* and above the 60 there are */
-        size_t planned = vit_evaluator_bytes(&model, dataset->count, batch_size, 2);
+        size_t planned = vit_evaluator_bytes(&model, dataset->count, 1, batch_size, 2);
         double before = taken();
         ck_vit_ok(
             vit_evaluator_create(&model, &preprocess, dataset, batch_size, 2, NULL, &evaluator));

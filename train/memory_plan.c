@@ -70,7 +70,7 @@ static vit_status plan_training(const vit_plan_request *request, size_t batch_si
             2, vit_batch_bytes(batch_size, batch_size, model->patch.height, model->patch.width)));
     if (request->val_images > 0) {
         add(plan, "evaluation",
-            vit_evaluator_bytes(model, request->val_images, batch_size, request->threads));
+            vit_evaluator_bytes(model, request->val_images, 1, batch_size, request->threads));
         if (request->looks) {
             add(plan, "what the model says of val",
                 floats(vit_size_times(request->val_images, model->head_shape.classes)));
@@ -89,7 +89,7 @@ vit_status vit_plan_evaluation(const vit_model *model, size_t batch_size, int th
                                vit_memory_plan *plan) {
     *plan = (vit_memory_plan){.count = 0};
     add(plan, "parameters", floats(model->params.total));
-    add(plan, "evaluation", vit_evaluator_bytes(model, SIZE_MAX / 2, batch_size, threads));
+    add(plan, "evaluation", vit_evaluator_bytes(model, batch_size, 1, batch_size, threads));
     add_program(plan, threads);
     return VIT_OK;
 }
