@@ -1,0 +1,18 @@
+/* Compiled as C11 and as C++17 with every warning an error: the header needs nothing before it, and
+ * its initialisers leave no member out. */
+#include <zvit.h>
+
+#include <stddef.h>
+
+const vit_allocator allocator = VIT_ALLOCATOR_INIT;
+const vit_model_options model_options = VIT_MODEL_OPTIONS_INIT;
+const vit_classifier_options classifier_options = VIT_CLASSIFIER_OPTIONS_INIT;
+const vit_evaluation_options evaluation_options = VIT_EVALUATION_OPTIONS_INIT;
+const vit_training_options training_options = VIT_TRAINING_OPTIONS_INIT;
+
+vit_status use(vit_classifier *classifier, const unsigned char *pixels);
+vit_status use(vit_classifier *classifier, const unsigned char *pixels) {
+    const vit_picture pictures[3] = {vit_picture_file("a.jpg"), vit_picture_encoded(pixels, 3, "b"),
+                                     vit_picture_rgb(pixels, 1, 1, 0, NULL)};
+    return vit_classify(classifier, pictures, 3);
+}
