@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 browser=
 [ "${CI:-}" = true ] && browser="chromium chromium-driver python3"
 # shellcheck disable=SC2086
-zvit_setup check g++ libcairo2-dev libmicrohttpd-dev $browser
+zvit_setup check g++ groff-base libcairo2-dev libmicrohttpd-dev $browser
 
 jobs=$(nproc 2>/dev/null || echo 1)
 cmake -S . -B build/test -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER="${CC:-gcc}" \

@@ -1,0 +1,22 @@
+# Run by ZvitInstall.cmake: the program ZVIT writes its manual pages, OUT/man1, and its completion, OUT/zvit.bash and
+# OUT/_zvit. Which verbs have pages stands at the end of zvit.1.
+function(zvit_page file)
+  execute_process(COMMAND "${ZVIT}" ${ARGN} OUTPUT_FILE "${OUT}/${file}" RESULT_VARIABLE code)
+  if(NOT code EQUAL 0)
+    string(JOIN " " words ${ARGN})
+    message(FATAL_ERROR "${ZVIT} ${words}: ${code}")
+  endif()
+endfunction()
+
+file(REMOVE_RECURSE "${OUT}")
+file(MAKE_DIRECTORY "${OUT}/man1")
+zvit_page(man1/zvit.1 help --man)
+file(READ "${OUT}/man1/zvit.1" overview)
+string(REGEX MATCHALL "zvit\\\\-[a-z0-9]+" pages "${overview}")
+foreach(page ${pages})
+  string(REGEX REPLACE "^zvit\\\\-" "" verb "${page}")
+  zvit_page(man1/zvit-${verb}.1 help --man ${verb})
+endforeach()
+zvit_page(zvit.bash completion bash)
+zvit_page(_zvit completion zsh)
+file(TOUCH "${OUT}/complete")
