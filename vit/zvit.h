@@ -147,8 +147,8 @@ typedef struct vit_model_options {
 
 /* Opens a model file (.safetensors, as zvit writes it), or a run folder, which stands for its best
  * model. options may be NULL. Everything in the file is checked before memory is taken, so that a
- * file from anywhere is safe to open. VIT_ERROR_IO: there is none; VIT_ERROR_FORMAT: it is damaged,
- * or no model of zvit; VIT_ERROR_UNSUPPORTED: of a newer layout. */
+ * file from anywhere is safe to open. VIT_ERROR_IO: there is none; VIT_ERROR_FORMAT or
+ * VIT_ERROR_LIMIT: it is damaged, or no model of zvit; VIT_ERROR_UNSUPPORTED: of a newer layout. */
 VIT_API vit_status vit_model_open(vit_model **out, const char *path,
                                   const vit_model_options *options);
 
