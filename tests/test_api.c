@@ -139,7 +139,7 @@ START_TEST(model_is_refused) {
                 "gone");
     ck_assert_ptr_null(model);
     check_error(vit_model_open(&model, NULL, NULL), VIT_ERROR_ARGUMENT, "path is NULL");
-    check_error(vit_model_open(&model, paths[FILES], NULL), VIT_ERROR_FORMAT, paths[FILES]);
+    check_error(vit_model_open(&model, paths[FILES], NULL), VIT_ERROR_LIMIT, paths[FILES]);
     check_error(vit_model_open_memory(&model, NULL, 3, NULL, NULL), VIT_ERROR_ARGUMENT,
                 "bytes is NULL");
     ck_vit_ok(vit_file_read(model_path, 1 << 24, &file));
