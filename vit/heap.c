@@ -38,9 +38,9 @@ vit_status vit_set_allocator(const vit_allocator *wanted) {
     size_t out = atomic_load(&blocks_out);
     if (out > 0) {
         return vit_fail(VIT_ERROR_ARGUMENT,
-                        "vit_set_allocator: %zu blocks of the present allocator are in use "
+                        "vit_set_allocator: %zu block%s of the present allocator in use "
                         "(expected before anything is opened, or after all is closed)",
-                        out);
+                        out, out == 1 ? "" : "s");
     }
     if (wanted) {
         vit_status status = vit_versioned_take(&next, sizeof next, wanted, "vit_allocator");
