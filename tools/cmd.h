@@ -22,6 +22,7 @@ struct cli_verb {
     int (*run)(const cli_verb *verb, int argc, char **argv);
     /* What the first argument may be, where that is not a path; NULL past the end. */
     const char *(*word)(size_t index);
+    bool ranks;    /* several ranks of a launcher run it together */
     bool log_json; /* --log-json was given */
     /* What --help hands the verb's tables to, to be printed in another form; NULL: the usual. */
     void (*describe)(const cli_verb *verb, const vit_option_group *groups, size_t group_count);

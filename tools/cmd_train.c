@@ -1,6 +1,7 @@
 #include "tools/cmd.h"
 #include "tools/machine.h"
 #include "tools/progress.h"
+#include "tools/ranks.h"
 #include "tools/run_report.h"
 #include "tools/signals.h"
 
@@ -11,6 +12,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,6 +222,7 @@ cleanup:
 typedef struct display {
     const cli_verb *verb;
     const request *request;
+    const cli_ranks *ranks;
     cli_progress progress;
     double share; /* of the run */
     cli_train_report report;
@@ -266,6 +269,9 @@ static void show_start(void *context, const vit_model *model, size_t train_image
                        cli_thousands((double)train_images, train),
                        cli_thousands((double)val_images, val), model->config.num_classes);
     cli_progress_say(&d->progress, "run folder: %s", d->request->flags.out);
+    if (*d->ranks->placement != 0) {
+        cli_progress_say(&d->progress, "%s", d->ranks->placement);
+    }
     warn_of_slow_blas(d);
 }
 
@@ -367,7 +373,14 @@ static bool should_stop(void *context) {
     return cli_signals_caught() != 0;
 }
 
-static vit_status print_json(const request *r, const vit_train_result *result) {
+/* How much of the time in which gradients were exchanged was spent computing, 0 to 1. */
+static double hidden_share(const vit_comm_times *times) {
+    double share = times->busy > 0 ? 1 - times->exposed / times->busy : 1;
+    return share < 0 ? 0 : share;
+}
+
+static vit_status print_json(const request *r, const cli_ranks *ranks,
+                             const vit_train_result *result) {
     vit_json *root = vit_json_object();
     vit_json_add_string(root, "run", r->flags.out);
     vit_json_add_string(root, "architecture", r->settings.model.architecture);
@@ -375,6 +388,12 @@ static vit_status print_json(const request *r, const vit_train_result *result) {
     vit_json_add_number(root, "best_epoch", result->best_epoch);
     vit_json_add_number(root, "last_top1", result->last_top1);
     vit_json_add_number(root, "seconds", result->seconds);
+    if (ranks->comm) {
+        vit_json_add_number(root, "ranks", (double)vit_comm_size(ranks->comm));
+        vit_json_add_number(root, "exchange_seconds", result->exchange.busy);
+        vit_json_add_number(root, "exchange_hidden", hidden_share(&result->exchange));
+        vit_json_add_number(root, "exchange_bytes", (double)result->exchange.bytes);
+    }
     if (*r->settings.transfer.init != 0) {
         vit_json *init = vit_json_object();
         for (int i = 0; i < VIT_TENSOR_ACTIONS; i++) {
@@ -385,12 +404,18 @@ static vit_status print_json(const request *r, const vit_train_result *result) {
     return cli_print_json(root, true);
 }
 
-static void print_result(const request *r, const vit_train_result *result) {
+static void print_result(const request *r, const cli_ranks *ranks, const vit_train_result *result) {
     char duration[32];
     if (!isnan(result->best_top1)) {
         printf("best top-1  %.2f %% (epoch %d of %d)\n", result->best_top1, result->best_epoch,
                r->settings.recipe.epochs);
         printf("last top-1  %.2f %%\n", result->last_top1);
+    }
+    if (ranks->comm) {
+        printf("exchange    %.1f s, %.0f %% hidden behind computing; %.2f GB sent by each of %zu "
+               "ranks\n",
+               result->exchange.busy, 100 * hidden_share(&result->exchange),
+               1e-9 * (double)result->exchange.bytes, vit_comm_size(ranks->comm));
     }
     printf("time        %s\nmodel       ", cli_duration(result->seconds, duration));
     cli_put(stdout, r->flags.out);
@@ -399,10 +424,17 @@ static void print_result(const request *r, const vit_train_result *result) {
     putchar('\n');
 }
 
-static int train(const cli_verb *verb, const request *r) {
+/* Of all ranks together, when one of them was asked to stop. */
+static int stopped_code(void) {
+    int caught = cli_signals_caught();
+    return 128 + (caught ? caught : SIGTERM);
+}
+
+static int train(const cli_verb *verb, const request *r, const cli_ranks *ranks) {
     display d = {
         .verb = verb,
         .request = r,
+        .ranks = ranks,
         .report = {.verb = verb, .run = r->flags.out, .data = r->data, .sources = r->sources}};
     const vit_train_callbacks callbacks = {
         .context = &d,
@@ -418,9 +450,7 @@ static int train(const cli_verb *verb, const request *r) {
         .look = r->flags.report ? show_look : NULL,
     };
     vit_train_result result = {0};
-    cli_apply_threads(&r->common);
     cli_progress_init(&d.progress, verb, &r->common);
-    cli_signals_catch();
     const vit_train_request order = {
         .settings = &r->settings,
         .sources = r->sources,
@@ -428,22 +458,58 @@ static int train(const cli_verb *verb, const request *r) {
         .out = r->flags.out,
         .resume = *r->flags.resume != 0,
         .override = r->flags.override,
+        .comm = ranks->comm,
+        .local_ranks = ranks->local_ranks,
     };
     vit_status status = vit_train(&order, &callbacks, &result);
     cli_progress_clear(&d.progress);
     cli_train_report_free(&d.report);
+    if (!cli_ranks_speaks(ranks)) {
+        return status == VIT_OK              ? CLI_DONE
+               : status == VIT_ERROR_STOPPED ? stopped_code()
+                                             : CLI_FAILED;
+    }
     if (status == VIT_ERROR_STOPPED) {
         cli_fail(verb);
-        return 128 + cli_signals_caught();
+        return stopped_code();
     }
     if (status != VIT_OK) {
         return cli_fail(verb);
     }
     if (r->common.json) {
-        return print_json(r, &result) == VIT_OK ? cli_finish(verb, CLI_DONE) : cli_fail(verb);
+        return print_json(r, ranks, &result) == VIT_OK ? cli_finish(verb, CLI_DONE)
+                                                       : cli_fail(verb);
     }
-    print_result(r, &result);
+    print_result(r, ranks, &result);
     return cli_finish(verb, CLI_DONE);
+}
+
+/* Alone, or as one of several ranks, which fail together. */
+static int run(const cli_verb *verb, request *r, int argc, char **argv) {
+    cli_ranks ranks;
+    int code;
+    cli_signals_catch();
+    vit_status status = resolve(r, argc, argv);
+    char message[VIT_MESSAGE_MAX];
+    snprintf(message, sizeof message, "%s", vit_last_error());
+    vit_status joined = cli_ranks_join(&r->common, &ranks);
+    if (joined != VIT_OK) {
+        status = joined;
+    } else if (status != VIT_OK) {
+        status = vit_comm_agree(ranks.comm, vit_fail(status, "%s", message));
+    } else {
+        status = vit_comm_agree(ranks.comm, VIT_OK);
+    }
+    if (status == VIT_OK) {
+        code = train(verb, r, &ranks);
+    } else if (!cli_ranks_speaks(&ranks)) {
+        code = status == VIT_ERROR_ARGUMENT ? CLI_USAGE : CLI_FAILED;
+    } else {
+        code = status == VIT_ERROR_ARGUMENT ? cli_fail_usage(verb) : cli_fail(verb);
+    }
+    fflush(stdout);
+    cli_ranks_leave(&ranks);
+    return code;
 }
 
 int cmd_train(const cli_verb *verb, int argc, char **argv) {
@@ -451,6 +517,8 @@ int cmd_train(const cli_verb *verb, int argc, char **argv) {
     int code = CLI_DONE;
     if (request_init(&r) != VIT_OK) {
         code = cli_fail(verb);
+    } else if (cli_wants_help(argc, argv) && vit_comm_look().rank > 0) {
+        code = CLI_DONE; /* once is enough */
     } else if (cli_wants_help(argc, argv)) {
         /* The defaults shown are those of the default model. */
         if (set_defaults(&r) != VIT_OK ||
@@ -461,10 +529,7 @@ int cmd_train(const cli_verb *verb, int argc, char **argv) {
             code = cli_finish(verb, CLI_DONE);
         }
     } else {
-        vit_status status = resolve(&r, argc, argv);
-        code = status == VIT_OK               ? train(verb, &r)
-               : status == VIT_ERROR_ARGUMENT ? cli_fail_usage(verb)
-                                              : cli_fail(verb);
+        code = run(verb, &r, argc, argv);
     }
     free(r.sources);
     return code;

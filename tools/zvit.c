@@ -1,6 +1,7 @@
 /* The zvit command: one table of verbs. */
 #include "tools/cmd.h"
 #include "tools/help.h"
+#include "train/comm.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -19,8 +20,11 @@ static const cli_verb verbs[] = {
          "classes.txt and the files of zvit report. A setting comes from the command line, else "
          "from "
          "--config, else from the\n"
-         "recipe, else from the model. SIGINT or SIGTERM: saves, then exits with 130 or 143.\n",
-     .run = cmd_train},
+         "recipe, else from the model. SIGINT or SIGTERM: saves, then exits with 130 or 143.\n"
+         "mpirun -n R zvit train ... trains with R processes, on one machine or several:\n"
+         "docs/cluster.md.\n",
+     .run = cmd_train,
+     .ranks = true},
     {.name = "eval",
      .arguments = "MODEL... DATA",
      .summary = "measure models on folders of pictures",
@@ -233,6 +237,24 @@ static void guard_streams(void) {
     signal(SIGPIPE, SIG_IGN);
 }
 
+/* Under a launcher that started several processes: only what works on its part of something. *code
+ * is for those that end here: a rank that fails before rank 0 has printed would take it along. */
+static bool may_run(const cli_verb *verb, int *code) {
+    vit_comm_launch launch = vit_comm_look();
+    if (verb->ranks || !launch.launched || launch.size < 2) {
+        return true;
+    }
+    if (launch.rank == 0) {
+        vit_fail(
+            VIT_ERROR_ARGUMENT,
+            "started as %zu ranks, each of which would do the same (expected one process; zvit "
+            "train runs as several)",
+            launch.size);
+        *code = cli_fail_usage(verb);
+    }
+    return false;
+}
+
 int main(int argc, char **argv) {
     static const cli_verb self = {.name = "", .arguments = "", .summary = "", .details = ""};
     guard_streams();
@@ -254,5 +276,9 @@ int main(int argc, char **argv) {
     }
     cli_verb called = *verb;
     called.log_json = cli_wants_log_json(argc - 2, argv + 2);
+    int code;
+    if (!may_run(&called, &code)) {
+        return code;
+    }
     return called.run(&called, argc - 2, argv + 2);
 }

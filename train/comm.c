@@ -41,6 +41,13 @@ typedef struct job {
     const size_t *offsets;
 } job;
 
+/* What a rank says when ranks agree. */
+typedef struct report {
+    uint64_t bits;
+    int32_t status;
+    char message[VIT_MESSAGE_MAX];
+} report;
+
 struct vit_comm {
     vit_transport transport;
     size_t rank, size;
@@ -56,6 +63,10 @@ struct vit_comm {
     char why[256];
     double sum_seconds;
     uint64_t sum_bytes;
+
+    /* Of whoever makes calls, one at a time. */
+    report *reports; /* (size) */
+    size_t *offsets; /* (size + 1) */
 
     /* The thread's own. */
     float *received; /* (PIECE / 2) */
@@ -95,9 +106,11 @@ static void beat(vit_comm *c, char what) {
     double now = omp_get_wtime();
     size_t next = (c->rank + 1) % c->size, previous = (c->rank + c->size - 1) % c->size;
     bool done = false;
-    if (c->beat_out_open && t->test(t->context, &c->beat_out, &done) && done) {
-        c->beat_out_open = false;
+    if (c->beat_out_open && !t->test(t->context, &c->beat_out, &done)) {
+        fail(c, network_failed, next);
+        return;
     }
+    c->beat_out_open = c->beat_out_open && !done;
     if (!c->beat_out_open && what && (now - c->beat_sent >= BEAT_SECONDS || what == 'l')) {
         c->out = what;
         c->beat_out_open = t->send(t->context, next, TAG_BEAT, &c->out, 1, &c->beat_out);
@@ -107,7 +120,11 @@ static void beat(vit_comm *c, char what) {
         }
     }
     done = false;
-    if (c->beat_in_open && t->test(t->context, &c->beat_in, &done) && done) {
+    if (c->beat_in_open && !t->test(t->context, &c->beat_in, &done)) {
+        fail(c, network_failed, previous);
+        return;
+    }
+    if (done) {
         c->heard = now;
         c->beat_in_open = false;
         c->neighbour_left = c->in == 'l';
@@ -454,15 +471,24 @@ vit_status vit_comm_all_gather(vit_comm *comm, void *data, const size_t *offsets
     return call(comm, &(job){.kind = JOB_GATHER, .data = data, .offsets = offsets});
 }
 
-/* offsets of `bytes` for each rank, in one block with room for all their data. */
-static vit_status equal_shares(const vit_comm *c, size_t bytes, size_t **offsets, char **data) {
-    vit_status status = VIT_OK;
-    VIT_TRY(vit_alloc((void **)offsets, c->size + 1, sizeof **offsets, "ranks"));
-    VIT_TRY(vit_alloc((void **)data, c->size, bytes, "ranks"));
+/* Everybody's `bytes` of an array of size elements. */
+static vit_status gather_equal(vit_comm *c, void *data, size_t bytes) {
     for (size_t r = 0; r <= c->size; r++) {
-        (*offsets)[r] = r * bytes;
+        c->offsets[r] = r * bytes;
     }
-cleanup:
+    return vit_comm_all_gather(c, data, c->offsets);
+}
+
+vit_status vit_comm_any(vit_comm *comm, uint64_t *bits) {
+    if (!comm) {
+        return VIT_OK;
+    }
+    uint64_t *all = (uint64_t *)(void *)comm->reports;
+    all[comm->rank] = *bits;
+    vit_status status = gather_equal(comm, all, sizeof *all);
+    for (size_t r = 0; status == VIT_OK && r < comm->size; r++) {
+        *bits |= all[r];
+    }
     return status;
 }
 
@@ -470,55 +496,20 @@ vit_status vit_comm_agree(vit_comm *comm, vit_status status) {
     if (!comm) {
         return status;
     }
-    typedef struct report {
-        int32_t status;
-        char message[VIT_MESSAGE_MAX];
-    } report;
-    char own[VIT_MESSAGE_MAX];
-    char *data = NULL;
-    size_t *offsets = NULL;
-    snprintf(own, sizeof own, "%s", status == VIT_OK ? "" : vit_last_error());
-    vit_status result = equal_shares(comm, sizeof(report), &offsets, &data);
-    report *all = (report *)(void *)data;
-    if (result == VIT_OK) {
-        all[comm->rank].status = (int32_t)status;
-        memcpy(all[comm->rank].message, own, sizeof own);
-        result = vit_comm_all_gather(comm, data, offsets);
-    }
+    report *own = &comm->reports[comm->rank];
+    own->status = (int32_t)status;
+    snprintf(own->message, sizeof own->message, "%s", status == VIT_OK ? "" : vit_last_error());
+    vit_status result = gather_equal(comm, comm->reports, sizeof *comm->reports);
     for (size_t r = 0; result == VIT_OK && r < comm->size; r++) {
-        if (all[r].status != VIT_OK) {
-            result = (vit_status)all[r].status;
-            all[r].message[sizeof all[r].message - 1] = 0;
-            if (r == 0) {
-                vit_fail(result, "%s", all[r].message);
-            } else {
-                vit_fail(result, "rank %zu: %s", r, all[r].message);
-            }
-            break;
+        report *said = &comm->reports[r];
+        said->message[sizeof said->message - 1] = 0;
+        if (said->status != VIT_OK && r == 0) {
+            result = vit_fail((vit_status)said->status, "%s", said->message);
+        } else if (said->status != VIT_OK) {
+            result = vit_fail((vit_status)said->status, "rank %zu: %s", r, said->message);
         }
     }
-    vit_free(data);
-    vit_free(offsets);
     return result;
-}
-
-vit_status vit_comm_any(vit_comm *comm, bool *flag) {
-    if (!comm) {
-        return VIT_OK;
-    }
-    char *data = NULL;
-    size_t *offsets = NULL;
-    vit_status status = VIT_OK;
-    VIT_TRY(equal_shares(comm, 1, &offsets, &data));
-    data[comm->rank] = *flag;
-    VIT_TRY(vit_comm_all_gather(comm, data, offsets));
-    for (size_t r = 0; r < comm->size; r++) {
-        *flag = *flag || data[r];
-    }
-cleanup:
-    vit_free(data);
-    vit_free(offsets);
-    return status;
 }
 
 void vit_comm_start_sum(vit_comm *comm, float *data, size_t n) {
@@ -553,6 +544,8 @@ static void release(vit_comm *c) {
     pthread_cond_destroy(&c->finished);
     pthread_mutex_destroy(&c->mutex);
     vit_free(c->received);
+    vit_free(c->reports);
+    vit_free(c->offsets);
     vit_free(c->messages);
     vit_free(c);
 }
@@ -579,6 +572,8 @@ vit_status vit_comm_create(const vit_transport *transport, vit_comm **out) {
         pthread_join(c->thread, NULL);
         VIT_TRY(vit_fail(VIT_ERROR_IO, "%s", c->why));
     }
+    VIT_TRY(vit_alloc((void **)&c->reports, c->size, sizeof *c->reports, "ranks"));
+    VIT_TRY(vit_alloc((void **)&c->offsets, c->size + 1, sizeof *c->offsets, "ranks"));
     *out = c;
     c = NULL;
 cleanup:
@@ -586,6 +581,10 @@ cleanup:
         release(c);
     }
     return status;
+}
+
+bool vit_comm_is_broken(const vit_comm *comm) {
+    return comm && comm->broken;
 }
 
 void vit_comm_free(vit_comm *comm) {

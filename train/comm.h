@@ -41,8 +41,8 @@ vit_status vit_comm_all_gather(vit_comm *comm, void *data, const size_t *offsets
  * that failed, or VIT_OK on all. Another's message begins with "rank R: ". */
 vit_status vit_comm_agree(vit_comm *comm, vit_status status);
 
-/* All ranks: whether one of them says so. */
-vit_status vit_comm_any(vit_comm *comm, bool *flag);
+/* All ranks: the bits that any of them has. */
+vit_status vit_comm_any(vit_comm *comm, uint64_t *bits);
 
 /* ---- sums ----
  *
@@ -83,6 +83,9 @@ vit_status vit_comm_open(vit_comm **out);
 /* Ranks that are threads of this process, for tests: comms[r] is for the thread that is rank r.
  * Each is freed by its thread. */
 vit_status vit_comm_local(size_t size, vit_comm **comms);
+
+/* A rank is gone or out of reach; vit_last_error of the call that failed says which. */
+bool vit_comm_is_broken(const vit_comm *comm);
 
 /* All ranks: leaves. A comm that is broken, or that goes while others wait, ends the process and
  * the other ranks with exit code 1: print what there is to say before. NULL is fine. */

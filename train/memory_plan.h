@@ -4,6 +4,7 @@
 #ifndef VIT_MEMORY_PLAN_H
 #define VIT_MEMORY_PLAN_H
 
+#include "train/comm.h"
 #include "train/recipe.h"
 #include "vit/model.h"
 
@@ -27,6 +28,7 @@ typedef struct vit_plan_request {
     size_t train_images;      /* of which a step takes at most the batch size */
     size_t val_images;        /* 0: nothing is measured */
     bool looks;               /* what the model says of val is kept, for a report */
+    vit_comm *comm;           /* what one of its ranks takes; NULL: one rank */
     const vit_model *teacher; /* of --distill, loaded already; or NULL */
 } vit_plan_request;
 

@@ -3,6 +3,7 @@
 #ifndef VIT_RUN_H
 #define VIT_RUN_H
 
+#include "train/comm.h"
 #include "train/memory_plan.h"
 #include "train/optimizer.h"
 #include "train/run_folder.h"
@@ -15,6 +16,8 @@ typedef struct vit_run {
     vit_train_settings settings; /* as trained: what the data decided is filled in */
     vit_train_callbacks callbacks;
     int threads;
+    vit_comm *comm; /* not owned; NULL: the only rank. Rank 0 has the folder and the callbacks */
+    size_t local_ranks;       /* that share this machine and its memory */
     uint64_t memory;          /* bytes that the run may take; 0: unknown */
     vit_dataset *train, *val; /* val may be NULL */
     vit_model_bundle *bundle;
@@ -26,7 +29,9 @@ typedef struct vit_run {
     int current;           /* which is computed on */
     vit_slots *slots;
     vit_evaluator *evaluator; /* NULL without val */
-    float *logits;            /* (val->count,K), for callbacks.look; else NULL */
+    bool looks;               /* rank 0 has callbacks.look */
+    float *logits;            /* (vit_evaluator_rows,K), for callbacks.look; else NULL */
+    vit_comm_times exchange;  /* of gradients among ranks */
     float *grads, *moment1, *moment2;
     float *class_weights;         /* (classes), or NULL */
     float *sum;                   /* of the gradients of a step's batches; NULL when it has one */
@@ -69,6 +74,9 @@ vit_slots_config vit_recipe_slots(const vit_recipe *recipe, size_t batch_size);
  * after a failure vit_run_tear_down is called. */
 vit_status vit_run_set_up(vit_run *run, const vit_train_request *request);
 void vit_run_tear_down(vit_run *run);
+
+/* Fetches what a batch wants, by all threads. */
+void vit_run_fill(vit_run *run, vit_batch *batch);
 
 /* The blocks that a checkpoint holds. */
 void vit_run_blocks(const vit_run *run, float *blocks[VIT_STATE_BLOCKS]);

@@ -1,3 +1,5 @@
+#include "train/eval_ranks.h"
+#include "train/ranks.h"
 #include "train/resume.h"
 #include "train/run.h"
 
@@ -99,7 +101,8 @@ static vit_plan_request plan_request(const vit_run *r, const vit_model *model) {
         .threads = r->threads,
         .train_images = r->train->count,
         .val_images = r->val ? r->val->count : 0,
-        .looks = r->callbacks.look != NULL,
+        .looks = r->looks,
+        .comm = r->comm,
         .teacher = r->teacher_bundle ? &r->teacher_bundle->model : NULL,
     };
 }
@@ -147,6 +150,12 @@ static vit_status settle(vit_run *r, const unsigned char *sources) {
                      recipe->batch_size, r->train->count);
         recipe->batch_size = (int)r->train->count;
     }
+    if (recipe->batch_size == 0 && r->comm) {
+        VIT_TRY(
+            vit_fail(VIT_ERROR_ARGUMENT,
+                     "--batch-size auto: chosen by one machine's memory (expected a number with "
+                     "several ranks)"));
+    }
     if (recipe->batch_size == 0) {
         VIT_TRY(choose_batch_size(r));
     }
@@ -165,6 +174,8 @@ cleanup:
 }
 
 static vit_status create_loader(vit_run *r) {
+    vit_slots_config slots =
+        vit_recipe_slots(&r->settings.recipe, (size_t)r->settings.recipe.batch_size);
     vit_loader_config config = {
         .dataset = r->train,
         .batch_size = (size_t)r->settings.recipe.batch_size,
@@ -180,6 +191,9 @@ static vit_status create_loader(vit_run *r) {
         .seed = r->settings.recipe.seed,
         .decode = vit_data_decode(&r->settings.data),
         .cache = r->settings.data.cache == VIT_CACHE_RAM,
+        .share = {vit_comm_rank(r->comm), vit_comm_size(r->comm), slots.slots},
+        .mix = slots.mix,
+        .cache_ranks = r->local_ranks,
     };
     vit_status status = VIT_OK;
     VIT_TRY(vit_loader_create(&config, r->threads, &r->loader));
@@ -209,6 +223,7 @@ static vit_status create_slots(vit_run *r) {
     vit_slots_config config = vit_recipe_slots(recipe, (size_t)recipe->batch_size);
     config.model = &r->bundle->model;
     config.threads = r->threads;
+    config.comm = r->comm;
     config.class_weights = r->class_weights;
     config.teacher = r->teacher_bundle ? &r->teacher : NULL;
     return vit_slots_create(&config, &r->slots);
@@ -378,17 +393,38 @@ static void say_started(const vit_run *r, const vit_train_request *request) {
     }
 }
 
-/* What the model says of val, for whoever wants to look at it. */
+/* What the model says of val, for whoever wants to look at it: on all ranks or on none. */
 static vit_status allocate_logits(vit_run *r) {
-    size_t values;
-    if (__builtin_mul_overflow(r->val->count, r->train->class_count, &values)) {
-        return vit_fail(VIT_ERROR_MEMORY, "logits of %zu pictures do not fit in memory",
-                        r->val->count);
+    uint64_t wanted = r->looks, failed = 0;
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_comm_any(r->comm, &wanted));
+    if (!wanted || !r->val) {
+        goto cleanup;
     }
-    return vit_alloc((void **)&r->logits, values, sizeof(float), "logits of val");
+    size_t values = vit_size_times(vit_evaluator_rows(r->evaluator), r->train->class_count);
+    failed = vit_alloc((void **)&r->logits, values > 0 ? values : 1, sizeof(float),
+                       "logits of val") != VIT_OK;
+    if (failed) {
+        vit_run_warn(r, "the report goes without what is measured: %s", vit_last_error());
+    }
+    VIT_TRY(vit_comm_any(r->comm, &failed));
+    if (failed) {
+        vit_free(r->logits);
+        r->logits = NULL;
+    }
+cleanup:
+    return status;
 }
 
-vit_status vit_run_set_up(vit_run *r, const vit_train_request *request) {
+void vit_run_fill(vit_run *r, vit_batch *batch) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(r->threads)
+    for (size_t j = 0; j < batch->wanted_count; j++) {
+        vit_loader_fetch(r->loader, batch, j);
+    }
+}
+
+/* All that a rank needs by itself; ranks do not talk here. */
+static vit_status prepare(vit_run *r, const vit_train_request *request) {
     vit_status status = VIT_OK;
     const vit_train_settings *s = &r->settings;
     double minutes;
@@ -409,16 +445,24 @@ vit_status vit_run_set_up(vit_run *r, const vit_train_request *request) {
                               s->recipe.sampler == VIT_SAMPLER_BALANCED, &r->class_weights));
     VIT_TRY(create_slots(r));
     if (r->val) {
-        VIT_TRY(vit_evaluator_create(&r->bundle->model, &s->preprocess, r->val,
-                                     (size_t)s->recipe.batch_size, r->threads, &s->data,
-                                     &r->evaluator));
-        if (r->callbacks.look && allocate_logits(r) != VIT_OK) {
-            vit_run_warn(r, "the report goes without what is measured: %s", vit_last_error());
-        }
+        vit_eval_ranks ranks = vit_comm_eval_ranks(r->comm);
+        VIT_TRY(vit_evaluator_create_share(&r->bundle->model, &s->preprocess, r->val,
+                                           (size_t)s->recipe.batch_size, r->threads, &s->data,
+                                           r->comm ? &ranks : NULL, &r->evaluator));
     }
     set_schedule(r);
     r->at.epoch_steps = r->epoch_steps;
-    VIT_TRY(open_folder(r, request));
+cleanup:
+    return status;
+}
+
+vit_status vit_run_set_up(vit_run *r, const vit_train_request *request) {
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_comm_agree(r->comm, prepare(r, request)));
+    VIT_TRY(vit_ranks_check(r));
+    VIT_TRY(allocate_logits(r));
+    VIT_TRY(vit_comm_agree(r->comm, vit_run_leads(r) ? open_folder(r, request) : VIT_OK));
+    VIT_TRY(vit_ranks_take_state(r));
     say_started(r, request);
 cleanup:
     return status;

@@ -1,16 +1,17 @@
 #include "train/slots.h"
 
 #include "eval/metrics.h"
+#include "train/tree.h"
 #include "vit/heap.h"
-#include "vit/simd.h"
 
 #include <math.h>
 #include <omp.h>
 #include <sched.h>
 #include <string.h>
 
-/* Floats that one thread adds at a time in the last sum. */
-#define SUM_CHUNK ((size_t)1 << 14)
+/* Floats of a part of the gradient that is summed by itself, at least. */
+#define PART_FLOATS ((size_t)1 << 17)
+enum { MOST_PARTS = 64 };
 
 /* What one thread computes with. */
 typedef struct worker {
@@ -24,36 +25,28 @@ typedef struct worker {
     double *losses;                    /* (chunk) */
 } worker;
 
-/* The gradient blocks
- *
- * A block is one gradient of the whole model. A slot needs one while it runs; when it is done, the
- * block waits for its sibling's and the two become one. How many are there to have?
- *
- * Slots are handed out in increasing order, so when no slot runs, those done are a prefix 0..k-1
- * and the waiting blocks are the complete subtrees that make up the prefix: one for each bit set in
- * k, at most log2(S) of them while k < S. With T + log2(S) blocks there are then T free ones. While
- * slots run, a thread may find none free (the others run far ahead of a slow one); it fetches
- * pictures or waits, and because running slots need no further block to finish and merge, one comes
- * free. So that number cannot lock up, and no thread waits unless slots differ much in time. */
+/* What comes of a slot. */
+typedef struct slot_result {
+    double loss; /* sum over its pictures */
+    uint64_t correct;
+    uint64_t first_bad; /* first picture whose loss is not finite, or UINT64_MAX */
+} slot_result;
+
 struct vit_slots {
     vit_slots_config config;
-    size_t chunk, levels; /* 1 << levels == config.slots */
+    size_t chunk;
+    size_t first, end; /* slots of this rank */
     size_t worker_count;
     worker *workers;
-    size_t block_count;
-    vit_mix mix;    /* of the batch at work */
-    float **blocks; /* (block_count) all of them, owned */
+    vit_tree *tree;
+    size_t cuts[MOST_PARTS + 1], parts; /* of the gradient */
+    vit_mix mix;                        /* of the batch at work */
+    slot_result *results;               /* (slots) of all ranks, once gathered */
+    size_t *offsets;                    /* (ranks + 1) of each rank's in results, bytes */
 
-    /* One step's state; read and written inside the critical section vit_slots, but for the slots'
-     * own results. */
-    float **spare; /* (block_count) stack of those that are free */
-    size_t spare_count;
-    float **waiting; /* (2 * slots) by node: the leaves at slots + i, the parent of n at n / 2 */
+    /* One step's state; read and written inside the critical section vit_slots. */
     size_t next_slot, next_fetch, slots_done;
-    double last_done;  /* when the last slot was merged */
-    double *loss;      /* (slots) sum over the slot's pictures */
-    size_t *correct;   /* (slots) */
-    size_t *first_bad; /* (slots) first picture whose loss is not finite, or SIZE_MAX */
+    double last_done; /* when the last slot was merged */
 };
 
 size_t vit_slots_auto(size_t batch_size) {
@@ -84,6 +77,14 @@ static vit_status check_config(const vit_slots_config *c) {
         return vit_fail(VIT_ERROR_ARGUMENT,
                         "slots: %zu (expected a power of two, at most the batch size %zu)",
                         c->slots, c->batch_size);
+    }
+    size_t ranks = vit_comm_size(c->comm);
+    if (ranks > c->slots || ranks & (ranks - 1)) {
+        return vit_fail(
+            VIT_ERROR_ARGUMENT,
+            "%zu ranks for %zu slots of a batch (expected 1, 2, 4, ... up to %zu ranks; a "
+            "larger --batch-size has more slots)",
+            ranks, c->slots, c->slots);
     }
     if (!(c->drop_path >= 0 && c->drop_path < 1) || !(c->smoothing >= 0 && c->smoothing < 1)) {
         return vit_fail(VIT_ERROR_ARGUMENT,
@@ -169,28 +170,48 @@ static vit_status create_workers(vit_slots *slots) {
     return vit_first_error_raise(&error);
 }
 
-static vit_status create_blocks(vit_slots *slots) {
-    vit_status status = VIT_OK;
-    for (size_t i = 0; i < slots->block_count; i++) {
-        VIT_TRY(vit_alloc((void **)&slots->blocks[i], slots->config.model->params.total,
-                          sizeof(float), "gradient"));
+/* Cuts the gradient where a block of the model begins, from the end, in parts that are worth a
+ * message. */
+static void set_parts(vit_slots *slots) {
+    const vit_model *model = slots->config.model;
+    size_t least = slots->config.part_floats ? slots->config.part_floats : PART_FLOATS;
+    size_t cuts[MOST_PARTS + 1], count = 0, end = model->params.total;
+    for (size_t i = (size_t)model->config.depth; i-- > 0 && count + 2 < MOST_PARTS;) {
+        size_t at = model->blocks[i].norm1_weight;
+        if (end - at >= least && at >= least) {
+            cuts[count++] = at;
+            end = at;
+        }
     }
-cleanup:
-    return status;
+    slots->parts = vit_comm_size(slots->config.comm) > 1 ? count + 1 : 1;
+    for (size_t i = 1; i < slots->parts; i++) {
+        slots->cuts[i] = cuts[count - i];
+    }
+    slots->cuts[slots->parts] = model->params.total;
 }
 
 /* How many of everything. */
 static void set_sizes(vit_slots *slots, const vit_slots_config *config) {
     slots->config = *config;
-    size_t S = config->slots, T = (size_t)config->threads;
-    while ((size_t)1 << slots->levels < S) {
-        slots->levels++;
-    }
+    size_t S = config->slots, ranks = vit_comm_size(config->comm);
+    slots->first = vit_comm_rank(config->comm) * (S / ranks);
+    slots->end = slots->first + S / ranks;
     /* A slot holds no more than this many pictures, and needs no longer chunk. */
     size_t largest = (config->batch_size + S - 1) / S;
     slots->chunk = config->chunk ? config->chunk : auto_chunk(config->model);
     slots->chunk = slots->chunk > largest ? largest : slots->chunk;
-    slots->block_count = T >= S || T + slots->levels > S ? S : T + slots->levels;
+    set_parts(slots);
+}
+
+static vit_tree_config tree_config(const vit_slots *slots) {
+    return (vit_tree_config){
+        .floats = slots->config.model->params.total,
+        .leaves = slots->end - slots->first,
+        .threads = slots->config.threads,
+        .comm = slots->config.comm,
+        .cuts = slots->cuts,
+        .parts = slots->parts,
+    };
 }
 
 vit_status vit_slots_bytes(const vit_slots_config *config, vit_slots_memory *bytes) {
@@ -207,7 +228,8 @@ vit_status vit_slots_bytes(const vit_slots_config *config, vit_slots_memory *byt
     }
     one = vit_size_plus(vit_size_plus(one, teacher), w.memory.overflow ? SIZE_MAX : w.memory.used);
     bytes->activations = vit_size_times((size_t)config->threads, one);
-    bytes->gradients = vit_size_times(slots.block_count,
+    vit_tree_config tree = tree_config(&slots);
+    bytes->gradients = vit_size_times(vit_tree_blocks(&tree),
                                       vit_size_times(config->model->params.total, sizeof(float)));
 cleanup:
     return status;
@@ -220,16 +242,16 @@ vit_status vit_slots_create(const vit_slots_config *config, vit_slots **out) {
     VIT_TRY(check_config(config));
     VIT_TRY(vit_alloc((void **)&slots, 1, sizeof *slots, "slots"));
     set_sizes(slots, config);
-    size_t S = config->slots, T = (size_t)config->threads;
+    size_t S = config->slots, T = (size_t)config->threads, ranks = vit_comm_size(config->comm);
     VIT_TRY(vit_alloc((void **)&slots->workers, T, sizeof *slots->workers, "slots"));
     slots->worker_count = T;
-    VIT_TRY(vit_alloc((void **)&slots->blocks, slots->block_count, sizeof(float *), "slots"));
-    VIT_TRY(vit_alloc((void **)&slots->spare, slots->block_count, sizeof(float *), "slots"));
-    VIT_TRY(vit_alloc((void **)&slots->waiting, 2 * S, sizeof(float *), "slots"));
-    VIT_TRY(vit_alloc((void **)&slots->loss, S, sizeof(double), "slots"));
-    VIT_TRY(vit_alloc((void **)&slots->correct, S, sizeof(size_t), "slots"));
-    VIT_TRY(vit_alloc((void **)&slots->first_bad, S, sizeof(size_t), "slots"));
-    VIT_TRY(create_blocks(slots));
+    VIT_TRY(vit_alloc((void **)&slots->results, S, sizeof *slots->results, "slots"));
+    VIT_TRY(vit_alloc((void **)&slots->offsets, ranks + 1, sizeof *slots->offsets, "slots"));
+    for (size_t r = 0; r <= ranks; r++) {
+        slots->offsets[r] = r * (S / ranks) * sizeof *slots->results;
+    }
+    vit_tree_config tree = tree_config(slots);
+    VIT_TRY(vit_tree_create(&tree, &slots->tree));
     VIT_TRY(create_workers(slots));
     *out = slots;
 cleanup:
@@ -246,16 +268,10 @@ void vit_slots_free(vit_slots *slots) {
     for (size_t i = 0; i < slots->worker_count; i++) {
         worker_free(&slots->workers[i]);
     }
-    for (size_t i = 0; slots->blocks && i < slots->block_count; i++) {
-        vit_free(slots->blocks[i]);
-    }
     vit_free(slots->workers);
-    vit_free(slots->blocks);
-    vit_free(slots->spare);
-    vit_free(slots->waiting);
-    vit_free(slots->loss);
-    vit_free(slots->correct);
-    vit_free(slots->first_bad);
+    vit_tree_free(slots->tree);
+    vit_free(slots->results);
+    vit_free(slots->offsets);
     vit_free(slots);
 }
 
@@ -318,10 +334,31 @@ static void weigh_targets(const vit_slots *slots, const vit_batch *batch, size_t
     }
 }
 
-/* Forward and backward of pictures first .. first + B - 1; adds to grads and to the slot's results.
+/* A slot at work. */
+typedef struct slot_run {
+    vit_slots *slots;
+    size_t slot, block; /* the latter of the tree */
+    size_t parts_left;  /* of its gradient, to be merged */
+    float *grads;
+} slot_run;
+
+/* The gradient is complete from here on. */
+static void merge_from(void *context, size_t offset) {
+    slot_run *run = context;
+    vit_slots *slots = run->slots;
+    while (run->parts_left > 0 && slots->cuts[run->parts_left - 1] >= offset) {
+        run->parts_left--;
+        vit_tree_merge(slots->tree, run->slot - slots->first, run->block, run->parts_left);
+    }
+}
+
+/* Forward and backward of pictures first .. first + B - 1; adds to the slot's gradient and results.
+ * With several ranks the last of a slot's chunks lets go of each part of it as soon as it is done.
  */
-static void run_chunk(vit_slots *slots, const float *params, const vit_batch *batch, size_t slot,
-                      size_t first, size_t B, worker *w, float *grads) {
+static void run_chunk(slot_run *run, const float *params, const vit_batch *batch, size_t first,
+                      size_t B, bool last, worker *w) {
+    vit_slots *slots = run->slots;
+    slot_result *result = &slots->results[run->slot];
     const vit_model *model = slots->config.model;
     size_t K = (size_t)model->config.num_classes;
     const float *images = inputs(slots, batch, first, B, w);
@@ -341,106 +378,37 @@ static void run_chunk(vit_slots *slots, const float *params, const vit_batch *ba
         vit_cross_entropy(B, K, w->logits, w->targets, scale, w->losses, w->dlogits);
     }
     for (size_t b = 0; b < B; b++) {
-        slots->loss[slot] += w->losses[b];
-        slots->correct[slot] += vit_in_top_k(K, w->logits + b * K, batch->labels[first + b], 1);
-        if (!isfinite(w->losses[b]) && first + b < slots->first_bad[slot]) {
-            slots->first_bad[slot] = first + b;
+        result->loss += w->losses[b];
+        result->correct += vit_in_top_k(K, w->logits + b * K, batch->labels[first + b], 1);
+        if (!isfinite(w->losses[b]) && first + b < result->first_bad) {
+            result->first_bad = first + b;
         }
     }
-    vit_model_backward(model, params, grads, w->workspace, B, drop_scale, w->dlogits, NULL);
+    const vit_backward_listener listener = {merge_from, run};
+    vit_model_backward_told(model, params, run->grads, w->workspace, B, drop_scale, w->dlogits,
+                            NULL, last && slots->parts > 1 ? &listener : NULL);
 }
 
 static void run_slot(vit_slots *slots, const float *params, const vit_batch *batch, size_t slot,
-                     worker *w, float *grads) {
+                     size_t block, worker *w) {
+    slot_run run = {slots, slot, block, slots->parts, vit_tree_floats(slots->tree, block)};
     vit_range part = vit_slot_range(slots->config.slots, slot, batch->count);
-    memset(grads, 0, slots->config.model->params.total * sizeof *grads);
-    slots->loss[slot] = 0;
-    slots->correct[slot] = 0;
-    slots->first_bad[slot] = SIZE_MAX;
+    memset(run.grads, 0, slots->config.model->params.total * sizeof *run.grads);
+    slots->results[slot] = (slot_result){.first_bad = UINT64_MAX};
     /* In as few chunks as fit, of equal size as near as can be. */
     size_t count = part.end - part.first, chunks = (count + slots->chunk - 1) / slots->chunk;
     for (size_t c = 0; c < chunks; c++) {
         size_t first = part.first + c * count / chunks;
         size_t last = part.first + (c + 1) * count / chunks;
-        run_chunk(slots, params, batch, slot, first, last - first, w, grads);
+        run_chunk(&run, params, batch, first, last - first, c + 1 == chunks, w);
     }
-}
-
-/* ---- the tree ---- */
-
-VIT_CLONES static void add_into(size_t n, float *restrict left, const float *restrict right) {
-    for (size_t i = 0; i < n; i++) {
-        left[i] += right[i];
-    }
-}
-
-VIT_CLONES static void add_to(size_t n, const float *left, const float *right,
-                              float *restrict out) {
-    for (size_t i = 0; i < n; i++) {
-        out[i] = left[i] + right[i];
-    }
-}
-
-/* Leaves the block of a finished node, or takes its sibling's when that came first. Nodes 2 and 3,
- * the two halves of the batch, stay for the last sum, which all threads share; so does node 1 when
- * there is one slot. */
-static float *meet(vit_slots *slots, size_t node, float *block) {
-    float *other = NULL;
-#pragma omp critical(vit_slots)
-    {
-        if (node > 3) {
-            other = slots->waiting[node ^ 1];
-        }
-        if (!other) {
-            slots->waiting[node] = block;
-        }
-    }
-    return other;
-}
-
-static void release(vit_slots *slots, float *block) {
-#pragma omp critical(vit_slots)
-    slots->spare[slots->spare_count++] = block;
-}
-
-/* Carries a slot's block up the tree as far as siblings are there: whoever comes second adds,
- * always right into left. */
-static void merge(vit_slots *slots, size_t slot, float *block) {
-    size_t node = slots->config.slots + slot;
-    for (;;) {
-        float *other = meet(slots, node, block);
-        if (!other) {
-            break;
-        }
-        float *left = node & 1 ? other : block, *right = node & 1 ? block : other;
-        add_into(slots->config.model->params.total, left, right);
-        release(slots, right);
-        block = left;
-        node /= 2;
-    }
+    merge_from(&run, 0);
     double now = omp_get_wtime();
 #pragma omp critical(vit_slots)
     {
         slots->slots_done++;
-        if (slots->slots_done == slots->config.slots) {
+        if (slots->slots_done == slots->end - slots->first) {
             slots->last_done = now;
-        }
-    }
-}
-
-/* grads = node 2 + node 3, or node 1. Called by every thread of the region. */
-static void last_sum(const vit_slots *slots, float *grads) {
-    size_t n = slots->config.model->params.total;
-    size_t chunks = n / SUM_CHUNK + (n % SUM_CHUNK != 0);
-    const float *left = slots->waiting[slots->levels ? 2 : 1];
-    const float *right = slots->levels ? slots->waiting[3] : NULL;
-#pragma omp for schedule(static)
-    for (size_t c = 0; c < chunks; c++) {
-        size_t at = c * SUM_CHUNK, count = n - at < SUM_CHUNK ? n - at : SUM_CHUNK;
-        if (right) {
-            add_to(count, left + at, right + at, grads + at);
-        } else {
-            memcpy(grads + at, left + at, count * sizeof *grads);
         }
     }
 }
@@ -451,7 +419,7 @@ typedef enum work_kind { WORK_SLOT, WORK_FETCH, WORK_WAIT, WORK_DONE } work_kind
 typedef struct work {
     work_kind kind;
     size_t index;
-    float *block;
+    size_t block; /* of the tree */
 } work;
 
 /* One list: slots first, then the pictures of the next batch. */
@@ -459,11 +427,13 @@ static work take_work(vit_slots *slots, const vit_batch *next) {
     work item = {.kind = WORK_DONE};
 #pragma omp critical(vit_slots)
     {
-        bool slots_left = slots->next_slot < slots->config.slots;
-        if (slots_left && slots->spare_count > 0) {
-            item = (work){WORK_SLOT, slots->next_slot++, slots->spare[--slots->spare_count]};
+        bool slots_left = slots->next_slot < slots->end;
+        if (slots_left && vit_tree_take(slots->tree, &item.block)) {
+            item.kind = WORK_SLOT;
+            item.index = slots->next_slot++;
         } else if (next && slots->next_fetch < next->wanted_count) {
-            item = (work){WORK_FETCH, slots->next_fetch++, NULL};
+            item.kind = WORK_FETCH;
+            item.index = slots->next_fetch++;
         } else if (slots_left) {
             item.kind = WORK_WAIT;
         }
@@ -478,8 +448,7 @@ static void work_through(vit_slots *slots, const float *params, const vit_batch 
         work item = take_work(slots, next);
         switch (item.kind) {
         case WORK_SLOT:
-            run_slot(slots, params, batch, item.index, w, item.block);
-            merge(slots, item.index, item.block);
+            run_slot(slots, params, batch, item.index, item.block, w);
             break;
         case WORK_FETCH:
             vit_loader_fetch(loader, next, item.index);
@@ -493,14 +462,13 @@ static void work_through(vit_slots *slots, const float *params, const vit_batch 
     }
 }
 
-static void begin_step(vit_slots *slots, const vit_batch *batch) {
+static void begin_step(vit_slots *slots, const vit_batch *batch, float *grads) {
     const vit_slots_config *c = &slots->config;
     slots->mix = vit_mix_draw(&c->mix, c->seed, batch->epoch, batch->number, c->model->patch.height,
                               c->model->patch.width);
-    memcpy(slots->spare, slots->blocks, slots->block_count * sizeof *slots->spare);
-    slots->spare_count = slots->block_count;
-    memset(slots->waiting, 0, 2 * slots->config.slots * sizeof *slots->waiting);
-    slots->next_slot = slots->next_fetch = slots->slots_done = 0;
+    vit_tree_begin(slots->tree, grads);
+    slots->next_slot = slots->first;
+    slots->next_fetch = slots->slots_done = 0;
 }
 
 /* Sums over the slots, in their order. */
@@ -509,10 +477,11 @@ static vit_status collect(const vit_slots *slots, const vit_batch *batch, vit_st
     result->correct = 0;
     result->first_bad = SIZE_MAX;
     for (size_t i = 0; i < slots->config.slots; i++) {
-        loss += slots->loss[i];
-        result->correct += slots->correct[i];
-        if (result->first_bad == SIZE_MAX) {
-            result->first_bad = slots->first_bad[i];
+        const slot_result *slot = &slots->results[i];
+        loss += slot->loss;
+        result->correct += (size_t)slot->correct;
+        if (result->first_bad == SIZE_MAX && slot->first_bad != UINT64_MAX) {
+            result->first_bad = (size_t)slot->first_bad;
         }
     }
     result->loss = loss / (double)batch->count;
@@ -533,7 +502,7 @@ vit_status vit_slots_step(vit_slots *slots, const float *params, const vit_batch
         return vit_fail(VIT_ERROR_ARGUMENT, "step: batch of %zu pictures (expected 1 to %zu)",
                         batch->count, slots->config.batch_size);
     }
-    begin_step(slots, batch);
+    begin_step(slots, batch, grads);
     double start = omp_get_wtime(), filled = start;
 #pragma omp parallel num_threads(slots->config.threads)
     {
@@ -541,10 +510,17 @@ vit_status vit_slots_step(vit_slots *slots, const float *params, const vit_batch
 #pragma omp barrier
 #pragma omp master
         filled = omp_get_wtime();
-        last_sum(slots, grads);
+        vit_tree_last_sum(slots->tree);
     }
     double wait = filled - slots->last_done;
     result->wait_seconds = wait > 0 ? wait : 0;
     result->compute_seconds = omp_get_wtime() - start - result->wait_seconds;
+    vit_status status = vit_tree_finish(slots->tree, &result->comm);
+    if (status == VIT_OK) {
+        status = vit_comm_all_gather(slots->config.comm, slots->results, slots->offsets);
+    }
+    if (status != VIT_OK) {
+        return status;
+    }
     return collect(slots, batch, result);
 }

@@ -6,6 +6,7 @@
 
 #include "data/loader.h"
 #include "data/mix.h"
+#include "train/comm.h"
 #include "train/distill.h"
 #include "vit/model.h"
 
@@ -30,6 +31,10 @@ typedef struct vit_slots_config {
     /* (classes) of a picture's loss, by its label, or by both labels' shares when it is mixed;
      * outlives the slots; NULL: all 1 */
     const float *class_weights;
+    /* Each rank has slots / ranks of them, in order: a number of ranks that is a power of two, at
+     * most slots. NULL: one rank. */
+    vit_comm *comm;
+    size_t part_floats; /* of the gradient that ranks sum at a time, at least; 0: chosen */
 } vit_slots_config;
 vit_status vit_slots_create(const vit_slots_config *config, vit_slots **out);
 void vit_slots_free(vit_slots *slots);
@@ -47,12 +52,14 @@ typedef struct vit_step_result {
                                SIZE_MAX */
     double compute_seconds; /* the slots, and the last sum of their gradients */
     double wait_seconds;    /* from the last slot's end until the next batch was filled */
+    vit_comm_times comm;    /* of the sums over ranks */
 } vit_step_result;
 
 /* Mean-loss gradient of a filled batch into grads (params.total floats, overwritten), while threads
- * that have no slot left fill `next` (NULL, or prepared) through the loader. Errors of fetches stay
- * in next->error. Allocates nothing. A loss that is not finite gives VIT_ERROR_NUMERIC, with result
- * and grads filled. */
+ * that have no slot left fill `next` (NULL, or prepared) through the loader. All ranks: each
+ * computes its slots of the batch, of which it needs no more than its share of the pictures, and
+ * every one gets the same gradient and result. Errors of fetches stay in next->error. Allocates
+ * nothing. A loss that is not finite gives VIT_ERROR_NUMERIC, with result and grads filled. */
 vit_status vit_slots_step(vit_slots *slots, const float *params, const vit_batch *batch,
                           vit_loader *loader, vit_batch *next, float *grads,
                           vit_step_result *result);

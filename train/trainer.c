@@ -1,3 +1,4 @@
+#include "train/ranks.h"
 #include "train/run.h"
 
 #include "vit/memory.h"
@@ -11,7 +12,7 @@
 
 /* Ends the message of a run that broke off with what is left of it. */
 static vit_status fail_at(const vit_run *r, int epoch, size_t step) {
-    const char *last = vit_run_folder_last(r->folder);
+    const char *last = r->folder ? vit_run_folder_last(r->folder) : NULL;
     char message[VIT_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", vit_last_error());
     return vit_fail(VIT_ERROR_NUMERIC,
@@ -34,7 +35,12 @@ static vit_status save(vit_run *r, const vit_epoch_row *row) {
     float *blocks[VIT_STATE_BLOCKS];
     vit_run_blocks(r, blocks);
     r->saved = omp_get_wtime();
-    return vit_run_folder_save(r->folder, r->bundle, (const float *const *)blocks, &r->at, row);
+    vit_status status = VIT_OK;
+    if (vit_run_leads(r)) {
+        status =
+            vit_run_folder_save(r->folder, r->bundle, (const float *const *)blocks, &r->at, row);
+    }
+    return vit_comm_agree(r->comm, status);
 }
 
 static vit_status save_within(vit_run *r, int epoch) {
@@ -48,7 +54,8 @@ static vit_status stop(vit_run *r, int epoch) {
         return status;
     }
     return vit_fail(VIT_ERROR_STOPPED, "stopped in epoch %d after step %zu of %zu; saved %s", epoch,
-                    (size_t)r->at.cursor, r->epoch_steps, vit_run_folder_last(r->folder));
+                    (size_t)r->at.cursor, r->epoch_steps,
+                    r->folder ? vit_run_folder_last(r->folder) : "by rank 0");
 }
 
 /* ---- steps ---- */
@@ -69,21 +76,13 @@ static size_t steps_in_epoch(const vit_run *r) {
                : r->epoch_steps;
 }
 
-/* Reads the pictures of a batch that is not filled during a step. */
-static void fill(vit_run *r, vit_batch *batch) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(r->threads)
-    for (size_t j = 0; j < batch->wanted_count; j++) {
-        vit_loader_fetch(r->loader, batch, j);
-    }
-}
-
 /* The very first batch; all others are filled during the one before. */
 static void fill_first(vit_run *r) {
     vit_batch *batch = r->batches[r->current];
     vit_loader_start_epoch(r->loader, (uint32_t)r->at.epochs_done);
     vit_loader_prepare(r->loader,
                        (size_t)r->at.cursor * (size_t)r->settings.recipe.grad_accum_steps, batch);
-    fill(r, batch);
+    vit_run_fill(r, batch);
 }
 
 /* Sets up the batch after batch n (from 0) of the epoch, across the end of the epoch too, so that
@@ -139,12 +138,14 @@ static vit_status update(vit_run *r, float *grads, double batches, double lr) {
 }
 
 /* Takes what could not be read out of the batch. */
-static void leave_out(vit_run *r, vit_batch *batch) {
-    size_t count = vit_loader_drop_failed(r->loader, batch);
+static vit_status leave_out(vit_run *r, vit_batch *batch) {
+    size_t count;
+    vit_status status = vit_ranks_settle_batch(r, batch, &count);
     if (count > 0 && r->unread.status == VIT_OK) {
         r->unread = batch->skipped;
     }
     r->at.epoch_unread += count;
+    return status;
 }
 
 /* The gradient of the batch at work, number n of the epoch; the next one is filled meanwhile.
@@ -152,18 +153,17 @@ static void leave_out(vit_run *r, vit_batch *batch) {
 static vit_status compute(vit_run *r, int epoch, size_t n, vit_step_result *result,
                           size_t *images) {
     vit_batch *batch = r->batches[r->current];
-    vit_status status = vit_first_error_raise(&batch->error);
+    vit_status status = leave_out(r, batch);
     if (status != VIT_OK) {
         return status;
     }
-    leave_out(r, batch);
     vit_batch *next = prepare_next(r, epoch, n);
     *images = batch->count;
     if (batch->count > 0) {
         status =
             vit_slots_step(r->slots, r->bundle->params, batch, r->loader, next, r->grads, result);
     } else if (next) {
-        fill(r, next);
+        vit_run_fill(r, next);
     }
     if (status == VIT_ERROR_NUMERIC) {
         const char *path = r->train->samples[batch->indices[result->first_bad]].path;
@@ -218,6 +218,9 @@ static vit_status compute_step(vit_run *r, int epoch, tally *t) {
         t->batches += part;
         t->loss += (result.loss - t->loss) * ((double)images / (double)t->images);
         r->at.epoch_wait += result.wait_seconds;
+        r->exchange.busy += result.comm.busy;
+        r->exchange.exposed += result.comm.exposed;
+        r->exchange.bytes += result.comm.bytes;
     }
     return vit_first_error_raise(&bad);
 }
@@ -325,13 +328,25 @@ static bool is_out_of_time(const vit_run *r) {
     return limit > 0 && r->at.train_seconds + r->at.eval_seconds >= limit;
 }
 
+/* Between two steps, in one voice with the other ranks. */
+static vit_status look_around(vit_run *r, vit_decisions *decisions) {
+    *decisions = (vit_decisions){
+        .stop = r->callbacks.should_stop && r->callbacks.should_stop(r->callbacks.context),
+        .out_of_time = is_out_of_time(r),
+        .save = save_is_due(r),
+    };
+    return vit_ranks_decide(r, decisions);
+}
+
 /* The steps of an epoch from the cursor on. Fills lr, train_loss, images_per_second and data_wait
  * of the row. */
 static vit_status train_epoch(vit_run *r, int epoch, vit_epoch_row *row) {
     vit_status status = VIT_OK;
     size_t steps = steps_in_epoch(r);
+    vit_decisions now;
+    VIT_TRY(look_around(r, &now));
     while (r->at.cursor < steps && !r->out_of_time) {
-        if (r->callbacks.should_stop && r->callbacks.should_stop(r->callbacks.context)) {
+        if (now.stop) {
             return stop(r, epoch);
         }
         double start = omp_get_wtime();
@@ -340,8 +355,9 @@ static vit_status train_epoch(vit_run *r, int epoch, vit_epoch_row *row) {
         r->at.epoch_seconds += seconds;
         r->at.train_seconds += seconds;
         report(r, epoch, row->lr);
-        r->out_of_time = is_out_of_time(r);
-        if (r->at.cursor < steps && !r->out_of_time && save_is_due(r)) {
+        VIT_TRY(look_around(r, &now));
+        r->out_of_time = now.out_of_time;
+        if (r->at.cursor < steps && !r->out_of_time && now.save) {
             VIT_TRY(save_within(r, epoch));
         }
     }
@@ -458,12 +474,20 @@ vit_status vit_train(const vit_train_request *request, const vit_train_callbacks
     vit_run r = {
         .settings = *request->settings,
         .threads = omp_get_max_threads(),
+        .comm = request->comm,
+        .local_ranks = request->local_ranks ? request->local_ranks : 1,
         .memory = request->memory ? request->memory : vit_memory_limit(),
         .at = vit_position_start(),
         .saved = start,
     };
     if (callbacks) {
         r.callbacks = *callbacks;
+    }
+    r.memory /= r.local_ranks;
+    r.looks = r.callbacks.look != NULL;
+    if (!vit_run_leads(&r)) {
+        r.callbacks = (vit_train_callbacks){.context = r.callbacks.context,
+                                            .should_stop = r.callbacks.should_stop};
     }
     VIT_TRY(vit_run_set_up(&r, request));
     r.out_of_time = is_out_of_time(&r); /* of a resumed run, before */
@@ -483,6 +507,7 @@ cleanup:
         .best_top1 = r.at.best_top1,
         .last_top1 = r.at.last_top1,
         .seconds = omp_get_wtime() - start,
+        .exchange = r.exchange,
     };
     memcpy(result->init, r.init_counts, sizeof result->init);
     vit_run_tear_down(&r);

@@ -4,6 +4,7 @@
 #define VIT_TRAINER_H
 
 #include "eval/evaluate.h"
+#include "train/comm.h"
 #include "train/init_from.h"
 #include "train/memory_plan.h"
 
@@ -44,6 +45,7 @@ typedef struct vit_train_result {
     int best_epoch;
     double best_top1, last_top1; /* percent; NaN without val */
     double seconds;
+    vit_comm_times exchange;         /* of gradients among ranks, of all steps */
     size_t init[VIT_TENSOR_ACTIONS]; /* with --init: how many tensors */
 } vit_train_result;
 
@@ -57,6 +59,11 @@ typedef struct vit_train_request {
      * do not decide what the steps compute. */
     bool resume;
     bool override; /* not refused, as long as the model's weights have the same shapes */
+    /* Several ranks train together: all call vit_train, with the same settings and data. Rank 0
+     * alone opens the folder and calls back, but for should_stop, which is asked on all. NULL: one
+     * rank. */
+    vit_comm *comm;
+    size_t local_ranks; /* that share this machine; 0: one */
 } vit_train_request;
 
 /* Trains on DATA (train and, when present, val) into the folder out. A stop asked

@@ -281,15 +281,29 @@ void vit_model_forward(const vit_model *model, const float *params, vit_workspac
     vit_head_forward(&model->head_shape, B, &head, w->tokens[depth], &w->head, logits);
 }
 
+static void tell(const vit_backward_listener *listener, size_t offset) {
+    if (listener) {
+        listener->complete(listener->context, offset);
+    }
+}
+
 void vit_model_backward(const vit_model *model, const float *params, float *grads,
                         vit_workspace *workspace, size_t B, const float *drop_scale,
                         const float *dlogits, float *dimages) {
+    vit_model_backward_told(model, params, grads, workspace, B, drop_scale, dlogits, dimages, NULL);
+}
+
+void vit_model_backward_told(const vit_model *model, const float *params, float *grads,
+                             vit_workspace *workspace, size_t B, const float *drop_scale,
+                             const float *dlogits, float *dimages,
+                             const vit_backward_listener *listener) {
     vit_workspace *w = workspace;
     vit_head_weights head = head_weights(model, params);
     vit_head_grads head_grads = {grads + model->norm_weight, grads + model->norm_bias,
                                  grads + model->head_weight, grads + model->head_bias};
     vit_head_backward(&model->head_shape, B, &head, &w->head, dlogits, w->head_scratch, w->gradient,
                       &head_grads);
+    tell(listener, model->norm_weight);
     size_t depth = (size_t)model->config.depth;
     for (size_t i = depth; i-- > 0;) {
         /* The last block's tensors are still there. The output comes out as it was. */
@@ -299,6 +313,7 @@ void vit_model_backward(const vit_model *model, const float *params, float *grad
         vit_block_backward(&model->blocks[i], params, grads, B, w->tokens[i],
                            scale_row(drop_scale, i, 0, B), scale_row(drop_scale, i, 1, B),
                            &w->saved[i], w->scratch, w->gradient);
+        tell(listener, model->blocks[i].norm1_weight);
     }
     float *dcls = model->patch.prefix ? grads + model->cls_token : NULL;
     vit_pos_embed_backward(B, model->tokens, model->patch.dim, w->gradient, dcls,
@@ -306,4 +321,5 @@ void vit_model_backward(const vit_model *model, const float *params, float *grad
     vit_patch_embed_backward(&model->patch, B, w->columns, params + model->patch_weight,
                              w->gradient, grads + model->patch_weight, grads + model->patch_bias,
                              w->dcolumns, dimages);
+    tell(listener, 0);
 }

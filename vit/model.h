@@ -53,6 +53,18 @@ void vit_model_backward(const vit_model *model, const float *params, float *grad
                         vit_workspace *workspace, size_t B, const float *drop_scale,
                         const float *dlogits /* (B,K) */, float *dimages);
 
+/* Hears how far a backward has come: the gradients of all parameters from `offset` on are complete.
+ * Offsets fall, to 0. */
+typedef struct vit_backward_listener {
+    void (*complete)(void *context, size_t offset);
+    void *context;
+} vit_backward_listener;
+/* The same with a listener (NULL: none). */
+void vit_model_backward_told(const vit_model *model, const float *params, float *grads,
+                             vit_workspace *workspace, size_t B, const float *drop_scale,
+                             const float *dlogits /* (B,K) */, float *dimages,
+                             const vit_backward_listener *listener);
+
 /* To read what the last forward of a training workspace, not checkpointed, left: of block i; the
  * residual stream (B,N,D) before it, or after the last one for i = depth; of the head. */
 const vit_block_saved *vit_workspace_block(const vit_workspace *workspace, size_t i);

@@ -1,0 +1,243 @@
+#include "train/ranks.h"
+
+#include "vit/arena.h"
+#include "vit/file.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the same run on every rank ---- */
+
+enum { VALUE_MAX = 512, PROGRAM_MAX = 1 << 28 };
+
+/* What every rank must have as rank 0 has it. */
+typedef struct identity {
+    char version[32];
+    uint64_t program; /* hash of the executable file */
+    uint64_t layout;  /* hash of the parameter table */
+    uint64_t data;    /* hash of the pictures' names, sizes and labels */
+    uint64_t pictures, classes;
+    uint64_t teacher; /* hash of its weights */
+} identity;
+
+static uint64_t hash_bytes(uint64_t hash, const void *data, size_t bytes) {
+    const unsigned char *at = data;
+    for (size_t i = 0; i < bytes; i++) {
+        hash = (hash ^ at[i]) * 0x100000001b3u;
+    }
+    return hash;
+}
+
+#define HASH_START 0xcbf29ce484222325u
+
+static uint64_t hash_layout(const vit_param_table *table) {
+    uint64_t hash = HASH_START;
+    for (size_t i = 0; i < table->count; i++) {
+        const vit_param *p = &table->items[i];
+        hash = hash_bytes(hash, p->name, strlen(p->name) + 1);
+        hash = hash_bytes(hash, &p->offset, sizeof p->offset);
+        hash = hash_bytes(hash, &p->size, sizeof p->size);
+    }
+    return hash_bytes(hash, &(size_t){sizeof(vit_train_settings)}, sizeof(size_t));
+}
+
+static uint64_t hash_weights(const vit_model_bundle *bundle) {
+    return bundle ? hash_bytes(HASH_START, bundle->params,
+                               bundle->model.params.total * sizeof *bundle->params)
+                  : 0;
+}
+
+/* 0 when it cannot be read: then the version has to do. */
+static uint64_t hash_program(void) {
+    vit_bytes file = {0};
+    uint64_t hash = 0;
+    if (vit_file_read("/proc/self/exe", PROGRAM_MAX, &file) == VIT_OK) {
+        hash = hash_bytes(HASH_START, file.data, file.size);
+    }
+    vit_bytes_free(&file);
+    return hash;
+}
+
+static identity identify(const vit_run *r) {
+    identity own;
+    memset(&own, 0, sizeof own);
+    snprintf(own.version, sizeof own.version, "%s", vit_version());
+    own.program = hash_program();
+    own.layout = hash_layout(&r->bundle->model.params);
+    own.data = vit_dataset_hash(r->train, r->threads);
+    if (r->val) {
+        uint64_t val = vit_dataset_hash(r->val, r->threads);
+        own.data = hash_bytes(own.data, &val, sizeof val);
+    }
+    own.pictures = r->train->count + (r->val ? r->val->count : 0);
+    own.classes = r->train->class_count;
+    own.teacher = hash_weights(r->teacher_bundle);
+    return own;
+}
+
+static vit_status compare(const identity *own, const identity *first) {
+    if (strcmp(own->version, first->version) != 0 || own->program != first->program ||
+        own->layout != first->layout) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "another build of zvit %s than rank 0's %s (expected the same program on "
+                        "every machine)",
+                        own->version, first->version);
+    }
+    if (own->data != first->data) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "DATA: %llu pictures in %llu classes that are not rank 0's %llu in %llu "
+                        "(expected the same files and sizes on every machine)",
+                        (unsigned long long)own->pictures, (unsigned long long)own->classes,
+                        (unsigned long long)first->pictures, (unsigned long long)first->classes);
+    }
+    if (own->teacher != first->teacher) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "--distill: other weights than rank 0's (expected the same file)");
+    }
+    return VIT_OK;
+}
+
+/* Every setting as text, in the order of the tables. */
+static void format_settings(const vit_train_settings *settings, char (*values)[VALUE_MAX],
+                            const char **names) {
+    vit_train_settings copy = *settings;
+    vit_option_group groups[VIT_SETTING_GROUPS];
+    size_t count = vit_train_setting_groups(&copy, NULL, groups);
+    for (size_t g = 0, n = 0; g < count; g++) {
+        for (size_t i = 0; i < groups[g].count; i++, n++) {
+            names[n] = groups[g].options[i].name;
+            vit_option_format(&groups[g].options[i], groups[g].target, values[n], VALUE_MAX);
+        }
+    }
+}
+
+static vit_status compare_settings(const vit_run *r) {
+    size_t count = vit_train_setting_count();
+    char(*own)[VALUE_MAX] = NULL, (*first)[VALUE_MAX] = NULL;
+    const char **names = NULL;
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_alloc((void **)&own, count, VALUE_MAX, "settings"));
+    VIT_TRY(vit_alloc((void **)&first, count, VALUE_MAX, "settings"));
+    VIT_TRY(vit_alloc((void **)&names, count, sizeof *names, "settings"));
+    format_settings(&r->settings, own, names);
+    memcpy(first, own, count * VALUE_MAX);
+    VIT_TRY(vit_comm_broadcast(r->comm, 0, first, count * VALUE_MAX));
+    for (size_t i = 0; i < count && status == VIT_OK; i++) {
+        if (strcmp(own[i], first[i]) != 0) {
+            status = vit_fail(VIT_ERROR_ARGUMENT,
+                              "--%s: %s, but rank 0 has %s (expected the same options on every "
+                              "rank)",
+                              names[i], *own[i] ? own[i] : "\"\"", *first[i] ? first[i] : "\"\"");
+        }
+    }
+    VIT_TRY(vit_comm_agree(r->comm, status));
+cleanup:
+    vit_free(own);
+    vit_free(first);
+    vit_free((void *)names);
+    return status;
+}
+
+vit_status vit_ranks_check(const vit_run *r) {
+    if (!r->comm) {
+        return VIT_OK;
+    }
+    vit_status status = VIT_OK;
+    identity own = identify(r), first = own;
+    VIT_TRY(vit_comm_broadcast(r->comm, 0, &first, sizeof first));
+    VIT_TRY(vit_comm_agree(r->comm, compare(&own, &first)));
+    VIT_TRY(compare_settings(r));
+cleanup:
+    return status;
+}
+
+vit_status vit_ranks_take_state(vit_run *r) {
+    vit_status status = VIT_OK;
+    float *blocks[VIT_STATE_BLOCKS];
+    size_t bytes = r->bundle->model.params.total * sizeof(float);
+    vit_run_blocks(r, blocks);
+    VIT_TRY(vit_comm_broadcast(r->comm, 0, &r->at, sizeof r->at));
+    for (size_t b = 0; b < VIT_STATE_BLOCKS; b++) {
+        if (blocks[b]) {
+            VIT_TRY(vit_comm_broadcast(r->comm, 0, blocks[b], bytes));
+        }
+    }
+cleanup:
+    return status;
+}
+
+/* ---- batches ---- */
+
+/* Flags of all ranks, of which each knows those that it fetched; and why, of the first picture in
+ * the batch. Seldom done. */
+static vit_status gather_failed(vit_run *r, vit_batch *batch) {
+    size_t size = vit_comm_size(r->comm), rank = vit_comm_rank(r->comm);
+    size_t *offsets = NULL;
+    bool *flags = NULL;
+    vit_first_error *reasons = NULL;
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_alloc((void **)&offsets, size + 1, sizeof *offsets, "ranks"));
+    VIT_TRY(vit_alloc((void **)&flags, vit_size_times(size, batch->count), sizeof *flags, "ranks"));
+    VIT_TRY(vit_alloc((void **)&reasons, size, sizeof *reasons, "ranks"));
+    memcpy(flags + rank * batch->count, batch->failed, batch->count * sizeof *flags);
+    reasons[rank] = batch->skipped;
+    for (size_t i = 0; i <= size; i++) {
+        offsets[i] = i * batch->count * sizeof *flags;
+    }
+    VIT_TRY(vit_comm_all_gather(r->comm, flags, offsets));
+    for (size_t i = 0; i <= size; i++) {
+        offsets[i] = i * sizeof *reasons;
+    }
+    VIT_TRY(vit_comm_all_gather(r->comm, reasons, offsets));
+    for (size_t i = 0; i < size; i++) {
+        for (size_t j = 0; j < batch->count; j++) {
+            batch->failed[j] |= flags[i * batch->count + j];
+        }
+        if (reasons[i].status != VIT_OK &&
+            (batch->skipped.status == VIT_OK || reasons[i].index < batch->skipped.index)) {
+            batch->skipped = reasons[i];
+        }
+    }
+cleanup:
+    vit_free(offsets);
+    vit_free(flags);
+    vit_free(reasons);
+    return status;
+}
+
+enum { FETCH_FAILED = 1, PICTURE_FAILED = 2 };
+
+vit_status vit_ranks_settle_batch(vit_run *r, vit_batch *batch, size_t *dropped) {
+    vit_status status = VIT_OK;
+    uint64_t bits = (batch->error.status != VIT_OK ? FETCH_FAILED : 0) |
+                    (batch->skipped.status != VIT_OK ? PICTURE_FAILED : 0);
+    *dropped = 0;
+    VIT_TRY(vit_comm_any(r->comm, &bits));
+    if (bits & FETCH_FAILED) {
+        VIT_TRY(vit_comm_agree(r->comm, vit_first_error_raise(&batch->error)));
+    }
+    if (bits & PICTURE_FAILED) {
+        if (r->comm) {
+            VIT_TRY(gather_failed(r, batch));
+        }
+        *dropped = vit_loader_drop_failed(r->loader, batch);
+        vit_run_fill(r, batch);
+        VIT_TRY(vit_comm_agree(r->comm, vit_first_error_raise(&batch->error)));
+    }
+cleanup:
+    return status;
+}
+
+/* ---- decisions ---- */
+
+enum { STOP = 1, OUT_OF_TIME = 2, SAVE = 4 };
+
+vit_status vit_ranks_decide(const vit_run *r, vit_decisions *decisions) {
+    uint64_t bits = decisions->stop ? STOP : 0;
+    if (vit_run_leads(r)) {
+        bits |= (decisions->out_of_time ? OUT_OF_TIME : 0) | (decisions->save ? SAVE : 0);
+    }
+    vit_status status = vit_comm_any(r->comm, &bits);
+    *decisions = (vit_decisions){bits & STOP, bits & OUT_OF_TIME, bits & SAVE};
+    return status;
+}
