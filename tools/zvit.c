@@ -276,7 +276,7 @@ int main(int argc, char **argv) {
     }
     cli_verb called = *verb;
     called.log_json = cli_wants_log_json(argc - 2, argv + 2);
-    int code;
+    int code = CLI_DONE;
     if (!may_run(&called, &code)) {
         return code;
     }
