@@ -30,7 +30,10 @@ install(FILES "${PROJECT_BINARY_DIR}/zvitConfig.cmake" "${PROJECT_BINARY_DIR}/zv
 set(pc_dir "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 file(RELATIVE_PATH zvit_pc_prefix "${CMAKE_INSTALL_PREFIX}/${pc_dir}" "${CMAKE_INSTALL_PREFIX}")
 string(REGEX REPLACE "/$" "" zvit_pc_prefix "${zvit_pc_prefix}")
+# For pkg-config --static. As Libs.private, because Requires.private would have even those who link libzvit.so install what
+# the library is built on.
 string(REPLACE ";" " " zvit_pc_openmp "${OpenMP_C_FLAGS}")
+string(REPLACE ";" " " zvit_pc_libraries "${OPENBLAS_LDFLAGS};${SLEEF_LDFLAGS};${CJSON_LDFLAGS};${JPEG_LDFLAGS};${PNG_LDFLAGS}")
 configure_file(cmake/zvit.pc.in "${PROJECT_BINARY_DIR}/zvit.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/zvit.pc" DESTINATION "${pc_dir}" COMPONENT libzvit-dev)
 
@@ -62,7 +65,8 @@ else()
   install(FILES "${pages}/_zvit" DESTINATION "${ZVIT_ZSH_DIR}" COMPONENT zvit)
 endif()
 
-install(FILES README.md LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT zvit)
+install(FILES README.md DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT zvit)
+install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT licence) # Debian's packages have it elsewhere
 foreach(file CHANGELOG.md THIRD_PARTY.md)
   install(FILES ${file} DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT zvit OPTIONAL)
 endforeach()
