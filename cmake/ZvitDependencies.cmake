@@ -53,10 +53,39 @@ zvit_feature(CAIRO cairo "drawing plots and heat maps" libcairo2-dev libcairo.so
 zvit_feature(MICROHTTPD libmicrohttpd "zvit serve" libmicrohttpd-dev libmicrohttpd.so.12)
 zvit_feature(MPI mpi-c "training on several machines" libopenmpi-dev libzvit_mpi.so)
 
+# Messages need the compiler beside the library.
+find_program(ZVIT_PROTOC_C protoc-c)
+if(ZVIT_PROTOC_C)
+  zvit_feature(PROTOBUF_C libprotobuf-c "export to ONNX" "libprotobuf-c-dev protobuf-c-compiler" libprotobuf-c.so.1)
+elseif(ZVIT_PROTOBUF_C AND NOT ZVIT_PROTOBUF_C STREQUAL "AUTO")
+  message(FATAL_ERROR "ZVIT_PROTOBUF_C=ON needs protoc-c, which was not found. Debian package: protobuf-c-compiler")
+else()
+  message(STATUS "protoc-c not found: without export to ONNX (Debian packages: libprotobuf-c-dev protobuf-c-compiler)")
+endif()
+
 # vmath's kernels are one source compiled for each instruction set; the processor chooses at run time.
 function(zvit_vmath_flags)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/vit/vmath_avx2.c" PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma")
     set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/vit/vmath_avx512f.c" PROPERTIES COMPILE_OPTIONS "-mavx512f;-mfma")
   endif()
+endfunction()
+
+# zvit_messages(TARGET FILE.proto): protobuf-c's code for it, made by protoc-c, for one source of the target to include
+# ("FILE.pb-c.c").
+function(zvit_messages target file)
+  get_filename_component(name "${file}" NAME_WE)
+  get_filename_component(folder "${CMAKE_CURRENT_SOURCE_DIR}/${file}" DIRECTORY)
+  set(out "${PROJECT_BINARY_DIR}/messages")
+  file(MAKE_DIRECTORY "${out}")
+  add_custom_command(
+    OUTPUT "${out}/${name}.pb-c.c" "${out}/${name}.pb-c.h"
+    COMMAND "${ZVIT_PROTOC_C}" "--c_out=${out}" "-I${folder}" "${CMAKE_CURRENT_SOURCE_DIR}/${file}"
+    DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${file}"
+    COMMENT "Messages of ${file}"
+    VERBATIM)
+  set_source_files_properties("${out}/${name}.pb-c.c" PROPERTIES HEADER_FILE_ONLY ON)
+  target_sources(${target} PRIVATE "${out}/${name}.pb-c.c" "${out}/${name}.pb-c.h")
+  target_include_directories(${target} SYSTEM PRIVATE "${out}")
+  set(ZVIT_MESSAGES "${out}" PARENT_SCOPE)
 endfunction()

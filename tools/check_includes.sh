@@ -29,6 +29,9 @@ BEGIN {
     home["cairo.h"] = "eval/canvas.c"
     home["cairo-svg.h"] = "eval/canvas.c"
     home["microhttpd.h"] = "tools/serve/http.c"
+    home["protobuf-c.h"] = "vit/onnx_graph.c"
+    home["onnx.pb-c.c"] = "vit/onnx_graph.c"
+    home["onnx.pb-c.h"] = "tests/support/onnx_file.c"
     home["sleef.h"] = "vit/vmath_kernels.h"
     bad = 0
 }

@@ -51,6 +51,9 @@ static const char *const features[] = {
 #ifdef ZVIT_HAVE_MPI
     "MPI",
 #endif
+#ifdef ZVIT_HAVE_PROTOBUF_C
+    "protobuf-c",
+#endif
 #if defined(__x86_64__) && !defined(VIT_NO_CLONES)
     "loops for SSE2, AVX2 and AVX-512",
 #endif

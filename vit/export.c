@@ -2,6 +2,7 @@
 
 #include "vit/arena.h"
 #include "vit/file.h"
+#include "vit/onnx.h"
 #include "vit/rng.h"
 
 #include <stdio.h>

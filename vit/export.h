@@ -12,7 +12,9 @@
     X(TIMM, "timm", ".safetensors", "config.json",                                                 \
       "softmax models without rotary position, as timm loads them", timm_check, timm_write)        \
     X(SAFETENSORS, "safetensors", ".safetensors", "config.json", "the tensors of any model", NULL, \
-      safetensors_write)
+      safetensors_write)                                                                           \
+    X(ONNX, "onnx", ".onnx", NULL, "the graph with its weights, for onnxruntime and its like",     \
+      vit_onnx_check, vit_onnx_write)
 
 #define VIT_EXPORT_ID(id, ...) VIT_EXPORT_##id,
 typedef enum vit_export_format { VIT_EXPORT_FORMATS(VIT_EXPORT_ID) } vit_export_format;

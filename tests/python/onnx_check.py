@@ -1,0 +1,35 @@
+#!/usr/bin/env python3
+"""Exports of every attention and flag, by zvit's own command, in onnx's checker and against the numpy evaluator.
+
+    onnx_check.py ZVIT FOLDER MODEL...
+
+Models of every attention, rope and flag are made by onnx_models (built beside the tests); MODEL are model files. Exit code 77 without onnx.
+"""
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools" / "python"))
+import compare_onnx  # exits with 77 when onnx is missing
+import onnx_numpy
+
+
+def main():
+    zvit, folder, *models = sys.argv[1:]
+    good = True
+    for path in models:
+        name = pathlib.Path(path).stem
+        out = pathlib.Path(folder) / f"{name}.onnx"
+        done = subprocess.run([zvit, "export", path, "--format", "onnx", "--out", out, "--sample", "7", "-q"],
+                              stdout=subprocess.DEVNULL, check=False)
+        if done.returncode != 0:
+            return 1
+        model = compare_onnx.check(str(out))
+        images, logits = compare_onnx.read_sample(out.with_suffix(".sample.safetensors"))
+        worst = compare_onnx.difference(lambda batch: onnx_numpy.run(model, batch)[0], images, logits)
+        good = compare_onnx.report(name, worst, logits, 1e-4, "numpy") and good
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
