@@ -1,4 +1,5 @@
 /* The whole network against timm and the authors' layer: logits, loss and every gradient. */
+#include "tests/support/golden_model.h"
 #include "tests/support/support.h"
 #include "vit/model.h"
 
@@ -28,55 +29,6 @@ static void fixture_free(fixture *f) {
     free(f->params);
     free(f->grads);
     vit_model_free(&f->model);
-}
-
-static int metadata_int(const vit_safetensors *file, const char *key) {
-    const char *text = vit_safetensors_metadata(file, key);
-    ck_assert_msg(text != NULL, "golden file lacks metadata %s", key);
-    return atoi(text);
-}
-
-static int name_index(const char *const *names, const char *name) {
-    for (int i = 0; names[i]; i++) {
-        if (strcmp(names[i], name) == 0) {
-            return i;
-        }
-    }
-    ck_abort_msg("unknown name %s", name);
-    return -1;
-}
-
-static vit_config golden_config(const vit_safetensors *file) {
-    vit_config config;
-    ck_vit_ok(vit_config_preset("zeros_tiny_patch16_224", &config));
-    config.img_size[0] = config.img_size[1] = metadata_int(file, "img_size");
-    config.patch_size = metadata_int(file, "patch_size");
-    config.embed_dim = metadata_int(file, "embed_dim");
-    config.depth = metadata_int(file, "depth");
-    config.num_heads = metadata_int(file, "num_heads");
-    config.num_classes = metadata_int(file, "num_classes");
-    config.global_pool = name_index(vit_pool_names, vit_safetensors_metadata(file, "pool"));
-    config.attn = name_index(vit_attention_names, vit_safetensors_metadata(file, "attention"));
-    /* The ZeroS files were made with the image default, the others as timm builds them. */
-    config.rope = config.attn == VIT_ATTENTION_ZEROS ? VIT_ROPE_2D : VIT_ROPE_NONE;
-    return config;
-}
-
-/* Every parameter from "PREFIX" + name; the file's shapes must be ours. */
-static void load_params(const vit_model *model, const vit_safetensors *file, const char *prefix,
-                        float *params) {
-    for (size_t i = 0; i < model->params.count; i++) {
-        const vit_param *param = &model->params.items[i];
-        char name[128];
-        snprintf(name, sizeof name, "%s%s", prefix, param->name);
-        const vit_tensor *tensor = vit_safetensors_find(file, name);
-        ck_assert_msg(tensor != NULL, "golden file lacks %s", name);
-        ck_assert_int_eq(tensor->ndim, param->ndim);
-        for (int j = 0; j < param->ndim; j++) {
-            ck_assert_uint_eq(tensor->shape[j], param->shape[j]);
-        }
-        vit_tensor_to_f32(tensor, params + param->offset);
-    }
 }
 
 /* Without rotary position a key's bias shifts all logits of a row alike, and softmax does not see
@@ -114,7 +66,7 @@ static double largest_gradient(const vit_model *model, const float *grads) {
 
 static void check_golden(const char *name) {
     vit_safetensors *file = golden_open(name);
-    vit_config config = golden_config(file);
+    vit_config config = golden_model_config(file);
     size_t K = (size_t)config.num_classes, images_count, B;
     float *images = golden_f32(file, "images_nchw", &images_count);
     double *labels = golden_f64(file, "labels", &B);
@@ -122,7 +74,7 @@ static void check_golden(const char *name) {
     double *expected_logits = golden_f64(file, "logits", NULL);
     fixture f;
     fixture_make(&f, &config, B, true);
-    load_params(&f.model, file, "param.", f.params);
+    golden_model_params(&f.model, file, "param.", f.params);
 
     float *logits = calloc(B * K, sizeof(float)), *dlogits = calloc(B * K, sizeof(float));
     float *targets = calloc(B * K, sizeof(float));
@@ -177,7 +129,7 @@ START_TEST(timm_weights_give_timms_logits) {
     config.rope = VIT_ROPE_NONE;
     fixture f;
     fixture_make(&f, &config, 2, false);
-    load_params(&f.model, weights, "", f.params);
+    golden_model_params(&f.model, weights, "", f.params);
     float *images = golden_f32(io, "images_nchw", NULL), logits[14];
     double *expected = golden_f64(io, "logits", NULL);
     vit_model_forward(&f.model, f.params, f.workspace, 2, images, NULL, logits);

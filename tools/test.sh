@@ -4,11 +4,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tools/setup.sh
-# The pages are looked at in a browser where one is worth its download.
-browser=
-[ "${CI:-}" = true ] && browser="chromium chromium-driver python3"
+# The pages are looked at in a browser, and exports by onnx's checker, where they are worth their download.
+extra=
+[ "${CI:-}" = true ] && extra="chromium chromium-driver python3 python3-onnx python3-numpy"
 # shellcheck disable=SC2086
-zvit_setup check g++ groff-base libcairo2-dev libmicrohttpd-dev $browser
+zvit_setup check g++ groff-base libcairo2-dev libmicrohttpd-dev libprotobuf-c-dev protobuf-c-compiler $extra
 
 jobs=$(nproc 2>/dev/null || echo 1)
 cmake -S . -B build/test -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER="${CC:-gcc}" \

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Exports of every attention and flag, by zvit's own command, in onnx's checker and against the numpy evaluator.
+"""Exports of every kind of model, by zvit's own command, in onnx's checker and against the numpy evaluator.
 
-    onnx_check.py ZVIT FOLDER MODEL...
+    onnx_check.py ZVIT ONNX_MODELS FOLDER MODEL...
 
-Models of every attention, rope and flag are made by onnx_models (built beside the tests); MODEL are model files. Exit code 77 without onnx.
+ONNX_MODELS is the program of tests/onnx_models.c, which puts models into FOLDER; MODEL are further model files.
 """
 import pathlib
 import subprocess
@@ -15,7 +15,11 @@ import onnx_numpy
 
 
 def main():
-    zvit, folder, *models = sys.argv[1:]
+    zvit, onnx_models, folder, *models = sys.argv[1:]
+    made = pathlib.Path(folder) / "models"
+    made.mkdir(parents=True, exist_ok=True)
+    subprocess.run([onnx_models, made], stdout=sys.stderr, check=True)
+    models += sorted(made.glob("*.safetensors"))
     good = True
     for path in models:
         name = pathlib.Path(path).stem
