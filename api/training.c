@@ -253,12 +253,15 @@ static vit_status create(vit_training **out, const char *data, const char *folde
     vit_training *t = NULL;
     vit_status status = VIT_OK;
     size_t settings = vit_train_setting_count();
+    int before;
     VIT_TRY(vit_alloc((void **)&t, 1, sizeof *t, "training"));
     atomic_init(&t->stop, false);
     if (options) {
         VIT_TRY(
             vit_versioned_take(&t->options, sizeof t->options, options, "vit_training_options"));
     }
+    VIT_TRY(vit_threads_begin(t->options.threads, "vit_training_options", &before));
+    vit_threads_end(before);
     VIT_TRY(copy_text(&t->folder, folder));
     if (vit_asprintf(&t->best, "%s/best.safetensors", folder) < 0 ||
         vit_asprintf(&t->last, "%s/last.safetensors", folder) < 0) {
@@ -443,6 +446,19 @@ static vit_status train(vit_training *t, vit_train_result *result) {
     return status;
 }
 
+/* What the data decided (a batch that fits, the number of classes) is in the run's args.json. Once
+ * the run is over this fails for nobody: the settings then stay as they were asked for. */
+static void take_settled(vit_training *t) {
+    vit_json *args = NULL;
+    if (vit_run_folder_args(t->folder, &args) != VIT_OK) {
+        return;
+    }
+    for (size_t i = 0; i < VIT_SETTING_GROUPS; i++) {
+        vit_options_from_json(&t->groups[i], args, t->folder, VIT_FROM_CONFIG);
+    }
+    vit_json_free(args);
+}
+
 vit_status vit_training_run(vit_training *t) {
     vit_train_result result = {0};
     vit_status status = VIT_OK;
@@ -454,6 +470,7 @@ vit_status vit_training_run(vit_training *t) {
     VIT_TRY(vit_settings_finish(&t->settings, t->groups));
     t->has_run = true;
     VIT_TRY(train(t, &result));
+    take_settled(t);
     t->result = (vit_training_result){
         .folder = t->folder,
         .best_model = t->best,

@@ -296,7 +296,10 @@ START_TEST(training_tells_and_results) {
     vit_training *training = s.training = make_training("run", &options);
     temp_path(folder, base, "run");
     ck_assert_ptr_null(vit_training_get_result(training));
+    check_value(training, "num-classes", "1000"); /* of a preset; the data has 3 */
     ck_vit_ok(vit_training_run(training));
+    check_value(training, "num-classes", "3");
+    check_value(training, "epochs", "3");
     ck_assert_uint_eq(s.starts, 1);
     ck_assert_uint_eq(s.start.train_images, 24);
     ck_assert_uint_eq(s.start.val_images, 12);
@@ -408,9 +411,9 @@ START_TEST(memory_is_limited) {
     ck_assert_int_eq(vit_model_open(&model, temp_path(folder, base, "run"), NULL), VIT_ERROR_IO);
     options.memory_limit = 0;
     options.threads = -3;
-    training = make_training("run", &options);
-    check_error(vit_training_run(training), VIT_ERROR_ARGUMENT, "-3 threads");
-    vit_training_free(training);
+    check_error(vit_training_create(&training, data, folder, &options), VIT_ERROR_ARGUMENT,
+                "-3 threads");
+    ck_assert_ptr_null(training);
 }
 END_TEST
 

@@ -37,12 +37,14 @@
  *            vit_training_stop. Computing is shared out among OpenMP's threads; `threads` in the
  *            options says among how many. After fork(), a child of a process that has computed must
  *            not compute (OpenMP's threads do not survive it); exec is fine.
- * Text.      Paths and names are zero-terminated. Class names and messages are UTF-8.
- * Growth.    Structs that the caller fills in begin with their size, and 0 is the default of every
- *            member: begin with the struct's _INIT, or with {.size = sizeof(struct)} in C, and set
- *            what differs. New members come at the end of a struct, new values at the end of an
- *            enum; a program built against an older header of the same major version goes on
- *            working. Structs that the library fills in are only ever read through pointers.
+ * Callbacks. Called by the thread that called the library, or, of the allocator, by any. They
+ * return: no longjmp and no C++ exception may pass through the library. Text.      Paths and names
+ * are zero-terminated. Class names and messages are UTF-8. Growth.    Structs that the caller fills
+ * in begin with their size, and 0 is the default of every member: begin with the struct's _INIT, or
+ * with {.size = sizeof(struct)} in C, and set what differs. New members come at the end of a
+ * struct, new values at the end of an enum; a program built against an older header of the same
+ * major version goes on working. Structs that the library fills in are only ever read through
+ * pointers.
  */
 #ifndef VIT_ZVIT_H
 #define VIT_ZVIT_H
@@ -464,8 +466,9 @@ VIT_API void vit_training_free(vit_training *training);
  * file of "config" gives VIT_ERROR_IO or VIT_ERROR_FORMAT. The training stays as it was. */
 VIT_API vit_status vit_training_set(vit_training *training, const char *name, const char *value);
 
-/* The value that a setting has now, as text; after vit_training_run, the one that was trained with.
- * NULL when there is no such setting. Valid until the next call with this training. */
+/* The value that a setting has now, as text; after vit_training_run has succeeded, the one that was
+ * trained with, as the data decided it. NULL when there is no such setting. Valid until the next
+ * call with this training. */
 VIT_API const char *vit_training_get(vit_training *training, const char *name);
 
 /* Trains, which may take days, and returns when it is done: once for each training. A training that
