@@ -513,6 +513,7 @@ vit_status vit_sample_read(const vit_sample *sample, vit_bytes *buffer, const vo
                            size_t *size) {
     vit_status status;
     if (sample->entry) {
+        vit_sample_announce(sample); /* else its pages are read one by one */
         *bytes = sample->entry->bytes;
         *size = sample->entry->size;
         return vit_pack_check(sample->entry, sample->path);

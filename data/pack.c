@@ -6,6 +6,8 @@
 
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* What is left of the index, and the name for messages. */
 typedef struct cursor {
@@ -148,6 +150,13 @@ cleanup:
     return status;
 }
 
+/* Pictures are read in any order, so the kernel is not to read what lies around them; each is asked
+ * for whole (vit_sample_announce), as is the index. Only hints. */
+static void advise(const void *data, size_t size, int advice) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), within = (uintptr_t)data & (page - 1);
+    (void)madvise((void *)((uintptr_t)data - within), size + within, advice);
+}
+
 /* Header and footer; sets the cursor to the index. */
 static vit_status find_index(const vit_mapping *file, cursor *c) {
     const uint8_t *start = file->data;
@@ -173,6 +182,7 @@ static vit_status find_index(const vit_mapping *file, cursor *c) {
         at > end || size != end - at) {
         return fail_damaged(c->path, "its end is not where it should be");
     }
+    advise(start + at, (size_t)size, MADV_WILLNEED);
     if (vit_checksum(start + at, (size_t)size) != number_at(footer + 16, 8)) {
         return fail_damaged(c->path, "its index has changed");
     }
@@ -190,6 +200,7 @@ vit_status vit_pack_open(const char *path, vit_pack **out) {
     VIT_TRY(vit_alloc(&block, 1, sizeof *pack, "pack"));
     pack = block;
     VIT_TRY(vit_file_map(path, &pack->file));
+    advise(pack->file.data, pack->file.size, MADV_RANDOM);
     VIT_TRY(find_index(&pack->file, &c));
     const uint8_t *bytes = (const uint8_t *)pack->file.data + PACK_HEADER;
     VIT_TRY(read_index(pack, &c, bytes, (uint64_t)(c.at - bytes)));

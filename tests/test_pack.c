@@ -6,10 +6,12 @@
 #include "support/support.h"
 #include "vit/rng.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { PER_CLASS = 5, CLASSES = 3, SIDE = 16 };
@@ -392,6 +394,53 @@ START_TEST(checksums_are_xxh64) {
 }
 END_TEST
 
+/* Pages of a mapping that are in memory. */
+static size_t resident(const vit_mapping *map) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = (map->size + page - 1) / page, count = 0;
+    unsigned char *in = calloc(pages, 1);
+    ck_assert_int_eq(mincore((void *)(uintptr_t)map->data, map->size, in), 0);
+    for (size_t i = 0; i < pages; i++) {
+        count += in[i] & 1;
+    }
+    free(in);
+    return count;
+}
+
+/* A rank reads its own pictures of a pack: the others' stay on the disk. */
+START_TEST(only_what_is_asked_for_is_read) {
+    enum { BIG = 200, MANY = 40 };
+    char data[1024], path[1024];
+    temp_path(data, root, "big");
+    make_pictures(data, "train", class_names, CLASSES, MANY, BIG, BIG, 1);
+    pack("big", "big.zpk", (vit_pack_options){0});
+    int fd = open(temp_path(path, root, "big.zpk"), O_RDONLY);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(fsync(fd), 0);
+    ck_assert_int_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    close(fd);
+    vit_mapping map;
+    ck_vit_ok(vit_file_map(path, &map));
+    bool gone = resident(&map) == 0; /* else a file system in memory, or one that does not let go */
+    vit_file_unmap(&map);
+    vit_dataset *dataset;
+    vit_bytes buffer = {0};
+    const void *bytes;
+    size_t size, page = (size_t)sysconf(_SC_PAGESIZE);
+    ck_vit_ok(vit_dataset_open(path, "train", NULL, 0, &dataset, NULL));
+    size_t before = gone ? resident(&dataset->pack->file) : 0;
+    ck_assert_uint_le(before, 5); /* the header, the index and the footer */
+    for (size_t i = 7; gone && i < dataset->count; i += 25) {
+        ck_vit_ok(vit_sample_read(&dataset->samples[i], &buffer, &bytes, &size));
+        size_t now = resident(&dataset->pack->file);
+        ck_assert_uint_ge(now - before, size / page);
+        ck_assert_msg(now - before <= size / page + 2, "%zu pages for %zu bytes", now - before,
+                      size);
+        before = now;
+    }
+    vit_dataset_free(dataset);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("pack");
     TCase *same = tcase_create("same");
@@ -401,6 +450,7 @@ int main(void) {
     tcase_add_test(same, batches_are_the_same_bits);
     tcase_add_test(same, short_side_shrinks_the_larger_ones);
     tcase_add_test(same, encoding_keeps_a_photograph);
+    tcase_add_test(same, only_what_is_asked_for_is_read);
     tcase_add_test(same, unreadable_pictures_fail_or_are_left_out);
     suite_add_tcase(suite, same);
     TCase *malformed = tcase_create("malformed");
