@@ -47,6 +47,7 @@ int cmd_info(const cli_verb *verb, int argc, char **argv);
 int cmd_bench(const cli_verb *verb, int argc, char **argv);
 int cmd_pack(const cli_verb *verb, int argc, char **argv);
 int cmd_serve(const cli_verb *verb, int argc, char **argv);
+int cmd_plan(const cli_verb *verb, int argc, char **argv);
 int cmd_help(const cli_verb *verb, int argc, char **argv);
 int cmd_completion(const cli_verb *verb, int argc, char **argv);
 const char *cmd_bench_word(size_t index);
@@ -67,6 +68,10 @@ void cli_apply_threads(const cli_common *common);
  */
 bool cli_parse(const cli_verb *verb, const vit_option_group *groups, size_t group_count, int argc,
                char **argv, int *words, int *code);
+/* The rows of a table with these names (NULL at the end), in the table's order, for a struct that
+ * holds the table's at this offset. Returns how many; out has room for them. */
+size_t cli_pick_options(const vit_option *table, size_t count, const char *const *names,
+                        size_t offset, vit_option *out);
 /* True when --help or -h, and --log-json, is among the words before "--". */
 bool cli_wants_help(int argc, char **argv);
 bool cli_wants_log_json(int argc, char **argv);

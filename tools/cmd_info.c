@@ -292,34 +292,24 @@ cleanup:
     return status;
 }
 
-/* The rows of the recipe's table that decide how much memory a training takes. */
-static size_t planned_options(vit_option *out) {
-    static const char *const names[] = {"batch-size",
-                                        "slots",
-                                        "opt",
-                                        "model-ema",
-                                        "drop-path",
-                                        "mixup",
-                                        "layer-decay",
-                                        "grad-accum-steps",
-                                        "checkpoint-activations"};
-    size_t count = 0;
-    for (size_t i = 0; i < vit_recipe_option_count; i++) {
-        for (size_t j = 0; j < sizeof names / sizeof *names; j++) {
-            if (strcmp(vit_recipe_options[i].name, names[j]) == 0) {
-                out[count] = vit_recipe_options[i];
-                out[count++].offset += offsetof(info_flags, recipe);
-            }
-        }
-    }
-    return count;
-}
+/* What decides how much memory a training takes. */
+static const char *const planned_names[] = {"batch-size",
+                                            "slots",
+                                            "opt",
+                                            "model-ema",
+                                            "drop-path",
+                                            "mixup",
+                                            "layer-decay",
+                                            "grad-accum-steps",
+                                            "checkpoint-activations",
+                                            NULL};
 
 int cmd_info(const cli_verb *verb, int argc, char **argv) {
     cli_common common;
     info_flags flags = {0};
     vit_option planned[16];
-    size_t count = planned_options(planned);
+    size_t count = cli_pick_options(vit_recipe_options, vit_recipe_option_count, planned_names,
+                                    offsetof(info_flags, recipe), planned);
     const vit_option_group groups[] = {{"What to tell", info_options, INFO_OPTIONS, &flags, NULL},
                                        {"Training that is planned", planned, count, &flags, NULL},
                                        cli_common_group(&common, true)};

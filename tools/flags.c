@@ -124,3 +124,17 @@ const char *cli_nearest(const char *word, const char *const *choices) {
     }
     return nearest;
 }
+
+size_t cli_pick_options(const vit_option *table, size_t count, const char *const *names,
+                        size_t offset, vit_option *out) {
+    size_t picked = 0;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; names[j]; j++) {
+            if (strcmp(table[i].name, names[j]) == 0) {
+                out[picked] = table[i];
+                out[picked++].offset += offset;
+            }
+        }
+    }
+    return picked;
+}

@@ -168,6 +168,16 @@ static const cli_verb verbs[] = {
          "Figures are medians.\n",
      .run = cmd_bench,
      .word = cmd_bench_word},
+    {.name = "plan",
+     .arguments = "",
+     .summary = "tell what a training on several machines would take",
+     .details =
+         "Predicts the time, the traffic and the memory of a training on --nodes machines, from "
+         "the speed\n"
+         "of one (--gflops, or --measure: steps on this machine) and of the network. The formula "
+         "and\n"
+         "what it assumes: docs/cluster.md. Nothing is read or written.\n",
+     .run = cmd_plan},
     {.name = "help",
      .arguments = "[VERB]",
      .summary = "tell about zvit or a verb, also as a manual page",

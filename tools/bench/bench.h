@@ -74,6 +74,8 @@ vit_status bench_gemm(const bench_settings *settings, bench_report *report);
 
 /* train.c: steps of training on pictures of random numbers. */
 vit_status bench_train(const bench_settings *settings, bench_report *report);
+/* The same steps, for zvit plan: median seconds of forward and backward, and of norm and update. */
+vit_status bench_train_step(const bench_settings *settings, double *compute, double *update);
 
 /* infer.c: forward passes of one picture, all threads on it, and of a batch. */
 vit_status bench_infer(const bench_settings *settings, bench_report *report);

@@ -71,7 +71,8 @@ static void trainee_free(trainee *t) {
     vit_free(t->moment2);
 }
 
-static vit_status step(const vit_model *model, trainee *t, int64_t number) {
+/* *compute (may be NULL): seconds of it that were the slots'. */
+static vit_status step(const vit_model *model, trainee *t, int64_t number, double *compute) {
     vit_step_result result;
     const vit_optimizer adamw = {.lr = 1e-4,
                                  .beta1 = 0.9,
@@ -86,6 +87,9 @@ static vit_status step(const vit_model *model, trainee *t, int64_t number) {
         const vit_optimizer_blocks blocks = {
             .params = t->params, .moment1 = t->moment1, .moment2 = t->moment2};
         vit_optimizer_step(&adamw, &model->params, norm > 1 ? 1 / norm : 1, t->grads, &blocks);
+        if (compute != NULL) {
+            *compute = result.compute_seconds;
+        }
     }
     return status;
 }
@@ -96,13 +100,13 @@ static vit_status measure(const bench_settings *settings, const vit_model *model
     int64_t number = 0;
     int measured = 0;
     for (int i = 0; i < WARM_UP_STEPS; i++) {
-        VIT_TRY(step(model, t, ++number));
+        VIT_TRY(step(model, t, ++number, NULL));
     }
     for (size_t sample = 0; sample < BENCH_SAMPLES; sample++) {
         VIT_TRY(bench_ceiling_sample(ceiling));
         for (int i = bench_share_of_repeats(settings->repeats, sample); i > 0; i--) {
             double start = cli_now();
-            VIT_TRY(step(model, t, ++number));
+            VIT_TRY(step(model, t, ++number, NULL));
             t->seconds[measured++] = cli_now() - start;
         }
     }
@@ -127,6 +131,31 @@ vit_status bench_train(const bench_settings *settings, bench_report *report) {
     bench_add(report, "products of a picture's step", flops * 1e-9, "GFLOP", NAN);
     bench_add(report, "the model's products", products * 1e-9, "GFLOP/s", NAN);
     bench_add_memory(report);
+cleanup:
+    trainee_free(&t);
+    vit_model_free(&model);
+    return status;
+}
+
+vit_status bench_train_step(const bench_settings *settings, double *compute, double *update) {
+    vit_status status = VIT_OK;
+    vit_model model = {0};
+    trainee t;
+    double parts[BENCH_MAX_REPEATS];
+    int64_t number = 0;
+    memset(&t, 0, sizeof t);
+    VIT_TRY(vit_model_init(&model, &settings->model));
+    VIT_TRY(trainee_create(settings, &model, &t));
+    for (int i = 0; i < WARM_UP_STEPS; i++) {
+        VIT_TRY(step(&model, &t, ++number, NULL));
+    }
+    for (int i = 0; i < settings->repeats; i++) {
+        double start = cli_now();
+        VIT_TRY(step(&model, &t, ++number, &parts[i]));
+        t.seconds[i] = cli_now() - start - parts[i];
+    }
+    *compute = bench_median(parts, (size_t)settings->repeats);
+    *update = bench_median(t.seconds, (size_t)settings->repeats);
 cleanup:
     trainee_free(&t);
     vit_model_free(&model);

@@ -1,0 +1,197 @@
+#include "train/cluster_plan.h"
+
+#include "train/run.h"
+
+#include <math.h>
+
+/* Operations of a training step by those of its forward pass: the backward pass has each product
+ * twice, and with --checkpoint-activations the forward pass comes again. */
+#define STEP_WORK 3.0
+#define BACKWARD_SHARE (2.0 / 3)
+#define AGAIN (4.0 / 3)
+
+/* Bytes a second that the optimiser's loops move through memory, and that ranks of one machine
+ * exchange. Of any machine; measured values go before them. */
+#define MEMORY_SPEED 10e9
+#define LOCAL_SPEED 4e9
+
+/* Meetings of the ranks in a batch that wait for the slowest message: what the slots found, which
+ * pictures failed, whether to go on. */
+#define MEETINGS 3
+
+/* Floats that a sum's messages are cut by (train/comm.c). */
+#define PIECE ((double)(1 << 20))
+
+/* As train/slots.c cuts them. */
+static size_t chunk_of(const vit_model *model, size_t slot_pictures) {
+    enum { ROWS = 200, MOST = 8 };
+    size_t chunk = (ROWS + model->tokens - 1) / model->tokens;
+    chunk = chunk > MOST ? MOST : chunk;
+    return chunk > slot_pictures ? slot_pictures : chunk;
+}
+
+static size_t parts_of(const vit_model *model) {
+    enum { LEAST = 1 << 17 };
+    size_t parts = 1, end = model->params.total;
+    for (size_t i = (size_t)model->config.depth; i-- > 0;) {
+        size_t at = model->blocks[i].norm1_weight;
+        if (end - at >= LEAST && at >= LEAST) {
+            parts++;
+            end = at;
+        }
+    }
+    return parts;
+}
+
+static vit_status check_number(const char *name, double value, bool above_zero) {
+    if (!isfinite(value) || value < 0 || (above_zero && value == 0)) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "%s %g (expected %s)", name, value,
+                        above_zero ? "more than 0" : "at least 0");
+    }
+    return VIT_OK;
+}
+
+static vit_status check_ranks(const vit_cluster_request *r, size_t slots) {
+    if (r->nodes < 1 || r->node_ranks < 1 || r->cores < 1 || r->cores % r->node_ranks) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "%d nodes of %d cores for %d ranks each (expected cores that the "
+                        "ranks share evenly)",
+                        r->nodes, r->cores, r->node_ranks);
+    }
+    size_t ranks = (size_t)r->nodes * (size_t)r->node_ranks;
+    if (ranks & (ranks - 1) || ranks > slots) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "%d nodes with %d ranks each for %zu slots of a batch (expected a "
+                        "power of two of ranks, at most the slots; a larger --batch-size has more "
+                        "slots)",
+                        r->nodes, r->node_ranks, slots);
+    }
+    return VIT_OK;
+}
+
+static vit_status check(const vit_cluster_request *r, size_t slots) {
+    vit_status status = VIT_OK;
+    int batch = r->recipe->batch_size;
+    VIT_TRY(check_ranks(r, slots));
+    VIT_TRY(check_number("--gflops", r->gflops, true));
+    VIT_TRY(check_number("--bandwidth", r->bandwidth, true));
+    VIT_TRY(check_number("--latency", r->latency, false));
+    VIT_TRY(check_number("seconds to decode", r->decode_seconds, false));
+    VIT_TRY(check_number("bytes of a picture", r->image_bytes, false));
+    VIT_TRY(check_number("update seconds", r->update_seconds, false));
+    if (batch < 1 || (size_t)batch > r->images) {
+        VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT,
+                         "batches of %d of %zu pictures (expected 1 up to all of them)", batch,
+                         r->images));
+    }
+cleanup:
+    return status;
+}
+
+/* Seconds of a batch, of which each rank has an equal part. A thread takes a slot at a time, so a
+ * rank is done after as many rounds as it has slots for each thread; threads that have none in the
+ * last round decode pictures of the next batch. */
+static void plan_computing(const vit_cluster_request *r, vit_cluster_plan *p) {
+    const vit_recipe *recipe = r->recipe;
+    double batch = recipe->batch_size, threads = r->cores / r->node_ranks;
+    double thread_speed = 1e9 * r->gflops / r->cores;
+    double rank_slots = (double)p->slots / (double)p->ranks;
+    double slot_seconds = batch / (double)p->slots * p->work / thread_speed;
+    if (recipe->checkpoint_activations) {
+        slot_seconds *= AGAIN;
+    }
+    p->rounds = (size_t)ceil(rank_slots / threads);
+    p->busy = rank_slots / (threads * (double)p->rounds);
+    double seconds = (double)p->rounds * slot_seconds;
+    bool mixes = recipe->mixup > 0 || recipe->cutmix > 0;
+    double pictures = batch / (double)p->ranks * (mixes && p->ranks > 1 ? 2 : 1);
+    double decoding = pictures * r->decode_seconds;
+    double idle = (1 - p->busy) * seconds * threads;
+    p->compute = seconds + fmax(0, decoding - idle) / threads;
+    p->read_bytes_per_second = pictures * r->node_ranks * r->image_bytes; /* a batch, until now */
+    double slot_pictures = batch / (double)p->slots;
+    size_t chunk = chunk_of(r->model, (size_t)ceil(slot_pictures));
+    double last_chunk = slot_pictures / ceil(slot_pictures / (double)chunk);
+    p->window = BACKWARD_SHARE * last_chunk * p->work / thread_speed;
+}
+
+/* The halving and doubling of train/comm.h: of 4 P bytes a rank sends and receives, at the level
+ * that joins groups of half to groups of twice `half` ranks, 2 * 4 P / (2 half). Levels within a
+ * machine go through its memory. What a machine's ranks send at the others together is
+ * 2 * 4 P (1 - 1 / nodes), however many they are. */
+static void plan_exchange(const vit_cluster_request *r, vit_cluster_plan *p) {
+    double bytes = 4.0 * (double)r->model->params.total, levels = log2((double)r->nodes);
+    double across = 2 * bytes * (1 - 1.0 / r->nodes);
+    double within = 2 * bytes * (1 - 1.0 / r->node_ranks);
+    double pieces =
+        (double)p->parts * ceil((double)r->model->params.total / (double)p->parts / PIECE);
+    p->exchange =
+        across * 8 / (1e9 * r->bandwidth) + within / LOCAL_SPEED + pieces * 2 * levels * r->latency;
+    p->step_bytes = across * r->recipe->grad_accum_steps;
+    /* Parts are complete at even times of the window, the last at its end, and go one by one. */
+    double part = p->exchange / (double)p->parts;
+    p->exposed =
+        p->ranks == 1 ? 0 : fmax(part, p->exchange - (p->window - p->window / (double)p->parts));
+    p->hidden = p->exchange > 0 ? 1 - p->exposed / p->exchange : 1;
+}
+
+/* What an update reads and writes: weights, gradient, moments, and the average of the weights; the
+ * norm reads the gradient once more. */
+static double update_seconds(const vit_cluster_request *r) {
+    const vit_recipe *recipe = r->recipe;
+    int moments = vit_optimizer_has_moment2(recipe->opt) ? 2 : 1;
+    double passes = 2 + 2 + 2 * moments + (recipe->model_ema ? 2 : 0);
+    return r->update_seconds > 0 ? r->update_seconds
+                                 : passes * 4 * (double)r->model->params.total / MEMORY_SPEED;
+}
+
+static void plan_step(const vit_cluster_request *r, vit_cluster_plan *p) {
+    double meetings = r->nodes > 1 ? MEETINGS * r->latency : 0;
+    p->update = update_seconds(r);
+    p->step = r->recipe->grad_accum_steps * (p->compute + p->exposed + meetings) + p->update;
+}
+
+static void plan_training(const vit_cluster_request *r, vit_cluster_plan *p) {
+    const vit_recipe *recipe = r->recipe;
+    double cores = (double)r->nodes * r->cores;
+    double batches = floor((double)r->images / recipe->batch_size);
+    double epoch_steps = ceil(batches / recipe->grad_accum_steps);
+    double step_images = (double)recipe->batch_size * recipe->grad_accum_steps;
+    p->steps = recipe->steps > 0 ? recipe->steps : epoch_steps * recipe->epochs;
+    double epochs = ceil(p->steps / epoch_steps);
+    double picture = p->work / STEP_WORK / (1e9 * r->gflops / r->cores) + r->decode_seconds;
+    p->epoch = epoch_steps * p->step;
+    p->evaluation = (double)r->val_images * picture / cores;
+    p->total = p->steps * p->step + epochs * p->evaluation;
+    p->images_per_second = step_images / p->step;
+    p->total_bytes = p->steps * p->step_bytes;
+    p->read_bytes_per_second *= recipe->grad_accum_steps / p->step;
+}
+
+static vit_status plan(const vit_cluster_request *r, vit_cluster_plan *p) {
+    vit_status status = VIT_OK;
+    vit_slots_config slots = vit_recipe_slots(r->recipe, (size_t)r->recipe->batch_size);
+    *p = (vit_cluster_plan){.slots = slots.slots};
+    VIT_TRY(check(r, p->slots));
+    p->ranks = (size_t)r->nodes * (size_t)r->node_ranks;
+    p->work = STEP_WORK * vit_config_flops(&r->model->config);
+    p->parts = parts_of(r->model);
+    plan_computing(r, p);
+    plan_exchange(r, p);
+    plan_step(r, p);
+    plan_training(r, p);
+cleanup:
+    return status;
+}
+
+vit_status vit_plan_cluster(const vit_cluster_request *request, vit_cluster_plan *out) {
+    vit_status status = VIT_OK;
+    vit_cluster_request alone = *request;
+    vit_cluster_plan one;
+    alone.nodes = alone.node_ranks = 1;
+    VIT_TRY(plan(request, out));
+    VIT_TRY(plan(&alone, &one));
+    out->efficiency = out->images_per_second / (one.images_per_second * request->nodes);
+cleanup:
+    return status;
+}
