@@ -334,7 +334,7 @@ static vit_onnx_value (*const builders[VIT_ATTENTION_KINDS])(const attention_gra
 };
 
 bool vit_onnx_has_attention(const vit_attention_config *config) {
-    return builders[config->kind] != NULL;
+    return (size_t)config->kind < VIT_ATTENTION_KINDS && builders[config->kind] != NULL;
 }
 
 vit_onnx_value vit_onnx_attention(const vit_onnx_model *model, const vit_attention *attention,

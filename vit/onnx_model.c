@@ -204,12 +204,11 @@ cleanup:
 
 vit_status vit_onnx_check(const vit_model_bundle *bundle) {
     const vit_model *model = &bundle->model;
-    const vit_attention_config *attention = &model->blocks[0].attention.config;
-    if (!vit_onnx_has_attention(attention)) {
+    if (!vit_onnx_has_attention(&model->blocks[0].attention.config)) {
         return vit_fail(VIT_ERROR_UNSUPPORTED,
                         "--format onnx: %s attention has no graph (--format safetensors takes "
                         "every model)",
-                        vit_attention_names[attention->kind]);
+                        vit_attention_names[model->config.attn]);
     }
     /* With the graph around them it may still be too much, which shows when it is written. */
     if (model->params.total > VIT_ONNX_MAX_BYTES / sizeof(float)) {

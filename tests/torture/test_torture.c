@@ -143,19 +143,29 @@ cleanup:
     return status;
 }
 
-static vit_status export(finding *out) {
+static vit_status export_as(vit_export_format format, finding *out) {
     vit_status status = VIT_OK;
     vit_model_bundle *bundle = NULL;
     vit_export_paths paths;
     VIT_TRY(vit_model_bundle_load(run, &bundle));
-    VIT_TRY(vit_export_place(work, &paths));
-    VIT_TRY(vit_export(bundle, VIT_EXPORT_SAFETENSORS, &paths));
+    VIT_TRY(vit_export_place(format, work, &paths));
+    VIT_TRY(vit_export(bundle, format, &paths));
     VIT_TRY(vit_export_sample(bundle, 1, 1, paths.sample, NULL, NULL));
     out->values[0] = 1;
 cleanup:
     vit_model_bundle_free(bundle);
     return status;
 }
+
+static vit_status export(finding *out) {
+    return export_as(VIT_EXPORT_SAFETENSORS, out);
+}
+
+#ifdef ZVIT_HAVE_PROTOBUF_C
+static vit_status export_onnx(finding *out) {
+    return export_as(VIT_EXPORT_ONNX, out);
+}
+#endif
 
 static vit_status pack(finding *out) {
     vit_pack_options options = {.short_side = 8, .decode = vit_decode_defaults(), .threads = 1};
@@ -213,6 +223,9 @@ static const operation operations[] = {
     {"evaluate", evaluate, NULL},
     {"classify", classify, NULL},
     {"export", export, inspect_files},
+#ifdef ZVIT_HAVE_PROTOBUF_C
+    {"export to ONNX", export_onnx, inspect_files},
+#endif
     {"pack", pack, inspect_files},
 };
 enum { OPERATIONS = sizeof operations / sizeof *operations };
