@@ -63,11 +63,15 @@ else()
   message(STATUS "protoc-c not found: without export to ONNX (Debian packages: libprotobuf-c-dev protobuf-c-compiler)")
 endif()
 
-# vmath's kernels are one source compiled for each instruction set; the processor chooses at run time.
-function(zvit_vmath_flags)
+# The kernels of vmath and quant are one source compiled for each instruction set; the processor chooses at run time.
+function(zvit_kernel_flags)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/vit/vmath_avx2.c" PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma")
     set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/vit/vmath_avx512f.c" PROPERTIES COMPILE_OPTIONS "-mavx512f;-mfma")
+    set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/vit/quant_avx2.c" PROPERTIES COMPILE_OPTIONS "-mavx2")
+    set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/vit/quant_avxvnni.c" PROPERTIES COMPILE_OPTIONS "-mavx2;-mavxvnni")
+    set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/vit/quant_avx512vnni.c" PROPERTIES
+                                COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512vl;-mavx512vnni")
   endif()
 endfunction()
 

@@ -60,6 +60,10 @@ static const vit_option bench_options[] = {
      .offset = FIELD(fast_decode),
      .value = "true",
      .help = "loader: decode large JPEGs at a fraction of their size, as in training"},
+    {.name = "int8",
+     .type = VIT_OPT_BOOL,
+     .offset = FIELD(int8),
+     .help = "infer: also with int8 weights, in turns with float ones"},
 };
 
 /* What can be measured. */

@@ -15,14 +15,20 @@ static void pool(const vit_head_shape *s, const float *tokens, float *pooled) {
     }
 }
 
-void vit_head_forward(const vit_head_shape *shape, size_t B, const vit_head_weights *w,
-                      const float *tokens, const vit_head_saved *saved, float *logits) {
+void vit_head_features(const vit_head_shape *shape, size_t B, const vit_head_weights *w,
+                       const float *tokens, const vit_head_saved *saved) {
     size_t D = shape->dim;
     for (size_t b = 0; b < B; b++) {
         pool(shape, tokens + b * shape->tokens * D, saved->pooled + b * D);
     }
     vit_layernorm_forward(B, D, VIT_LAYERNORM_EPS, saved->pooled, D, w->norm_weight, w->norm_bias,
                           saved->features, D, saved->mean, saved->rstd);
+}
+
+void vit_head_forward(const vit_head_shape *shape, size_t B, const vit_head_weights *w,
+                      const float *tokens, const vit_head_saved *saved, float *logits) {
+    size_t D = shape->dim;
+    vit_head_features(shape, B, w, tokens, saved);
     vit_linear_forward(B, D, shape->classes, saved->features, w->weight, w->bias, logits);
 }
 

@@ -76,6 +76,9 @@ typedef struct vit_patch_shape {
 } vit_patch_shape;
 /* (height/P) * (width/P), without the prefix. */
 size_t vit_patch_count(const vit_patch_shape *shape);
+/* The pictures cut into the rows that the product takes. */
+void vit_patch_gather(const vit_patch_shape *shape, size_t B, const float *images /* (B,C,H,W) */,
+                      float *columns /* (B,patches,C*P*P) */);
 void vit_patch_embed_forward(const vit_patch_shape *shape, size_t B,
                              const float *images /* (B,C,H,W) */,
                              const float *weight /* (D,C,P,P) */, const float *bias /* (D) */,
@@ -133,6 +136,9 @@ typedef struct vit_head_saved {
     float *features;    /* (B,D) after the norm: what an embedder calls the embedding */
     float *mean, *rstd; /* (B) */
 } vit_head_saved;
+/* Up to the features: pool and LayerNorm. */
+void vit_head_features(const vit_head_shape *shape, size_t B, const vit_head_weights *w,
+                       const float *tokens /* (B,N,D) */, const vit_head_saved *saved);
 void vit_head_forward(const vit_head_shape *shape, size_t B, const vit_head_weights *w,
                       const float *tokens /* (B,N,D) */, const vit_head_saved *saved,
                       float *logits /* (B,K) */);

@@ -1,6 +1,7 @@
 #include "vit/model.h"
 
 #include "vit/heap.h"
+#include "vit/quant_model.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -92,6 +93,7 @@ cleanup:
 }
 
 void vit_model_free(vit_model *model) {
+    vit_quant_model_detach(model, NULL);
     for (int i = 0; model->blocks && i < model->config.depth; i++) {
         vit_block_free(&model->blocks[i]);
     }
@@ -110,10 +112,11 @@ struct vit_workspace {
     float **tokens; /* (depth + 1) residual stream (B,N,D) before each block and after the last */
     vit_block_saved *saved; /* (depth) */
     vit_head_saved head;
-    float *scratch;      /* of a block */
-    float *gradient;     /* (B,N,D) of the residual stream */
-    float *dcolumns;     /* (patches,3*P*P) */
-    float *head_scratch; /* (2,B,D) */
+    float *scratch;       /* of a block */
+    float *gradient;      /* (B,N,D) of the residual stream */
+    float *dcolumns;      /* (patches,3*P*P) */
+    float *head_scratch;  /* (2,B,D) */
+    vit_quant_space int8; /* of an int8 model, in place of columns, tokens, saved and scratch */
 };
 
 static size_t block_scratch(const vit_model *model, size_t B, bool training) {
@@ -153,8 +156,13 @@ static void plan(const vit_model *model, vit_workspace *w) {
     size_t B = w->max_batch, D = model->patch.dim, BD = vit_size_times(B, D);
     size_t patches = vit_patch_count(&model->patch);
     size_t pixels = model->patch.channels * model->patch.patch * model->patch.patch;
-    w->columns = vit_arena_floats(&w->arena, vit_size_times(B, vit_size_times(patches, pixels)));
-    plan_blocks(model, w, B);
+    if (model->int8) {
+        vit_quant_plan(model, B, &w->arena, &w->int8);
+    } else {
+        w->columns =
+            vit_arena_floats(&w->arena, vit_size_times(B, vit_size_times(patches, pixels)));
+        plan_blocks(model, w, B);
+    }
     w->head.pooled = vit_arena_floats(&w->arena, BD);
     w->head.features = vit_arena_floats(&w->arena, BD);
     w->head.mean = vit_arena_floats(&w->arena, B);
@@ -170,6 +178,11 @@ static void plan(const vit_model *model, vit_workspace *w) {
 static vit_status measure(const vit_model *model, size_t max_batch, vit_workspace_kind kind,
                           vit_workspace **out) {
     *out = NULL;
+    if (model->int8 && kind != VIT_INFERENCE) {
+        return vit_fail(VIT_ERROR_UNSUPPORTED,
+                        "the model has int8 weights (expected a model with float weights, such as "
+                        "the one that it was exported from)");
+    }
     size_t depth = (size_t)model->config.depth;
     vit_workspace *w = vit_calloc(1, sizeof *w);
     if (w) {
@@ -268,6 +281,10 @@ static void forward_block(const vit_model *model, const float *params, vit_works
 void vit_model_forward(const vit_model *model, const float *params, vit_workspace *workspace,
                        size_t B, const float *images, const float *drop_scale, float *logits) {
     vit_workspace *w = workspace;
+    if (model->int8) {
+        vit_quant_forward(model, params, &w->int8, B, images, &w->head, logits);
+        return;
+    }
     const float *cls = model->patch.prefix ? params + model->cls_token : NULL;
     vit_patch_embed_forward(&model->patch, B, images, params + model->patch_weight,
                             params + model->patch_bias, w->columns, w->tokens[0]);

@@ -7,7 +7,8 @@
 #include "vit/config.h"
 #include "vit/layers.h"
 
-/* A model's shape: immutable once made, shared by any number of threads. It holds no weights. */
+/* A model's shape: immutable once made, shared by any number of threads. It holds no weights, but
+ * for those of linear layers in 8 bits, which are constants too. */
 typedef struct vit_model {
     vit_config config;
     vit_param_table params;
@@ -17,6 +18,10 @@ typedef struct vit_model {
     size_t patch_weight, patch_bias, cls_token /* when patch.prefix */, pos_embed;
     size_t norm_weight, norm_bias, head_weight, head_bias;
     vit_block *blocks; /* (depth) */
+    /* The linear layers of an int8 model (vit/quant_model.h), which then are not in the parameter
+     * block: what is there in their place is not read. Such a model has no backward. NULL: floats.
+     */
+    struct vit_quant_model *int8;
 } vit_model;
 
 vit_status vit_model_init(vit_model *model, const vit_config *config);
@@ -32,7 +37,8 @@ typedef enum vit_workspace_kind {
     VIT_TRAINING_CHECKPOINTED
 } vit_workspace_kind;
 
-/* One thread's tensors for up to max_batch pictures. */
+/* One thread's tensors for up to max_batch pictures. Of an int8 model for inference only: another
+ * kind is VIT_ERROR_UNSUPPORTED. */
 typedef struct vit_workspace vit_workspace;
 vit_status vit_workspace_create(const vit_model *model, size_t max_batch, vit_workspace_kind kind,
                                 vit_workspace **out);
@@ -43,7 +49,7 @@ vit_status vit_workspace_bytes(const vit_model *model, size_t max_batch, vit_wor
 
 /* logits (B,K) of images (B,3,H,W), B <= max_batch. drop_scale (depth*2, B): drop-path scales as
  * vit_drop_path_scale gives them, row 2*block+branch; NULL for none. A training workspace keeps
- * what the backward needs, checkpointed or not. */
+ * what the backward needs, checkpointed or not. An int8 model heeds no drop_scale. */
 void vit_model_forward(const vit_model *model, const float *params, vit_workspace *workspace,
                        size_t B, const float *images, const float *drop_scale, float *logits);
 

@@ -43,8 +43,8 @@ static void scatter(const vit_patch_shape *s, const float *columns, float *image
     }
 }
 
-static void gather_pictures(const vit_patch_shape *s, size_t B, const float *images,
-                            float *columns) {
+void vit_patch_gather(const vit_patch_shape *shape, size_t B, const float *images, float *columns) {
+    const vit_patch_shape *s = shape;
     size_t rows = s->height / s->patch;
     size_t pixels = s->channels * s->height * s->width;
     size_t row_floats = s->width / s->patch * patch_floats(s);
@@ -66,7 +66,7 @@ void vit_patch_embed_forward(const vit_patch_shape *shape, size_t B, const float
     size_t patches = vit_patch_count(shape);
     size_t K = patch_floats(shape);
     size_t D = shape->dim;
-    gather_pictures(shape, B, images, columns);
+    vit_patch_gather(shape, B, images, columns);
     for (size_t b = 0; b < B; b++) {
         float *y = tokens + (b * (shape->prefix + patches) + shape->prefix) * D;
         vit_linear_forward(patches, K, D, columns + b * patches * K, weight, bias, y);

@@ -28,6 +28,7 @@ typedef struct bench_settings {
     int batch_size, pictures, repeats;
     int tokens[BENCH_MAX_TOKENS]; /* of bench_attention; a value as before it ends the list */
     bool fast_decode;             /* of bench_loader */
+    bool int8;                    /* of bench_infer: the same with int8 weights, in turns */
     const char *data;             /* DATA, or NULL */
 } bench_settings;
 
@@ -77,7 +78,8 @@ vit_status bench_train(const bench_settings *settings, bench_report *report);
 /* The same steps, for zvit plan: median seconds of forward and backward, and of norm and update. */
 vit_status bench_train_step(const bench_settings *settings, double *compute, double *update);
 
-/* infer.c: forward passes of one picture, all threads on it, and of a batch. */
+/* infer.c: forward passes of one picture, all threads on it, and of a batch; with int8, of both
+ * kinds of weights, and how many times as fast those in 8 bits are. */
 vit_status bench_infer(const bench_settings *settings, bench_report *report);
 
 /* attention.c: forward and backward of one layer of every kind of attention over growing numbers of

@@ -4,6 +4,7 @@
 
 #include "eval/evaluate.h"
 #include "vit/arena.h"
+#include "vit/quant_model.h"
 #include "vit/rng.h"
 
 #include <math.h>
@@ -86,52 +87,83 @@ static void run_batch(inferrer *x) {
     }
 }
 
-/* Median seconds of a call. Short ones are timed several at a time. */
-static vit_status measure(const bench_settings *settings, inferrer *x, void (*run)(inferrer *),
-                          bench_ceiling *ceiling, double *seconds) {
+/* A kind of weights, a way to run them, and what was measured. */
+typedef struct inference {
+    inferrer *x;
+    void (*run)(inferrer *);
+    int rounds; /* in one timing: short calls are timed several at a time */
+    double timings[BENCH_MAX_REPEATS];
+} inference;
+
+static void warm_up(inference *n) {
     static const double least = 0.05;
-    double timings[BENCH_MAX_REPEATS], start = cli_now();
+    n->run(n->x);
+    double start = cli_now();
+    n->run(n->x);
+    n->rounds = (int)fmin(fmax(ceil(least / fmax(cli_now() - start, 1e-6)), 1), 1e4);
+}
+
+/* Median seconds of a call of each, taken in turns. */
+static vit_status measure(const bench_settings *settings, inference *of, size_t count,
+                          bench_ceiling *ceiling, double *seconds) {
     vit_status status = VIT_OK;
-    int measured = 0;
-    run(x); /* warms up */
-    start = cli_now();
-    run(x);
-    int rounds = (int)fmin(fmax(ceil(least / fmax(cli_now() - start, 1e-6)), 1), 1e4);
+    size_t measured = 0;
+    for (size_t i = 0; i < count; i++) {
+        warm_up(&of[i]);
+    }
     for (size_t sample = 0; sample < BENCH_SAMPLES; sample++) {
         VIT_TRY(bench_ceiling_sample(ceiling));
-        for (int i = bench_share_of_repeats(settings->repeats, sample); i > 0; i--) {
-            start = cli_now();
-            for (int round = 0; round < rounds; round++) {
-                run(x);
+        for (int n = bench_share_of_repeats(settings->repeats, sample); n > 0; n--) {
+            for (size_t i = 0; i < count; i++) {
+                double start = cli_now();
+                for (int round = 0; round < of[i].rounds; round++) {
+                    of[i].run(of[i].x);
+                }
+                of[i].timings[measured] = (cli_now() - start) / of[i].rounds;
             }
-            timings[measured++] = (cli_now() - start) / rounds;
+            measured++;
         }
     }
-    *seconds = bench_median(timings, (size_t)measured);
+    for (size_t i = 0; i < count; i++) {
+        seconds[i] = bench_median(of[i].timings, measured);
+    }
 cleanup:
     return status;
 }
 
-static vit_status measure_both(const bench_settings *settings, const vit_model *model, inferrer *x,
+static void add_speed(bench_report *report, const char *kind, size_t pictures, double seconds,
+                      double share) {
+    char name[BENCH_NAME_MAX];
+    snprintf(name, sizeof name, "%sinference, batch %zu", kind, pictures);
+    bench_add(report, name, (double)pictures / seconds, "images/s", share);
+    snprintf(name, sizeof name, "%slatency, batch %zu", kind, pictures);
+    bench_add(report, name, 1e3 * seconds, "ms", NAN);
+}
+
+/* int8 NULL: floats alone. */
+static vit_status measure_both(const bench_settings *settings, inferrer *floats, inferrer *int8,
                                bench_report *report) {
     const struct {
-        const char *name;
         size_t pictures;
         void (*run)(inferrer *);
-    } cases[] = {{"batch 1", 1, run_single}, {"batch", x->batch, run_batch}};
+    } cases[] = {{1, run_single}, {floats->batch, run_batch}};
     vit_status status = VIT_OK;
+    const vit_model *model = floats->model;
     double flops = vit_config_flops(&model->config), products = 0;
     for (size_t i = 0; i < 2; i++) {
         bench_ceiling ceiling = bench_ceiling_of(settings, model, false);
-        char name[BENCH_NAME_MAX];
-        double seconds = 0;
-        VIT_TRY(measure(settings, x, cases[i].run, &ceiling, &seconds));
+        inference of[] = {{.x = floats, .run = cases[i].run}, {.x = int8, .run = cases[i].run}};
+        double seconds[2] = {0}, pictures = (double)cases[i].pictures;
+        VIT_TRY(measure(settings, of, int8 ? 2 : 1, &ceiling, seconds));
         products = bench_ceiling_rate(&ceiling);
-        double rate = (double)cases[i].pictures / seconds;
-        snprintf(name, sizeof name, "inference, batch %zu", cases[i].pictures);
-        bench_add(report, name, rate, "images/s", rate * flops / products);
-        snprintf(name, sizeof name, "latency, batch %zu", cases[i].pictures);
-        bench_add(report, name, 1e3 * seconds, "ms", NAN);
+        add_speed(report, "", cases[i].pictures, seconds[0],
+                  pictures / seconds[0] * flops / products);
+        if (int8) {
+            char name[BENCH_NAME_MAX];
+            add_speed(report, "int8 ", cases[i].pictures, seconds[1], NAN);
+            snprintf(name, sizeof name, "int8 against float, batch %zu", cases[i].pictures);
+            bench_add(report, name, seconds[0] / seconds[1], "times", NAN);
+        }
     }
     bench_add(report, "products of a picture", flops * 1e-9, "GFLOP", NAN);
     bench_add(report, "the model's products", products * 1e-9, "GFLOP/s", NAN);
@@ -140,16 +172,36 @@ cleanup:
     return status;
 }
 
+/* The weights of floats in 8 bits. */
+static vit_status quantise(const float *params, vit_model *model) {
+    vit_status status = VIT_OK;
+    vit_quant_block block;
+    VIT_TRY(vit_quant_block_alloc(model, &block));
+    vit_quant_block_fill(model, params, &block);
+    VIT_TRY(vit_quant_model_attach(model, &block, params));
+cleanup:
+    vit_quant_block_free(&block);
+    return status;
+}
+
 vit_status bench_infer(const bench_settings *settings, bench_report *report) {
     vit_status status = VIT_OK;
-    vit_model model = {0};
-    inferrer x;
+    vit_model model = {0}, int8 = {0};
+    inferrer x, y;
     memset(&x, 0, sizeof x);
+    memset(&y, 0, sizeof y);
     VIT_TRY(vit_model_init(&model, &settings->model));
     VIT_TRY(inferrer_create(settings, &model, &x));
-    VIT_TRY(measure_both(settings, &model, &x, report));
+    if (settings->int8) {
+        VIT_TRY(vit_model_init(&int8, &settings->model));
+        VIT_TRY(quantise(x.params, &int8));
+        VIT_TRY(inferrer_create(settings, &int8, &y));
+    }
+    VIT_TRY(measure_both(settings, &x, settings->int8 ? &y : NULL, report));
 cleanup:
     inferrer_free(&x);
+    inferrer_free(&y);
     vit_model_free(&model);
+    vit_model_free(&int8);
     return status;
 }

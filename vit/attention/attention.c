@@ -342,13 +342,9 @@ static void forward_heads_shared(const vit_attention *attention, const float *pa
     }
 }
 
-void vit_attention_forward(const vit_attention *attention, const float *params, size_t B,
-                           const float *x, const vit_attention_saved *saved, float *scratch,
-                           float *y) {
-    const vit_attention_config *c = &attention->config;
-    size_t M = B * c->tokens, D = c->dim, pairs = B * c->heads;
-    vit_linear_forward(M, D, attention->columns, x, params + attention->in_weight,
-                       params + attention->in_bias, saved->packed);
+void vit_attention_mix(const vit_attention *attention, const float *params, size_t B,
+                       const vit_attention_saved *saved, float *scratch) {
+    size_t pairs = B * attention->config.heads;
     if (vit_may_parallelise() && pairs > 0) {
         forward_heads_shared(attention, params, saved, pairs, scratch);
     } else {
@@ -356,6 +352,16 @@ void vit_attention_forward(const vit_attention *attention, const float *params, 
             forward_head(attention, params, saved, pair, scratch);
         }
     }
+}
+
+void vit_attention_forward(const vit_attention *attention, const float *params, size_t B,
+                           const float *x, const vit_attention_saved *saved, float *scratch,
+                           float *y) {
+    const vit_attention_config *c = &attention->config;
+    size_t M = B * c->tokens, D = c->dim;
+    vit_linear_forward(M, D, attention->columns, x, params + attention->in_weight,
+                       params + attention->in_bias, saved->packed);
+    vit_attention_mix(attention, params, B, saved, scratch);
     vit_linear_forward(M, D, D, saved->mixed, params + attention->out_weight,
                        params + attention->out_bias, y);
 }

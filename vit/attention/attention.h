@@ -87,6 +87,9 @@ size_t vit_attention_scratch(const vit_attention *attention, size_t B, bool trai
 void vit_attention_forward(const vit_attention *attention, const float *params, size_t B,
                            const float *x /* (B,N,D) */, const vit_attention_saved *saved,
                            float *scratch, float *y /* (B,N,D) */);
+/* The middle of it, from packed to mixed, for who does the projections in a way of its own. */
+void vit_attention_mix(const vit_attention *attention, const float *params, size_t B,
+                       const vit_attention_saved *saved, float *scratch);
 /* After a forward with the same x and params. Adds to grads; dx may be dy, or NULL. */
 void vit_attention_backward(const vit_attention *attention, const float *params, float *grads,
                             size_t B, const float *x /* (B,N,D) */,
