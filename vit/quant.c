@@ -23,13 +23,22 @@ static bool has_avxvnni(void) {
            (a >> 4 & 1) != 0;
 }
 
+static bool can_run(const vit_quant_kernel *kernel) {
+    if (kernel == &vit_quant_avx512vnni) {
+        return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw");
+    }
+    if (kernel == &vit_quant_avxvnni) {
+        return has_avxvnni();
+    }
+    return kernel != &vit_quant_avx2 || __builtin_cpu_supports("avx2");
+}
+
 const vit_quant_kernel *vit_quant_supported(size_t index) {
-    const bool can[] = {__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"),
-                        has_avxvnni(), __builtin_cpu_supports("avx2") != 0, true};
     static const vit_quant_kernel *const kernels[] = {&vit_quant_avx512vnni, &vit_quant_avxvnni,
-                                                      &vit_quant_avx2, &vit_quant_plain};
+                                                      &vit_quant_avx2, &vit_quant_sse2,
+                                                      &vit_quant_plain};
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
-        if (can[i] && index-- == 0) {
+        if (can_run(kernels[i]) && index-- == 0) {
             return kernels[i];
         }
     }

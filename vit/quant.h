@@ -66,7 +66,7 @@ void vit_quant_multiply(const vit_quant_matrix *matrix, size_t M, const vit_quan
                         const float *add /* (M,out) or NULL */, size_t add_stride,
                         float *y /* (M,out) */, size_t y_stride);
 
-/* The instruction set in use: "avx512vnni", "avxvnni", "avx2" or "plain". */
+/* The instruction set in use: "avx512vnni", "avxvnni", "avx2", "sse2" or "plain". */
 const char *vit_quant_isa(void);
 
 #endif

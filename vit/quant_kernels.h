@@ -107,37 +107,29 @@ static void multiply(const vit_quant_tile *t) {
     }
 }
 
-/* The least and the largest of a row and 0, and whether all are finite (their exponents not all
- * ones: one more would carry into the sign bit). */
-static void look(size_t K, const float *x, float *least, float *most, bool *finite) {
-    float low[VIT_LANES] = {0}, high[VIT_LANES] = {0};
-    uint32_t carry[VIT_LANES] = {0};
-    size_t i = 0;
-    for (; i + VIT_LANES <= K; i += VIT_LANES) {
-        for (size_t j = 0; j < VIT_LANES; j++) {
-            float value = x[i + j];
-            uint32_t bits;
-            memcpy(&bits, &value, sizeof bits);
-            low[j] = value < low[j] ? value : low[j];
-            high[j] = value > high[j] ? value : high[j];
-            carry[j] |= (bits & 0x7f800000u) + 0x00800000u;
-        }
-    }
-    for (; i < K; i++) {
-        uint32_t bits;
+/* A float's bits as an integer that is ordered as the floats are, and back: negative ones have the
+ * bits of their size turned over. */
+VIT_INLINE int32_t ordered(int32_t bits) {
+    return bits ^ ((bits >> 31) & INT32_MAX);
+}
+
+/* The least and the largest of a row and 0. As integers, of which the compiler makes a vector's
+ * minimum and maximum. NaN and the infinities are beyond all others: false when there is one. */
+VIT_INLINE bool look(size_t K, const float *x, float *least, float *most) {
+    const int32_t infinity = 0x7f800000;
+    int32_t low = 0, high = 0;
+    for (size_t i = 0; i < K; i++) {
+        int32_t bits;
         memcpy(&bits, &x[i], sizeof bits);
-        low[0] = x[i] < low[0] ? x[i] : low[0];
-        high[0] = x[i] > high[0] ? x[i] : high[0];
-        carry[0] |= (bits & 0x7f800000u) + 0x00800000u;
+        bits = ordered(bits);
+        low = bits < low ? bits : low;
+        high = bits > high ? bits : high;
     }
-    for (size_t j = 1; j < VIT_LANES; j++) {
-        low[0] = low[j] < low[0] ? low[j] : low[0];
-        high[0] = high[j] > high[0] ? high[j] : high[0];
-        carry[0] |= carry[j];
-    }
-    *least = low[0];
-    *most = high[0];
-    *finite = !(carry[0] & 0x80000000u);
+    bool finite = high < infinity && low > ordered(infinity | INT32_MIN);
+    low = ordered(low);
+    memcpy(least, &low, sizeof low);
+    memcpy(most, &high, sizeof high);
+    return finite;
 }
 
 /* Added to a float of at most 2^22, this rounds it to the nearest integer, ties to even, which then
@@ -148,8 +140,7 @@ static void look(size_t K, const float *x, float *least, float *most, bool *fini
 static void quantise(size_t K, const float *x, void *out, float *scale, int32_t *zero) {
     QUANT_NUMBER *q = out;
     float least, most;
-    bool finite;
-    look(K, x, &least, &most, &finite);
+    bool finite = look(K, x, &least, &most);
     float range = most - least;
     if (!finite || !(range >= VIT_QUANT_LEAST_RANGE && range <= FLT_MAX)) {
         memset(q, 0, (K + NUMBERS - 1) / NUMBERS * 4);

@@ -39,6 +39,7 @@ typedef struct vit_quant_kernel {
 extern const vit_quant_kernel vit_quant_avx512vnni;
 extern const vit_quant_kernel vit_quant_avxvnni;
 extern const vit_quant_kernel vit_quant_avx2;
+extern const vit_quant_kernel vit_quant_sse2;
 #endif
 extern const vit_quant_kernel vit_quant_plain;
 
