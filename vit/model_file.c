@@ -2,7 +2,9 @@
 
 #include "vit/file.h"
 #include "vit/heap.h"
+#include "vit/quant_model.h"
 
+#include <float.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -10,8 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define TEXT(number) TEXT_OF(number)
-#define TEXT_OF(number) #number
+/* The key of the config that says how the weights are stored. */
+#define QUANTIZATION "quantization"
 
 /* ---- bundles ---- */
 
@@ -127,21 +129,24 @@ vit_status vit_model_path(const char *path, char *buffer, size_t size) {
     if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) {
         return vit_path_join(buffer, size, "", path);
     }
-    VIT_TRY(vit_path_join(buffer, size, path, "best.safetensors"));
-    if (!is_file(buffer)) {
-        VIT_TRY(vit_path_join(buffer, size, path, "last.safetensors"));
+    static const char *const names[] = {"best.safetensors", "last.safetensors",
+                                        "model.safetensors"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        VIT_TRY(vit_path_join(buffer, size, path, names[i]));
+        if (is_file(buffer)) {
+            return VIT_OK;
+        }
     }
-    if (!is_file(buffer)) {
-        status =
-            vit_fail(VIT_ERROR_IO,
-                     "%s: holds no model (expected best.safetensors or last.safetensors)", path);
-    }
+    status = vit_fail(VIT_ERROR_IO,
+                      "%s: holds no model (expected best.safetensors or last.safetensors of a run, "
+                      "or model.safetensors)",
+                      path);
 cleanup:
     return status;
 }
 
 /* The layout version as a number; it is compared before anything else is trusted. */
-static vit_status check_version(const vit_safetensors *file, const char *path) {
+static vit_status check_version(const vit_safetensors *file, const char *path, long *found) {
     const char *format = vit_safetensors_metadata(file, "format");
     const char *version = vit_safetensors_metadata(file, "zvit");
     if (!version) {
@@ -155,7 +160,8 @@ static vit_status check_version(const vit_safetensors *file, const char *path) {
         return vit_fail(VIT_ERROR_FORMAT, "%s: layout version \"%.40s\" (expected 1 to %d)", path,
                         version, VIT_MODEL_FILE_VERSION);
     }
-    if (strtol(version, NULL, 10) > VIT_MODEL_FILE_VERSION) {
+    *found = strtol(version, NULL, 10);
+    if (*found > VIT_MODEL_FILE_VERSION) {
         return vit_fail(VIT_ERROR_UNSUPPORTED,
                         "%s: layout version %s (this zvit, %s, reads up to %d)", path, version,
                         vit_version(), VIT_MODEL_FILE_VERSION);
@@ -186,19 +192,43 @@ cleanup:
     return status;
 }
 
+/* What the config says of the weights; the file's layout has to know of it. */
+static vit_status read_quantization(const vit_json *config, const char *path, long version,
+                                    bool *int8) {
+    const vit_json *entry = vit_json_get(config, QUANTIZATION);
+    const char *name = vit_json_string(entry, NULL);
+    *int8 = entry != NULL;
+    if (!entry) {
+        return VIT_OK;
+    }
+    if (!name || strcmp(name, "int8") != 0) {
+        return vit_fail(VIT_ERROR_UNSUPPORTED,
+                        "%s: config: " QUANTIZATION " is %s%.100s (this zvit, %s, reads int8)",
+                        path, name ? "" : "not a name", name ? name : "", vit_version());
+    }
+    if (version < 2) {
+        return vit_fail(VIT_ERROR_FORMAT,
+                        "%s: config: " QUANTIZATION " with layout version %ld (expected 2)", path,
+                        version);
+    }
+    return VIT_OK;
+}
+
+static bool is_float(vit_dtype dtype) {
+    return dtype == VIT_F32 || dtype == VIT_F64 || dtype == VIT_F16 || dtype == VIT_BF16;
+}
+
 static vit_status check_tensor(const vit_tensor *tensor, const char *path, const char *name,
-                               int ndim, const size_t *shape) {
+                               bool int8, int ndim, const size_t *shape) {
     char found[256], expected[256];
     vit_shape_text(ndim, shape, expected, sizeof expected);
     if (!tensor) {
         return vit_fail(VIT_ERROR_FORMAT, "%s: tensor %s is missing (expected with shape %s)", path,
                         name, expected);
     }
-    if (tensor->dtype != VIT_F32 && tensor->dtype != VIT_F64 && tensor->dtype != VIT_F16 &&
-        tensor->dtype != VIT_BF16) {
-        return vit_fail(VIT_ERROR_FORMAT,
-                        "%s: tensor %s: dtype %s (expected F32, F64, F16 or BF16)", path, name,
-                        vit_dtype_name(tensor->dtype));
+    if (int8 ? tensor->dtype != VIT_I8 : !is_float(tensor->dtype)) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: tensor %s: dtype %s (expected %s)", path, name,
+                        vit_dtype_name(tensor->dtype), int8 ? "I8" : "F32, F64, F16 or BF16");
     }
     if (tensor->ndim != ndim || memcmp(tensor->shape, shape, (size_t)ndim * sizeof *shape) != 0) {
         vit_shape_text(tensor->ndim, tensor->shape, found, sizeof found);
@@ -217,28 +247,72 @@ static vit_status check_backing(const vit_safetensors *file, const char *path,
                         vit_safetensors_count(file), config->depth);
     }
     size_t shape[3] = {1, vit_config_tokens(config), (size_t)config->embed_dim};
-    return check_tensor(vit_safetensors_find(file, "pos_embed"), path, "pos_embed", 3, shape);
+    return check_tensor(vit_safetensors_find(file, "pos_embed"), path, "pos_embed", false, 3,
+                        shape);
+}
+
+/* The tensor with the scales of an int8 weight. */
+#define SCALE_SUFFIX "_scale"
+typedef char scale_name[VIT_NAME_MAX + sizeof SCALE_SUFFIX];
+
+static void name_scale(const vit_param *param, scale_name name) {
+    snprintf(name, sizeof(scale_name), "%s" SCALE_SUFFIX, param->name);
+}
+
+/* A parameter's tensor, or both of an int8 weight; adds their number to *count. */
+static vit_status check_param(const vit_safetensors *file, const char *path, const vit_param *param,
+                              bool int8, size_t *count) {
+    vit_status status = VIT_OK;
+    scale_name name;
+    VIT_TRY(check_tensor(vit_safetensors_find(file, param->name), path, param->name, int8,
+                         param->ndim, param->shape));
+    *count += 1;
+    if (int8) {
+        name_scale(param, name);
+        VIT_TRY(check_tensor(vit_safetensors_find(file, name), path, name, false, 1, param->shape));
+        *count += 1;
+    }
+cleanup:
+    return status;
+}
+
+/* Whether a tensor of that name belongs to the model. */
+static bool is_known(const vit_model *model, const char *name, bool int8) {
+    size_t row, length = strlen(name), suffix = strlen(SCALE_SUFFIX);
+    if (vit_params_find(&model->params, name)) {
+        return true;
+    }
+    if (!int8 || length < suffix || length >= sizeof(scale_name) ||
+        strcmp(name + length - suffix, SCALE_SUFFIX) != 0) {
+        return false;
+    }
+    scale_name weight;
+    snprintf(weight, sizeof weight, "%.*s", (int)(length - suffix), name);
+    const vit_param *param = vit_params_find(&model->params, weight);
+    return param && vit_quant_find(model, param, &row);
 }
 
 static vit_status check_tensors(const vit_safetensors *file, const char *path,
-                                const vit_param_table *table) {
+                                const vit_model *model, bool int8) {
+    const vit_param_table *table = &model->params;
+    size_t expected = 0, row;
     for (size_t i = 0; i < table->count; i++) {
         const vit_param *param = &table->items[i];
-        vit_status status = check_tensor(vit_safetensors_find(file, param->name), path, param->name,
-                                         param->ndim, param->shape);
+        bool quantised = int8 && vit_quant_find(model, param, &row);
+        vit_status status = check_param(file, path, param, quantised, &expected);
         if (status != VIT_OK) {
             return status;
         }
     }
-    if (vit_safetensors_count(file) == table->count) {
+    if (vit_safetensors_count(file) == expected) {
         return VIT_OK; /* names are unique on both sides */
     }
     for (size_t i = 0; i < vit_safetensors_count(file); i++) {
         const char *name = vit_safetensors_at(file, i)->name;
-        if (!vit_params_find(table, name)) {
+        if (!is_known(model, name, int8)) {
             return vit_fail(VIT_ERROR_FORMAT,
                             "%s: tensor %.200s is unknown (expected the %zu of its config)", path,
-                            name, table->count);
+                            name, expected);
         }
     }
     return VIT_OK;
@@ -290,6 +364,13 @@ static vit_status copy_block(const vit_safetensors *file, const char *path, cons
     return vit_first_error_raise(&error);
 }
 
+static vit_status read_param(const vit_safetensors *file, const char *path, const vit_param *param,
+                             float *params) {
+    float *values = params + param->offset;
+    vit_tensor_to_f32(vit_safetensors_find(file, param->name), values);
+    return check_finite(param, values, path, VIT_ERROR_FORMAT);
+}
+
 static vit_status read_weights(const vit_safetensors *file, const char *path,
                                vit_model_bundle *bundle) {
     const vit_param_table *table = &bundle->model.params;
@@ -300,12 +381,53 @@ static vit_status read_weights(const vit_safetensors *file, const char *path,
         VIT_TRY(copy_block(file, path, block, table->total, bundle->params, &finite));
     }
     for (size_t i = 0; i < table->count && !finite; i++) {
-        const vit_param *param = &table->items[i];
-        float *values = bundle->params + param->offset;
-        vit_tensor_to_f32(vit_safetensors_find(file, param->name), values);
-        VIT_TRY(check_finite(param, values, path, VIT_ERROR_FORMAT));
+        VIT_TRY(read_param(file, path, &table->items[i], bundle->params));
     }
 cleanup:
+    return status;
+}
+
+static vit_status read_scales(const vit_safetensors *file, const char *path, const vit_param *param,
+                              float *scale) {
+    scale_name name;
+    name_scale(param, name);
+    vit_tensor_to_f32(vit_safetensors_find(file, name), scale);
+    for (size_t n = 0; n < param->shape[0]; n++) {
+        if (!(scale[n] >= 0 && scale[n] <= FLT_MAX)) {
+            return vit_fail(VIT_ERROR_FORMAT,
+                            "%s: tensor %s: element %zu is %g (expected a finite number, 0 or "
+                            "more)",
+                            path, name, n, (double)scale[n]);
+        }
+    }
+    return VIT_OK;
+}
+
+/* The weights of linear layers as int8, the rest as floats. */
+static vit_status read_int8(const vit_safetensors *file, const char *path,
+                            vit_model_bundle *bundle) {
+    vit_status status = VIT_OK;
+    vit_model *model = &bundle->model;
+    vit_quant_block block = {0};
+    VIT_TRY(vit_quant_block_alloc(model, &block));
+    for (size_t i = 0; i < model->params.count; i++) {
+        const vit_param *param = &model->params.items[i];
+        size_t row;
+        if (!vit_quant_find(model, param, &row)) {
+            VIT_TRY(read_param(file, path, param, bundle->params));
+            continue;
+        }
+        const vit_tensor *tensor = vit_safetensors_find(file, param->name);
+        VIT_TRY(
+            vit_safetensors_copy(file, tensor->data, param->size, block.q + param->offset, path));
+        VIT_TRY(read_scales(file, path, param, block.scale + row));
+    }
+    status = vit_quant_model_attach(model, &block, bundle->params);
+    if (status != VIT_OK) {
+        vit_fail_context(status, "%s", path);
+    }
+cleanup:
+    vit_quant_block_free(&block);
     return status;
 }
 
@@ -314,20 +436,23 @@ static vit_status load_file(const vit_safetensors *file, const char *path,
     vit_status status = VIT_OK;
     vit_config config;
     const vit_json *labels = NULL;
-    VIT_TRY(check_version(file, path));
+    long version = 0;
+    bool int8 = false;
+    VIT_TRY(check_version(file, path, &version));
     VIT_TRY(read_config(file, path, bundle, &config, &labels));
+    VIT_TRY(read_quantization(bundle->config, path, version, &int8));
     VIT_TRY(check_backing(file, path, &config));
     status = vit_model_init(&bundle->model, &config);
     if (status != VIT_OK) {
         return vit_fail_context(status, "%s", path);
     }
-    VIT_TRY(check_tensors(file, path, &bundle->model.params));
+    VIT_TRY(check_tensors(file, path, &bundle->model, int8));
     size_t index = 0;
     for (const vit_json *n = vit_json_first(labels); n; n = vit_json_next(n)) {
         VIT_TRY(set_class_name(bundle, index++, vit_json_string(n, NULL)));
     }
     VIT_TRY(allocate_params(bundle));
-    VIT_TRY(read_weights(file, path, bundle));
+    VIT_TRY(int8 ? read_int8(file, path, bundle) : read_weights(file, path, bundle));
 cleanup:
     return status;
 }
@@ -375,19 +500,52 @@ vit_json *vit_model_config_json(const vit_model_bundle *bundle) {
                               (const char *const *)bundle->class_names, bundle->config);
 }
 
-static vit_status config_text(const vit_model_bundle *bundle, char **out) {
+void vit_model_bundle_dequantise(vit_model_bundle *bundle) {
+    if (bundle->model.int8) {
+        vit_quant_model_detach(&bundle->model, bundle->params);
+        vit_json_remove(bundle->config, QUANTIZATION);
+    }
+}
+
+static vit_status config_text(const vit_model_bundle *bundle, bool int8, char **out) {
     vit_json *config = vit_model_config_json(bundle);
+    if (int8) {
+        vit_json_add_string(config, QUANTIZATION, "int8");
+    }
     vit_status status = vit_json_print(config, false, out);
     vit_json_free(config);
     return status;
 }
 
-/* One entry a parameter, in the table's order; weights that no one could load are not written. */
-static vit_status list_tensors(const vit_param_table *table, const float *params, const char *path,
-                               vit_tensor *tensors) {
-    for (size_t i = 0; i < table->count; i++) {
-        const vit_param *param = &table->items[i];
-        vit_tensor *tensor = &tensors[i];
+/* Tensors to be written: a parameter's, or both of an int8 weight. */
+typedef struct tensor_list {
+    vit_tensor *items;
+    scale_name *names; /* of scales */
+    size_t count, named;
+} tensor_list;
+
+static void list_int8(const vit_param *param, const vit_quant_block *block, size_t row,
+                      tensor_list *list) {
+    vit_tensor *tensor = &list->items[list->count - 1], *scale = &list->items[list->count++];
+    char *name = list->names[list->named++];
+    name_scale(param, name);
+    tensor->dtype = VIT_I8;
+    tensor->data = block->q + param->offset;
+    *scale = (vit_tensor){.name = name,
+                          .dtype = VIT_F32,
+                          .ndim = 1,
+                          .shape = {param->shape[0]},
+                          .count = param->shape[0],
+                          .data = block->scale + row};
+}
+
+/* In the table's order; weights that no one could load are not written. block NULL: all floats. */
+static vit_status list_tensors(const vit_model *model, const float *params,
+                               const vit_quant_block *block, const char *path, tensor_list *list) {
+    for (size_t i = 0; i < model->params.count; i++) {
+        const vit_param *param = &model->params.items[i];
+        vit_tensor *tensor = &list->items[list->count++];
+        size_t row;
         *tensor = (vit_tensor){.name = param->name,
                                .dtype = VIT_F32,
                                .ndim = param->ndim,
@@ -398,34 +556,71 @@ static vit_status list_tensors(const vit_param_table *table, const float *params
         if (status != VIT_OK) {
             return status;
         }
+        if (block && vit_quant_find(model, param, &row)) {
+            list_int8(param, block, row, list);
+        }
     }
     return VIT_OK;
 }
 
-vit_status vit_model_bundle_save(const vit_model_bundle *bundle, const float *params,
-                                 const vit_metadata *extra, size_t extra_count, const char *path) {
+static vit_status save(const vit_model_bundle *bundle, const float *params,
+                       const vit_quant_block *block, const vit_metadata *extra, size_t extra_count,
+                       const char *path) {
     vit_status status = VIT_OK;
-    const vit_param_table *table = &bundle->model.params;
+    size_t most = 2 * bundle->model.params.count;
     char *config = NULL;
-    vit_tensor *tensors = vit_calloc(table->count, sizeof *tensors);
+    tensor_list list = {.items = vit_calloc(most, sizeof *list.items),
+                        .names = vit_calloc(most, sizeof *list.names)};
     vit_metadata *metadata =
         extra_count < SIZE_MAX - 3 ? vit_calloc(extra_count + 3, sizeof *metadata) : NULL;
-    if (!tensors || !metadata) {
-        status = vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu tensors)", path, table->count);
+    if (!list.items || !list.names || !metadata) {
+        status = vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu tensors)", path, most);
         goto cleanup;
     }
-    VIT_TRY(config_text(bundle, &config));
+    VIT_TRY(config_text(bundle, block != NULL, &config));
     metadata[0] = (vit_metadata){"format", "pt"};
-    metadata[1] = (vit_metadata){"zvit", TEXT(VIT_MODEL_FILE_VERSION)};
+    metadata[1] = (vit_metadata){"zvit", block ? "2" : "1"};
     metadata[2] = (vit_metadata){"config", config};
     if (extra_count > 0) {
         memcpy(metadata + 3, extra, extra_count * sizeof *extra);
     }
-    VIT_TRY(list_tensors(table, params ? params : bundle->params, path, tensors));
-    VIT_TRY(vit_safetensors_save(path, tensors, table->count, metadata, extra_count + 3));
+    VIT_TRY(list_tensors(&bundle->model, params, block, path, &list));
+    VIT_TRY(vit_safetensors_save(path, list.items, list.count, metadata, extra_count + 3));
 cleanup:
     vit_free(config);
-    vit_free(tensors);
+    vit_free(list.items);
+    vit_free(list.names);
     vit_free(metadata);
+    return status;
+}
+
+static vit_status check_floats(const vit_model_bundle *bundle, const char *path) {
+    return !bundle->model.int8
+               ? VIT_OK
+               : vit_fail(VIT_ERROR_UNSUPPORTED,
+                          "%s: the model has int8 weights (expected one with float weights)", path);
+}
+
+vit_status vit_model_bundle_save(const vit_model_bundle *bundle, const float *params,
+                                 const vit_metadata *extra, size_t extra_count, const char *path) {
+    vit_status status = check_floats(bundle, path);
+    return status != VIT_OK
+               ? status
+               : save(bundle, params ? params : bundle->params, NULL, extra, extra_count, path);
+}
+
+vit_status vit_model_bundle_save_int8(const vit_model_bundle *bundle, const char *path) {
+    vit_status status = VIT_OK;
+    vit_quant_block block = {0};
+    VIT_TRY(check_floats(bundle, path));
+    VIT_TRY(vit_quant_block_alloc(&bundle->model, &block));
+    for (size_t i = 0; i < bundle->model.params.count; i++) {
+        const vit_param *param = &bundle->model.params.items[i];
+        VIT_TRY(check_finite(param, bundle->params + param->offset, path, VIT_ERROR_NUMERIC));
+    }
+    vit_quant_block_fill(&bundle->model, bundle->params, &block);
+    VIT_TRY(save(bundle, bundle->params, &block, NULL, 0, path));
+cleanup:
+    vit_quant_block_free(&block);
     return status;
 }

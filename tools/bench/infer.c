@@ -175,7 +175,7 @@ cleanup:
 /* The weights of floats in 8 bits. */
 static vit_status quantise(const float *params, vit_model *model) {
     vit_status status = VIT_OK;
-    vit_quant_block block;
+    vit_quant_block block = {0};
     VIT_TRY(vit_quant_block_alloc(model, &block));
     vit_quant_block_fill(model, params, &block);
     VIT_TRY(vit_quant_model_attach(model, &block, params));
