@@ -161,6 +161,7 @@ static vit_status explain(explained *e, const vit_data_options *reading) {
     vit_explain_options options = {.method = e->flags->method};
     vit_status status = VIT_OK;
     VIT_TRY(vit_model_bundle_load(e->model, &e->bundle));
+    vit_model_bundle_dequantise(e->bundle); /* what is explained needs a backward */
     VIT_TRY(choose_class(e, &options.class_index));
     VIT_TRY(vit_image_load(e->path, &decode, &file, &e->picture));
     status = vit_explain(e->bundle, &e->picture, &options, &e->map);

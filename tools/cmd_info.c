@@ -4,6 +4,7 @@
 #include "train/memory_plan.h"
 #include "vit/memory.h"
 #include "vit/model_file.h"
+#include "vit/quant.h"
 
 #include <sys/stat.h>
 
@@ -165,6 +166,9 @@ static void model_table(const vit_model_bundle *bundle, double bytes) {
     printf("shape         width %d, depth %d, %d heads, MLP width %zu, pool %s\n", c->embed_dim,
            c->depth, c->num_heads, bundle->model.hidden, vit_pool_names[c->global_pool]);
     printf("parameters    %s\n", cli_thousands((double)bundle->model.params.total, number));
+    if (bundle->model.int8) {
+        printf("weights       int8 in the linear layers, %s kernel\n", vit_quant_isa());
+    }
     printf("forward       %.4g GFLOP a picture\n", vit_config_flops(c) * 1e-9);
     printf("file          %s bytes\n", cli_thousands(bytes, number));
     print_classes(bundle);

@@ -437,6 +437,12 @@ static vit_status open_source(init_source *source, const char *path) {
                       sizeof *source->used, "tensor list"));
     if (vit_safetensors_metadata(source->file, "zvit")) {
         VIT_TRY(vit_model_bundle_load(source->path, &source->bundle));
+        if (source->bundle->model.int8) {
+            VIT_TRY(vit_fail(VIT_ERROR_UNSUPPORTED,
+                             "%s: int8 weights (expected a model with float weights, such as the "
+                             "one that it was exported from)",
+                             source->path));
+        }
     }
 cleanup:
     return status;

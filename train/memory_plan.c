@@ -94,7 +94,7 @@ vit_status vit_plan_training(const vit_plan_request *request, vit_memory_plan *p
 vit_status vit_plan_evaluation(const vit_model *model, size_t batch_size, int threads,
                                vit_memory_plan *plan) {
     *plan = (vit_memory_plan){.count = 0};
-    add(plan, "parameters", floats(model->params.total));
+    add(plan, "parameters", vit_model_weight_bytes(model));
     add(plan, "evaluation", vit_evaluator_bytes(model, batch_size, 1, batch_size, threads));
     add_program(plan, threads);
     return VIT_OK;
@@ -106,7 +106,7 @@ vit_status vit_plan_classification(const vit_model *model, size_t batch_size, in
     size_t bytes = 0;
     *plan = (vit_memory_plan){.count = 0};
     VIT_TRY(vit_predictor_bytes(model, batch_size, threads, &bytes));
-    add(plan, "parameters", floats(model->params.total));
+    add(plan, "parameters", vit_model_weight_bytes(model));
     add(plan, "activations", bytes);
     add_program(plan, threads);
 cleanup:

@@ -3,6 +3,7 @@
 #include "vit/arena.h"
 #include "vit/file.h"
 #include "vit/onnx.h"
+#include "vit/quant_model.h"
 #include "vit/rng.h"
 
 #include <stdio.h>
@@ -144,6 +145,20 @@ static vit_status safetensors_write(const vit_model_bundle *bundle, const vit_ex
     return write_both(bundle, vit_model_config_json(bundle), paths);
 }
 
+/* ---- int8 ---- */
+
+static vit_status int8_check(const vit_model_bundle *bundle) {
+    vit_status status = VIT_OK;
+    for (size_t i = 0; status == VIT_OK && i < vit_quant_layer_count(&bundle->model); i++) {
+        status = vit_quant_check_in(vit_quant_layer_at(&bundle->model, i).in);
+    }
+    return status == VIT_OK ? status : vit_fail_context(status, "--format int8");
+}
+
+static vit_status int8_write(const vit_model_bundle *bundle, const vit_export_paths *paths) {
+    return vit_model_bundle_save_int8(bundle, paths->weights);
+}
+
 /* ---- the table ---- */
 
 typedef struct export_row {
@@ -160,6 +175,11 @@ enum { FORMATS = sizeof rows / sizeof *rows };
 const char *const vit_export_format_names[] = {VIT_EXPORT_FORMATS(NAME) NULL};
 
 vit_status vit_export_check(const vit_model_bundle *bundle, vit_export_format format) {
+    if (bundle->model.int8) {
+        return vit_fail(VIT_ERROR_UNSUPPORTED,
+                        "--format %s: the model has int8 weights (expected float weights)",
+                        vit_export_format_names[format]);
+    }
     return rows[format].check ? rows[format].check(bundle) : VIT_OK;
 }
 

@@ -14,7 +14,9 @@
     X(SAFETENSORS, "safetensors", ".safetensors", "config.json", "the tensors of any model", NULL, \
       safetensors_write)                                                                           \
     X(ONNX, "onnx", ".onnx", NULL, "the graph with its weights, for onnxruntime and its like",     \
-      vit_onnx_check, vit_onnx_write)
+      vit_onnx_check, vit_onnx_write)                                                              \
+    X(INT8, "int8", ".safetensors", NULL, "a model file of a quarter of the size, for zvit",       \
+      int8_check, int8_write)
 
 #define VIT_EXPORT_ID(id, ...) VIT_EXPORT_##id,
 typedef enum vit_export_format { VIT_EXPORT_FORMATS(VIT_EXPORT_ID) } vit_export_format;
@@ -37,8 +39,8 @@ typedef struct vit_export_paths {
 vit_status vit_export_place(vit_export_format format, const char *out, vit_export_paths *paths);
 
 /* Writes the file and its config, replacing files of these names. A model that the format has not
- * is refused with VIT_ERROR_UNSUPPORTED, before anything is written or made; vit_export_check asks
- * beforehand. */
+ * (as none has one with int8 weights: vit_model_bundle_dequantise) is refused with
+ * VIT_ERROR_UNSUPPORTED, before anything is written or made; vit_export_check asks beforehand. */
 vit_status vit_export_check(const vit_model_bundle *bundle, vit_export_format format);
 vit_status vit_export(const vit_model_bundle *bundle, vit_export_format format,
                       const vit_export_paths *paths);

@@ -26,6 +26,8 @@ typedef struct vit_model {
 
 vit_status vit_model_init(vit_model *model, const vit_config *config);
 void vit_model_free(vit_model *model);
+/* Bytes of the weights in memory, those in 8 bits included. */
+size_t vit_model_weight_bytes(const vit_model *model);
 
 /* What a workspace keeps of a forward. false and true stand for the first two. */
 typedef enum vit_workspace_kind {

@@ -100,17 +100,22 @@ static void pack_row(vit_quant_matrix *m, size_t n, const int8_t *q) {
     m->sums[n] = sum;
 }
 
-/* On any kernel: for the test. */
+vit_status vit_quant_check_in(size_t in) {
+    if (in >= 1 && in <= VIT_QUANT_MAX_IN) {
+        return VIT_OK;
+    }
+    return vit_fail(VIT_ERROR_UNSUPPORTED,
+                    "int8: a linear layer of %zu inputs (expected 1 to %d, the sums of which fit "
+                    "in 32 bits)",
+                    in, VIT_QUANT_MAX_IN);
+}
+
 vit_status vit_quant_matrix_init_on(const vit_quant_kernel *kernel, vit_quant_matrix *m, size_t in,
                                     size_t out, const int8_t *q, const float *scale,
                                     const float *bias) {
     vit_status status = VIT_OK;
-    if (in < 1 || in > VIT_QUANT_MAX_IN) {
-        return vit_fail(VIT_ERROR_UNSUPPORTED,
-                        "int8: a linear layer of %zu inputs (expected 1 to %d, the sums of which "
-                        "fit in 32 bits)",
-                        in, VIT_QUANT_MAX_IN);
-    }
+    *m = (vit_quant_matrix){0};
+    VIT_TRY(vit_quant_check_in(in));
     size_t numbers = 4 / kernel->bytes;
     *m = (vit_quant_matrix){.kernel = kernel,
                             .in = in,

@@ -23,6 +23,9 @@
 /* With more inputs than this a sum may not fit in int32. */
 #define VIT_QUANT_MAX_IN 65536
 
+/* Whether a layer may have that many inputs. */
+vit_status vit_quant_check_in(size_t in);
+
 /* Row by row: scale[n] = max |weight[n]| / 127, q = weight / scale to the nearest, ties to even. A
  * row of zeros has scale 0. The weights are finite. */
 void vit_quant_weights(size_t out, size_t in, const float *weight /* (out,in) */,

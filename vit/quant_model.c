@@ -134,11 +134,3 @@ void vit_quant_model_detach(vit_model *model, float *params) {
     quant_model_free(model->int8);
     model->int8 = NULL;
 }
-
-size_t vit_quant_model_bytes(const vit_quant_model *int8) {
-    size_t bytes = 0;
-    for (size_t i = 0; i < int8->count; i++) {
-        bytes += vit_quant_matrix_bytes(&int8->layers[i]);
-    }
-    return bytes;
-}

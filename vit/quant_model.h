@@ -43,8 +43,6 @@ vit_status vit_quant_model_attach(vit_model *model, const vit_quant_block *block
                                   const float *params);
 /* Takes it away again; with params not NULL, its weights come back there as floats. */
 void vit_quant_model_detach(vit_model *model, float *params);
-/* Bytes of the packed weights. */
-size_t vit_quant_model_bytes(const vit_quant_model *int8);
 
 /* One thread's tensors; see vit_workspace. */
 typedef struct vit_quant_space {
