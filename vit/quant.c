@@ -126,6 +126,7 @@ vit_status vit_quant_matrix_init_on(const vit_quant_kernel *kernel, vit_quant_ma
     VIT_TRY(vit_alloc((void **)&m->packed, vit_size_times(lanes, m->steps), 4, "int8 weights"));
     VIT_TRY(vit_alloc((void **)&m->scale, lanes, sizeof *m->scale, "int8 scales"));
     VIT_TRY(vit_alloc((void **)&m->bias, lanes, sizeof *m->bias, "int8 biases"));
+    VIT_TRY(vit_alloc((void **)&m->zeros, kernel->columns, sizeof *m->zeros, "int8 biases"));
     VIT_TRY(vit_alloc((void **)&m->sums, lanes, sizeof *m->sums, "int8 sums"));
     for (size_t n = 0; n < out; n++) {
         pack_row(m, n, q + n * in);
@@ -150,6 +151,7 @@ void vit_quant_matrix_free(vit_quant_matrix *matrix) {
     vit_free(matrix->packed);
     vit_free(matrix->scale);
     vit_free(matrix->bias);
+    vit_free(matrix->zeros);
     vit_free(matrix->sums);
     *matrix = (vit_quant_matrix){0};
 }
@@ -199,9 +201,29 @@ void vit_quant_quantise(const vit_quant_matrix *matrix, size_t M, const float *x
     memset(rows->values + M * bytes, 0, over * bytes);
 }
 
-void vit_quant_multiply(const vit_quant_matrix *matrix, size_t M, const vit_quant_rows *x,
-                        const float *add, size_t add_stride, float *y, size_t y_stride) {
-    const vit_quant_matrix *m = matrix;
+void vit_quant_rest(const vit_quant_matrix *matrix, size_t M, const float *x,
+                    const vit_quant_rows *rows, float *rest) {
+    size_t in = matrix->in, bytes = 4 * matrix->steps;
+    for (size_t i = 0; i < M; i++, x += in, rest += in) {
+        const char *values = rows->values + i * bytes;
+        const uint8_t *narrow = (const uint8_t *)values;
+        const int16_t *wide = (const int16_t *)(const void *)values;
+        float scale = rows->scale[i];
+        int32_t zero = rows->zero[i];
+        if (matrix->kernel->bytes == 1) {
+            for (size_t k = 0; k < in; k++) {
+                rest[k] = x[k] - scale * (float)(narrow[k] - zero);
+            }
+        } else {
+            for (size_t k = 0; k < in; k++) {
+                rest[k] = x[k] - scale * (float)(wide[k] - zero);
+            }
+        }
+    }
+}
+
+static void multiply(const vit_quant_matrix *m, size_t M, const vit_quant_rows *x, bool bias,
+                     const float *add, size_t add_stride, float *y, size_t y_stride) {
     const vit_quant_kernel *kernel = m->kernel;
     size_t columns = kernel->columns;
     vit_quant_tile tile = {.steps = m->steps, .add_stride = add_stride, .y_stride = y_stride};
@@ -211,7 +233,7 @@ void vit_quant_multiply(const vit_quant_matrix *matrix, size_t M, const vit_quan
         tile.panel = m->packed + first * m->steps * 4;
         tile.weights = m->scale + first;
         tile.sums = m->sums + first;
-        tile.bias = m->bias + first;
+        tile.bias = bias ? m->bias + first : m->zeros;
         tile.columns = m->out - first < columns ? m->out - first : columns;
         for (size_t i = 0; i < M; i += kernel->rows) {
             tile.rows = M - i < kernel->rows ? M - i : kernel->rows;
@@ -223,4 +245,14 @@ void vit_quant_multiply(const vit_quant_matrix *matrix, size_t M, const vit_quan
             kernel->multiply(&tile);
         }
     }
+}
+
+void vit_quant_multiply(const vit_quant_matrix *matrix, size_t M, const vit_quant_rows *x,
+                        const float *add, size_t add_stride, float *y, size_t y_stride) {
+    multiply(matrix, M, x, true, add, add_stride, y, y_stride);
+}
+
+void vit_quant_multiply_more(const vit_quant_matrix *matrix, size_t M, const vit_quant_rows *x,
+                             float *y, size_t y_stride) {
+    multiply(matrix, M, x, false, y, y_stride, y, y_stride);
 }

@@ -38,6 +38,7 @@ typedef struct vit_quant_matrix {
     size_t steps, panels; /* of `in`, 4 bytes each; of `out` */
     char *packed;         /* (panels, steps, columns, 4) bytes */
     float *scale, *bias;  /* (panels * columns); zeros beyond `out` */
+    float *zeros;         /* (columns), in place of a bias */
     int32_t *sums;        /* of the rows of q, as scale */
 } vit_quant_matrix;
 /* On the fastest kernel that this processor can run. Copies what it is given; bias NULL: zeros. */
@@ -64,10 +65,17 @@ size_t vit_quant_row_bytes(size_t in);
 void vit_quant_quantise(const vit_quant_matrix *matrix, size_t M, const float *x, size_t x_stride,
                         const vit_quant_rows *rows);
 
+/* What was lost: rest = x - scale (u - zero), which may be x. */
+void vit_quant_rest(const vit_quant_matrix *matrix, size_t M, const float *x /* (M,in) */,
+                    const vit_quant_rows *rows, float *rest /* (M,in) */);
+
 /* y = x W^T + bias, and add + that when add is given (it may be y). On the calling thread. */
 void vit_quant_multiply(const vit_quant_matrix *matrix, size_t M, const vit_quant_rows *x,
                         const float *add /* (M,out) or NULL */, size_t add_stride,
                         float *y /* (M,out) */, size_t y_stride);
+/* y += x W^T */
+void vit_quant_multiply_more(const vit_quant_matrix *matrix, size_t M, const vit_quant_rows *x,
+                             float *y /* (M,out) */, size_t y_stride);
 
 /* The instruction set in use: "avx512vnni", "avxvnni", "avx2", "sse2" or "plain". */
 const char *vit_quant_isa(void);

@@ -40,6 +40,17 @@ static void linear(const pass *p, size_t layer, size_t M, const float *x, const 
     vit_quant_multiply(matrix, M, &part->rows, add, matrix->out, y, matrix->out);
 }
 
+/* The same with x in two terms, itself and what that loses: as good as 16 bits. rest (M,in) is
+ * scratch and may be x. */
+static void linear_fine(const pass *p, size_t layer, size_t M, const float *x, float *rest,
+                        float *y, const vit_quant_space *part) {
+    const vit_quant_matrix *matrix = &p->model->int8->layers[layer];
+    linear(p, layer, M, x, NULL, y, part);
+    vit_quant_rest(matrix, M, x, &part->rows, rest);
+    vit_quant_quantise(matrix, M, rest, matrix->in, &part->rows);
+    vit_quant_multiply_more(matrix, M, &part->rows, y, matrix->out);
+}
+
 static void norm(const pass *p, size_t M, const float *x, size_t weight, size_t bias,
                  const vit_quant_space *part) {
     size_t D = p->model->patch.dim;
@@ -47,14 +58,15 @@ static void norm(const pass *p, size_t M, const float *x, size_t weight, size_t 
                           part->norm, D, part->mean, part->rstd);
 }
 
-/* Patches of a picture to tokens. */
+/* Patches of a picture to tokens. Plain parts of a picture give rows of equal values: 8 bits would
+ * round all of them the same way, which adds up (docs/int8.md). */
 static void embed_rows(const pass *p, size_t first, size_t M, const vit_quant_space *part) {
     const vit_patch_shape *shape = &p->model->patch;
     size_t patches = vit_patch_count(shape), K = p->model->int8->layers[0].in;
-    const float *x = p->space->columns + (p->picture * patches + first) * K;
+    float *x = p->space->columns + (p->picture * patches + first) * K;
     float *y =
         p->space->tokens + (p->picture * p->model->tokens + shape->prefix + first) * shape->dim;
-    linear(p, 0, M, x, NULL, y, part);
+    linear_fine(p, 0, M, x, x, y, part);
 }
 
 /* Tokens to what the mixing takes. */
@@ -156,7 +168,7 @@ static void classify(const pass *p, size_t B, const vit_head_saved *head, float 
     const vit_head_weights w = {.norm_weight = p->params + model->norm_weight,
                                 .norm_bias = p->params + model->norm_bias};
     vit_head_features(&model->head_shape, B, &w, p->space->tokens, head);
-    linear(p, model->int8->count - 1, B, head->features, NULL, logits, p->space);
+    linear_fine(p, model->int8->count - 1, B, head->features, p->space->norm, logits, p->space);
 }
 
 void vit_quant_forward(const vit_model *model, const float *params, const vit_quant_space *space,
