@@ -296,7 +296,7 @@ static void infinite_weight(pieces *p) {
     p->bundle->params[vit_params_find(&p->bundle->model.params, "head.weight")->offset] = -INFINITY;
 }
 static void newer(pieces *p) {
-    p->metadata[1].value = "2";
+    p->metadata[1].value = "3";
 }
 static void much_newer(pieces *p) {
     p->metadata[1].value = "99999999999999999999";
@@ -365,10 +365,10 @@ static const struct {
     {integer_tensor, VIT_ERROR_FORMAT, "fc_norm.bias: dtype I32 (expected F32"},
     {nan_weight, VIT_ERROR_FORMAT, "tensor head.weight: element 4 is nan"},
     {infinite_weight, VIT_ERROR_FORMAT, "tensor head.weight: element 0 is -inf"},
-    {newer, VIT_ERROR_UNSUPPORTED, "layout version 2 (this zvit, 0.1.0, reads up to 1)"},
+    {newer, VIT_ERROR_UNSUPPORTED, "layout version 3 (this zvit, 0.1.0, reads up to 2)"},
     {much_newer, VIT_ERROR_FORMAT, "layout version \"99999999999999999999\""},
     {version_word, VIT_ERROR_FORMAT, "layout version \"1 \""},
-    {version_zero, VIT_ERROR_FORMAT, "layout version \"0\" (expected 1 to 1)"},
+    {version_zero, VIT_ERROR_FORMAT, "layout version \"0\" (expected 1 to 2)"},
     {no_version, VIT_ERROR_FORMAT, "no \"zvit\" in its metadata"},
     {other_format, VIT_ERROR_FORMAT, "format \"np\" in its metadata (expected \"pt\")"},
     {no_format, VIT_ERROR_FORMAT, "format \"\""},
