@@ -98,11 +98,11 @@ static const cli_verb verbs[] = {
     {.name = "export",
      .arguments = "MODEL --out DIR|FILE",
      .summary = "write a model for other programs",
-     .details = "Writes the weights as a plain state dict (safetensors, timm's names, attn.qkv in "
-                "one) and "
-                "the\n"
-                "config as JSON. With --format timm the folder is one that timm loads:\n"
-                "timm.create_model('local-dir:DIR', pretrained=True).\n",
+     .details = "Writes one file with the weights, under timm's names, for other programs\n"
+                "(docs/export.md has each). safetensors and timm: a plain state dict and the\n"
+                "config as JSON; the folder of timm is one for\n"
+                "timm.create_model('local-dir:DIR', pretrained=True). onnx: graph, weights, class\n"
+                "names and preprocessing in one file, for onnxruntime and its like.\n",
      .run = cmd_export},
     {.name = "pack",
      .arguments = "DATA OUT.zpk",
