@@ -2,6 +2,17 @@
 
 #include <omp.h>
 
+/* Padding at the end of such a struct is memory that a later version's member may come to lie in,
+ * and that an earlier program did not set. */
+#define CHECK_END(type, last)                                                                      \
+    _Static_assert(offsetof(type, last) + sizeof((type *)0)->last == sizeof(type),                 \
+                   #type " ends in padding")
+CHECK_END(vit_allocator, release);
+CHECK_END(vit_model_options, reserved);
+CHECK_END(vit_classifier_options, max_pixels);
+CHECK_END(vit_evaluation_options, progress);
+CHECK_END(vit_training_options, should_stop);
+
 vit_status vit_threads_begin(int threads, const char *options, int *before) {
     *before = omp_get_max_threads();
     if (threads < 0 || threads > 4096) {

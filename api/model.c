@@ -68,6 +68,10 @@ static vit_status open_model(vit_model **out, const char *path, const void *byte
     if (options) {
         VIT_TRY(vit_versioned_take(&o, sizeof o, options, "vit_model_options"));
     }
+    if (o.reserved != 0) {
+        VIT_TRY(vit_fail(VIT_ERROR_UNSUPPORTED, "vit_model_options: reserved is %d (expected 0)",
+                         o.reserved));
+    }
     h = vit_calloc(1, sizeof *h);
     if (!h) {
         VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", path));

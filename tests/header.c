@@ -2,13 +2,15 @@
  * its initialisers leave no member out. */
 #include <zvit.h>
 
-#include <stddef.h>
-
-const vit_allocator allocator = VIT_ALLOCATOR_INIT;
-const vit_model_options model_options = VIT_MODEL_OPTIONS_INIT;
-const vit_classifier_options classifier_options = VIT_CLASSIFIER_OPTIONS_INIT;
-const vit_evaluation_options evaluation_options = VIT_EVALUATION_OPTIONS_INIT;
-const vit_training_options training_options = VIT_TRAINING_OPTIONS_INIT;
+size_t sizes(void);
+size_t sizes(void) {
+    const vit_allocator allocator = VIT_ALLOCATOR_INIT;
+    const vit_model_options model = VIT_MODEL_OPTIONS_INIT;
+    const vit_classifier_options classifier = VIT_CLASSIFIER_OPTIONS_INIT;
+    const vit_evaluation_options evaluation = VIT_EVALUATION_OPTIONS_INIT;
+    const vit_training_options training = VIT_TRAINING_OPTIONS_INIT;
+    return allocator.size + model.size + classifier.size + evaluation.size + training.size;
+}
 
 vit_status use(vit_classifier *classifier, const unsigned char *pixels);
 vit_status use(vit_classifier *classifier, const unsigned char *pixels) {

@@ -37,14 +37,14 @@
  *            vit_training_stop. Computing is shared out among OpenMP's threads; `threads` in the
  *            options says among how many. After fork(), a child of a process that has computed must
  *            not compute (OpenMP's threads do not survive it); exec is fine.
- * Callbacks. Called by the thread that called the library, or, of the allocator, by any. They
- * return: no longjmp and no C++ exception may pass through the library. Text.      Paths and names
- * are zero-terminated. Class names and messages are UTF-8. Growth.    Structs that the caller fills
- * in begin with their size, and 0 is the default of every member: begin with the struct's _INIT, or
- * with {.size = sizeof(struct)} in C, and set what differs. New members come at the end of a
- * struct, new values at the end of an enum; a program built against an older header of the same
- * major version goes on working. Structs that the library fills in are only ever read through
- * pointers.
+ * Callbacks. Come in the thread that called the library; the allocator's in any. They return: no
+ *            longjmp and no C++ exception may pass through the library.
+ * Text.      Paths and names are zero-terminated. Class names and messages are UTF-8.
+ * Growth.    Structs that the caller fills in begin with their size, and 0 is the default of every
+ *            member: begin with the struct's _INIT, or with {.size = sizeof(struct)} in C, and set
+ *            what differs. New members come at the end of a struct, new values at the end of an
+ *            enum: a program built against an older header goes on working with the library of the
+ *            same soname. Structs that the library fills in are only ever read through pointers.
  */
 #ifndef VIT_ZVIT_H
 #define VIT_ZVIT_H
@@ -140,12 +140,13 @@ typedef void (*vit_log_function)(void *context, vit_log_level level, const char 
 typedef struct vit_model vit_model;
 
 typedef struct vit_model_options {
-    size_t size; /* sizeof(vit_model_options) */
-    int threads; /* to read with; 0: as OpenMP has it (OMP_NUM_THREADS, or all processors) */
+    size_t size;  /* sizeof(vit_model_options) */
+    int threads;  /* to read with; 0: as OpenMP has it (OMP_NUM_THREADS, or all processors) */
+    int reserved; /* 0 */
 } vit_model_options;
 
 #define VIT_MODEL_OPTIONS_INIT                                                                     \
-    { sizeof(vit_model_options), 0 }
+    { sizeof(vit_model_options), 0, 0 }
 
 /* Opens a model file (.safetensors, as zvit writes it), or a run folder, which stands for its best
  * model. options may be NULL. Everything in the file is checked before memory is taken, so that a
@@ -179,8 +180,7 @@ typedef struct vit_model_info {
     const char *interpolation; /* "bicubic" or "bilinear" */
     double crop_pct;
     double mean[3], std[3];
-    /* All of it, and what else the file holds, as a JSON object in the form of timm's config.json.
-     */
+    /* All of it and what else the file says, as a JSON object in the form of timm's config.json. */
     const char *config;
 } vit_model_info;
 
@@ -249,13 +249,13 @@ typedef struct vit_classifier_options {
     /* A picture that comes alone is computed by all threads together: sooner by up to their number,
      * but its last bits then differ from those that it gets among others. */
     bool prefer_latency;
-    uint64_t max_pixels; /* larger pictures are refused before memory is taken; 0: 178956970 */
     const unsigned char *background; /* red, green, blue behind transparent pixels, copied; NULL:
                                         white */
+    uint64_t max_pixels; /* larger pictures are refused before memory is taken; 0: 178956970 */
 } vit_classifier_options;
 
 #define VIT_CLASSIFIER_OPTIONS_INIT                                                                \
-    { sizeof(vit_classifier_options), 0, 0, VIT_TTA_NONE, false, false, 0, NULL }
+    { sizeof(vit_classifier_options), 0, 0, VIT_TTA_NONE, false, false, NULL, 0 }
 
 /* options may be NULL. The classifier keeps the model alive. Memory: a workspace for each thread
  * that is in use, and what a call's results take. */
@@ -309,8 +309,8 @@ typedef struct vit_evaluation_options {
     vit_tta tta;
     bool skip_unreadable; /* leave out pictures that cannot be read, and count them; else the first
                              is the evaluation's error */
-    uint64_t max_pixels;  /* as in vit_classifier_options */
-    const unsigned char *background;
+    const unsigned char *background; /* as in vit_classifier_options */
+    uint64_t max_pixels;
     void *context; /* handed to the functions, each of which may be NULL */
     vit_log_function log;
     void (*progress)(void *context, size_t done, size_t total); /* in the calling thread */
@@ -318,13 +318,12 @@ typedef struct vit_evaluation_options {
 
 #define VIT_EVALUATION_OPTIONS_INIT                                                                \
     {                                                                                              \
-        sizeof(vit_evaluation_options), NULL, 0, 0, 0, VIT_TTA_NONE, false, 0, NULL, NULL, NULL,   \
+        sizeof(vit_evaluation_options), NULL, 0, 0, 0, VIT_TTA_NONE, false, NULL, 0, NULL, NULL,   \
             NULL                                                                                   \
     }
 
-/* Measures the model on the pictures of data: folders named after classes, a list, or a pack, as
- * `zvit eval` takes them. Labels are matched with the model's classes by name. options may be NULL.
- */
+/* Measures the model on the pictures of data, as of vit_training_create. Labels are matched with
+ * the model's classes by name. options may be NULL. */
 VIT_API vit_status vit_evaluation_run(vit_evaluation **out, vit_model *model, const char *data,
                                       const vit_evaluation_options *options);
 VIT_API void vit_evaluation_free(vit_evaluation *evaluation);
@@ -370,7 +369,7 @@ typedef struct vit_setting {
     double min, max;             /* of a number, both allowed */
     const char *zero_word;       /* a word that stands for 0 ("auto"), or NULL */
     const char *const *choices;  /* NULL at the end; NULL unless the type is CHOICE */
-    const char *default_value;   /* as text; "" is empty, or decided by what is trained on */
+    const char *default_value;   /* as text */
     const char *value_name;      /* what to call a value: "N", "FILE"; NULL: by the type */
     bool may_change;             /* a resumed run may have another value */
 } vit_setting;
@@ -428,10 +427,9 @@ typedef struct vit_epoch_row {
 } vit_epoch_row;
 
 typedef struct vit_training_options {
-    size_t size; /* sizeof(vit_training_options) */
-    int threads; /* 0: as OpenMP has it; the result does not depend on it */
-    uint64_t
-        memory_limit;  /* bytes that the training may take, or it is refused; 0: what there is */
+    size_t size;           /* sizeof(vit_training_options) */
+    int threads;           /* 0: as OpenMP has it; the result does not depend on it */
+    uint64_t memory_limit; /* bytes; what takes more is refused; 0: as much as there is */
     bool override_run; /* resuming: settings and data may differ from those the run began with */
     /* All are called in the thread that runs the training; each may be NULL. What they are handed
      * is valid during the call. */
@@ -447,8 +445,10 @@ typedef struct vit_training_options {
 #define VIT_TRAINING_OPTIONS_INIT                                                                  \
     { sizeof(vit_training_options), 0, 0, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 
-/* A training on data (as `zvit train` takes it) into a new run folder. Nothing is read or written
- * before vit_training_run. options may be NULL. */
+/* A training on data into a new run folder. data is what `zvit train` takes: a folder of
+ * train/CLASS/PICTURE and, to measure on, val/CLASS/PICTURE, or of classes alone; a CSV list of
+ * path and label; a pack. Nothing is read or written before vit_training_run. options may be NULL.
+ */
 VIT_API vit_status vit_training_create(vit_training **out, const char *data, const char *folder,
                                        const vit_training_options *options);
 
