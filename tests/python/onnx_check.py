@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Exports of every kind of model, by zvit's own command, in onnx's checker and against the numpy evaluator.
+"""Exports of every kind of model, by zvit's own command, in onnx's checker and against the numpy evaluator; where
+there is PyTorch, the models also in zeros_vit.py.
 
     onnx_check.py ZVIT ONNX_MODELS FOLDER MODEL...
 
@@ -12,6 +13,21 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools" / "python"))
 import compare_onnx  # exits with 77 when onnx is missing
 import onnx_numpy
+
+try:
+    import torch
+    import zeros_vit
+except ImportError:
+    torch = None
+
+
+def in_torch(path):
+    """A function from pictures to logits, or None: zeros_vit.py has no causal attention."""
+    try:
+        model, _ = zeros_vit.load(path)
+    except ValueError:
+        return None
+    return lambda batch: model(torch.from_numpy(batch.copy())).detach().numpy()
 
 
 def main():
@@ -32,6 +48,10 @@ def main():
         images, logits = compare_onnx.read_sample(out.with_suffix(".sample.safetensors"))
         worst = compare_onnx.difference(lambda batch: onnx_numpy.run(model, batch)[0], images, logits)
         good = compare_onnx.report(name, worst, logits, 1e-4, "numpy") and good
+        bridge = in_torch(path) if torch else None
+        if bridge:
+            worst = compare_onnx.difference(bridge, images, logits)
+            good = compare_onnx.report(name, worst, logits, 1e-4, "zeros_vit.py") and good
     return 0 if good else 1
 
 

@@ -1,20 +1,15 @@
-#!/usr/bin/env python3
 """zvit's models in PyTorch: the four attentions and the Vision Transformer around them.
 
     import zeros_vit
     model, config = zeros_vit.load("run/best.safetensors")
     logits = model(images)                  # (B,3,H,W), normalised as config["pretrained_cfg"] says
 
-    zeros_vit.py MODEL PICTURE...           # names pictures, as `zvit classify` does
-    zeros_vit.py --check FILE...            # compares with tests/golden/vit_*.safetensors
-
 A model file of zvit is read as it is: its tensors have timm's names and its header says the shape. The method, step by
-step, is in docs/zeros.md. Needs torch (1.13 or later) and numpy; naming pictures needs Pillow.
+step, is in docs/zeros.md. Needs torch (1.13 or later) and numpy. Beside it: zeros_vit_classify.py names pictures as
+`zvit classify` does, zeros_vit_check.py compares with the golden models.
 """
-import argparse
 import json
 import math
-import sys
 
 import numpy
 import torch
@@ -41,21 +36,20 @@ def read_safetensors(path):
 def rope_table(kind, prefix, grid, d):
     """cos and sin (N,d/2) of the angles by which rotary position turns the channel pairs (j, j + d/2) of each token."""
     rows, columns = grid
-    if kind == "1d":
-        frequencies = 10000.0 ** (-torch.arange(d // 2, dtype=torch.float64) / (d // 2))
-        angles = torch.arange(prefix + rows * columns)[:, None] * frequencies
-    elif kind == "2d":
-        frequencies = 100.0 ** (-torch.arange(d // 4, dtype=torch.float64) / (d // 4))
-        row, column = torch.arange(rows)[:, None, None], torch.arange(columns)[None, :, None]
-        row, column = row * frequencies, column * frequencies
-        patches = torch.cat([row.expand(rows, columns, -1), column.expand(rows, columns, -1)], -1)
-        angles = F.pad(patches.reshape(rows * columns, d // 2), (0, 0, prefix, 0))
-    else:
-        angles = torch.zeros(prefix + rows * columns, d // 2, dtype=torch.float64)
+    N, index = prefix + rows * columns, torch.arange(rows * columns)
+    positions = {"1d": [torch.arange(N)], "2d": [index // columns, index % columns]}.get(kind, [])
+    if not positions:
+        return torch.ones(N, d // 2), torch.zeros(N, d // 2)
+    pairs, base = d // 2 // len(positions), 100.0 if kind == "2d" else 10000.0
+    frequencies = base ** (-torch.arange(pairs, dtype=torch.float64) / pairs)
+    angles = torch.cat([position[:, None] * frequencies for position in positions], -1)
+    angles = F.pad(angles, (0, 0, N - len(angles), 0))  # a class token is not turned in two dimensions
     return angles.cos().float(), angles.sin().float()
 
 
 def rotate(x, cos, sin):
+    if x.shape[-1] % 2:
+        return x  # heads of odd width have no rotary position
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
@@ -124,29 +118,27 @@ class Attention(nn.Module):
         if not self.kind.startswith("zeros"):
             self.qkv, self.proj = nn.Linear(D, 3 * D), nn.Linear(D, D)
             return
-        self.q, self.k, self.v, self.gate = nn.Linear(D, D), nn.Linear(D, D), nn.Linear(D, D), nn.Linear(D, 3 * H)
+        for name in ("q", "k", "v", "u", "out_proj") if self.kind == "zeros" else ("q", "k", "v", "out_proj"):
+            self.add_module(name, nn.Linear(D, D))
+        self.gate = nn.Linear(D, 3 * H)
         if self.kind == "zeros":
-            self.u = nn.Linear(D, D)
             self.prior_mu = nn.Parameter(torch.zeros(1, 1, H, D // H))
             self.prior_log_tau = nn.Parameter(torch.zeros(1, 1, H, 1))
-        self.out_proj = nn.Linear(D, D)
 
     def split(self, x):
         """(B,N,H*d) to (B,H,N,d)"""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def forward(self, x):
-        cos, sin, more = self.cos.to(x.dtype), self.sin.to(x.dtype), {}
-        if self.kind.startswith("zeros"):
-            q, k, v = self.q(x), self.k(x), self.v(x)
-            more.update(gate=self.split(self.gate(x)), head_norm=self.head_norm, zero_order=self.zero_order)
-        else:
-            q, k, v = self.qkv(x).chunk(3, -1)
+        cos, sin = self.cos.to(x.dtype), self.sin.to(x.dtype)
+        if not self.kind.startswith("zeros"):
+            o = attend(self.kind, cos, sin, *map(self.split, self.qkv(x).chunk(3, -1)))
+            return self.proj(o.transpose(1, 2).flatten(2))
+        q, k, v, gate = (self.split(layer(x)) for layer in (self.q, self.k, self.v, self.gate))
+        more = dict(gate=gate, head_norm=self.head_norm, zero_order=self.zero_order)
         if self.kind == "zeros":
             more.update(u=self.split(self.u(x)), mu=self.prior_mu.transpose(1, 2), tau=self.prior_log_tau.transpose(1, 2))
-        o = attend(self.kind, cos, sin, self.split(q), self.split(k), self.split(v), **more)
-        out = self.out_proj if self.kind.startswith("zeros") else self.proj
-        return out(o.transpose(1, 2).flatten(2))
+        return self.out_proj(attend(self.kind, cos, sin, q, k, v, **more).transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
@@ -204,71 +196,3 @@ def load(path):
     model = VisionTransformer(config)
     model.load_state_dict(tensors)
     return model.eval(), config
-
-
-def prepare(path, cfg):
-    """(3,H,W) as zvit's evaluation transform makes it, for square inputs."""
-    from PIL import Image
-
-    image = Image.open(path).convert("RGBA")
-    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    size, (w, h) = cfg["input_size"][1], image.size
-    short = max(1, math.floor(size / cfg["crop_pct"]))
-    scaled = (short, int(short * h / w)) if w <= h else (int(short * w / h), short)
-    image = image.resize(scaled, Image.BILINEAR if cfg["interpolation"] == "bilinear" else Image.BICUBIC)
-    left, top = round((scaled[0] - size) / 2), round((scaled[1] - size) / 2)
-    pixels = torch.from_numpy(numpy.array(image.crop((left, top, left + size, top + size)), dtype=numpy.float32))
-    return ((pixels / 255 - torch.tensor(cfg["mean"])) / torch.tensor(cfg["std"])).permute(2, 0, 1)
-
-
-def classify(path, pictures):
-    model, config = load(path)
-    names = config["pretrained_cfg"]["label_names"]
-    for picture in pictures:
-        with torch.no_grad():
-            p, index = model(prepare(picture, config["pretrained_cfg"])[None]).softmax(-1)[0].sort(descending=True)
-        print(picture, *(f"{names[i]} {100 * v:.2f} %" for v, i in zip(p[:5].tolist(), index[:5].tolist())), sep="  ")
-
-
-def golden_config(metadata):
-    number = {key: int(metadata[key]) for key in ("img_size", "patch_size", "embed_dim", "depth", "num_heads", "num_classes")}
-    rope = "2d" if metadata["attention"] == "zeros" else "none"
-    args = dict(number, mlp_ratio=4, attn=metadata["attention"], rope=rope, head_norm=True, zero_order=False)
-    return {"num_classes": number["num_classes"], "global_pool": metadata["pool"], "model_args": args}
-
-
-def check(path, tolerance=2e-5):
-    """Logits and every gradient of a golden model, in single precision: the largest relative errors. A gradient that is 0
-    but for rounding (of a bias that softmax does not see) is measured against the whole gradient."""
-    tensors, metadata = read_safetensors(path)
-    model = VisionTransformer(golden_config(metadata))
-    model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("param.")})
-    logits = model(tensors["images_nchw"])
-    F.cross_entropy(logits, tensors["labels"].long(), label_smoothing=0.1).backward()
-
-    def error(actual, expected, least=0.0):
-        return ((actual.double() - expected).norm() / expected.norm().clamp_min(least)).item()
-
-    of_logits = error(logits, tensors["logits"])
-    expected = {name: tensors["grad." + name] for name, _ in model.named_parameters()}
-    whole = sum(g.square().sum() for g in expected.values()).sqrt().item()
-    of_gradients = max(error(p.grad, expected[name], 1e-3 * whole) for name, p in model.named_parameters())
-    right = of_logits <= tolerance and of_gradients <= 10 * tolerance
-    print(f"{path}  logits {of_logits:.1e}  gradients {of_gradients:.1e}  {'ok' if right else 'WRONG'}")
-    return right
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="the files are golden models")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a model and pictures; with --check, golden models")
-    args = parser.parse_args()
-    if args.check:
-        sys.exit(0 if all([check(path) for path in args.files]) else 1)
-    if len(args.files) < 2:
-        parser.error("a model and at least one picture are needed")
-    classify(args.files[0], args.files[1:])
-
-
-if __name__ == "__main__":
-    main()
