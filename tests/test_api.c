@@ -270,6 +270,9 @@ START_TEST(wrong_pictures) {
         ck_assert_ptr_null(vit_classifier_get_result(classifier, 0));
         ck_assert_ptr_null(vit_classifier_get_probabilities(classifier));
     }
+    check_error(vit_classify(classifier, NULL, 1), VIT_ERROR_ARGUMENT, "is NULL");
+    check_error(vit_classify_files(classifier, NULL, 2), VIT_ERROR_ARGUMENT, "is NULL");
+    ck_vit_ok(vit_classify(classifier, NULL, 0));
     /* Those fail alone. "-" is a file, not standard input. */
     const vit_picture odd[] = {
         vit_picture_rgb(rgb, WIDTH, HEIGHT, 0, "fits"),
@@ -364,14 +367,14 @@ START_TEST(results_of_any_number) {
     vit_model_bundle *bundle;
     vit_predictor *predictor;
     vit_prediction expected[FILES];
-    const char *files[64];
+    const char *files[100];
     ck_vit_ok(vit_model_bundle_load(model_path, &bundle));
     ck_vit_ok(vit_predictor_create(bundle, FILES, 1, NULL, &predictor));
-    for (size_t i = 0; i < 64; i++) {
+    for (size_t i = 0; i < 100; i++) {
         files[i] = paths[i % FILES];
     }
     ck_vit_ok(vit_predict_files(predictor, files, FILES, expected));
-    static const size_t counts[] = {1, 4, 5, 64, 3, 0, 10};
+    static const size_t counts[] = {1, 4, 5, 64, 65, 3, 0, 100, 10};
     for (size_t n = 0; n < sizeof counts / sizeof *counts; n++) {
         ck_vit_ok(vit_classify_files(classifier, files, counts[n]));
         for (size_t i = 0; i < counts[n]; i++) {
@@ -499,6 +502,17 @@ START_TEST(latency_is_preferred) {
     }
     ck_vit_ok(vit_classify_files(soon, files, 1));
     check_close("alone", CLASSES, vit_classifier_get_probabilities(soon), expected, 1e-6);
+    ck_vit_ok(vit_classify_files(soon, files, 2));
+    /* More than are computed at a time, of which the last is not alone. */
+    const char *many[65];
+    for (size_t i = 0; i < 65; i++) {
+        many[i] = paths[i % FILES];
+    }
+    ck_vit_ok(vit_classify_files(plain, many, 65));
+    ck_vit_ok(vit_classify_files(soon, many, 65));
+    check_same_bits("many", 65 * CLASSES, vit_classifier_get_probabilities(soon),
+                    vit_classifier_get_probabilities(plain));
+    ck_vit_ok(vit_classify_files(plain, files, 2));
     ck_vit_ok(vit_classify_files(soon, files, 2));
     check_same_bits("two", 2 * CLASSES, vit_classifier_get_probabilities(soon),
                     vit_classifier_get_probabilities(plain));
