@@ -429,17 +429,25 @@ static void look(const vit_run *r, const vit_epoch_row *row) {
     if (!r->callbacks.look || r->at.epochs_done == 0) {
         return;
     }
+    /* At the end the other ranks do not measure along. Without an evaluator the look is poorer. */
+    vit_evaluator *alone = NULL;
+    if (!row && r->comm && r->evaluator) {
+        vit_evaluator_create(&r->bundle->model, &r->settings.preprocess, r->val,
+                             (size_t)r->settings.recipe.batch_size, r->threads, &r->settings.data,
+                             &alone);
+    }
     const vit_train_look seen = {
         .settings = &r->settings,
         .model = &r->bundle->model,
         .train = r->train,
         .val = r->val,
-        .evaluator = r->evaluator,
+        .evaluator = !row && r->comm ? alone : r->evaluator,
         .best_epoch = r->at.best_epoch,
         .row = row,
         .logits = row ? r->logits : NULL,
     };
     r->callbacks.look(r->callbacks.context, &seen);
+    vit_evaluator_free(alone);
 }
 
 static vit_status run_epoch(vit_run *r) {

@@ -1,0 +1,215 @@
+#!/bin/sh
+# Training as several ranks under mpirun: mpi.sh ZVIT FOLDER [CASE...]. Every case gives the bytes of one
+# process, or one line of error; what is refused or killed leaves a run that can be resumed.
+# Exit code 77, a skipped test, without mpirun or with a zvit that was built without MPI.
+set -eu
+zvit=$1
+folder=$2
+shift 2
+here=$(cd "$(dirname "$0")" && pwd)
+digits=$here/../tools/digits/digits.tar.gz
+skip() {
+    echo "skipped: $1"
+    exit 77
+}
+command -v mpirun >/dev/null || skip "no mpirun here"
+"$zvit" info | grep -q MPI || skip "zvit was built without MPI"
+
+rm -rf "$folder"
+mkdir -p "$folder"
+cd "$folder"
+failures=0
+fail() {
+    echo "FAILED: $1"
+    failures=$((failures + 1))
+}
+
+# A few pictures of each digit; one of train cannot be read.
+mkdir all
+tar -xzf "$digits" -C all
+for split in train val; do
+    for class in 0 1 2 3 4 5 6 7 8 9; do
+        mkdir -p "data/$split/$class"
+        count=$([ $split = train ] && echo 26 || echo 5)
+        for file in $(find "all/$split/$class" -name '*.png' | LC_ALL=C sort | head -n "$count"); do
+            mv "$file" "data/$split/$class/"
+        done
+    done
+done
+rm -rf all
+printf 'no picture' >data/train/3/zz_broken.png
+
+# As root and on few processors too, as continuous integration is; nothing else is set up. Open MPI says a
+# word of its own when a rank ends with an error: only zvit's lines are looked at.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
+ranks() {
+    number=$1
+    shift
+    mpirun --oversubscribe -n "$number" "$zvit" "$@"
+}
+# start OUTPUT NUMBER WORD...: the same beside the script; $launcher is mpirun's process.
+start() {
+    output=$1
+    number=$2
+    shift 2
+    mpirun --oversubscribe -n "$number" "$zvit" "$@" >"$output" 2>&1 &
+    launcher=$!
+}
+everything="--model zeros_micro_patch4_28 --embed-dim 32 --depth 3 --num-heads 2 --batch-size 32 --steps 30 --seed 7
+    --aa rand-m9-mstd0.5-inc1 --reprob 0.2 --mixup 0.8 --cutmix 1 --drop-path 0.2 --repeated-aug 2
+    --grad-accum-steps 2 --clip-grad 1 --model-ema --no-report --quiet"
+# What a run leaves that is to be the same bytes. The state has times in it beside these, so its tensors are
+# seen by going on from it.
+same() {
+    for file in last.safetensors best.safetensors classes.txt; do
+        cmp "$1/$file" "$2/$file" || fail "$3: $file"
+    done
+    cut -d, -f1-7,11 "$1/log.csv" >"$1.log"
+    cut -d, -f1-7,11 "$2/log.csv" >"$2.log"
+    cmp "$1.log" "$2.log" || fail "$3: log.csv"
+}
+alone() {
+    [ -e alone ] || "$zvit" train data --out alone $everything >alone.out 2>&1 || fail "alone: $(cat alone.out)"
+}
+# said WHAT CODE EXPECTED_CODE OUTPUT PATTERN: the code, and one line of zvit's that matches.
+said() {
+    [ "$2" = "$3" ] || fail "$1: exit code $2 (expected $3): $(cat "$4")"
+    lines=$(grep -c '^zvit train: ' "$4" || true)
+    [ "$lines" = 1 ] || fail "$1: $lines lines of error (expected 1): $(cat "$4")"
+    grep '^zvit train: ' "$4" | grep -q -e "$5" || fail "$1: $(grep '^zvit train: ' "$4") (expected $5)"
+}
+seconds() { date +%s; }
+# Process numbers of the ranks whose run folder is $1.
+rank_pids() {
+    for proc in /proc/[0-9]*; do
+        if tr '\0' '\n' <"$proc/cmdline" 2>/dev/null | grep -qxF "$1" &&
+            [ "$(readlink "$proc/exe" 2>/dev/null)" = "$(readlink -f "$zvit")" ]; then
+            echo "${proc#/proc/}"
+        fi
+    done
+}
+wait_for_file() {
+    tries=0
+    while [ ! -e "$1" ] && [ $tries -lt 600 ]; do
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+    [ -e "$1" ]
+}
+
+case_identity() {
+    alone
+    for number in 2 4 8; do
+        ranks $number train data --out "ranks$number" $everything >ranks$number.out 2>&1 ||
+            fail "$number ranks: $(cat ranks$number.out)"
+        same alone "ranks$number" "$number ranks"
+    done
+    OMP_NUM_THREADS=3 ranks 2 train data --out threads $everything >threads.out 2>&1 || fail "2 ranks of 3 threads"
+    same alone threads "2 ranks of 3 threads"
+    ranks 2 train data --out placed --steps 1 --model zeros_micro_patch4_28 --no-report >placed.out 2>&1 || fail "placement"
+    [ "$(grep -c '^ranks: 2 on 1 machine' placed.out)" = 1 ] || fail "placement: $(cat placed.out)"
+    [ "$(grep -c 'exchange .* hidden' placed.out)" = 1 ] || fail "no word of the exchange: $(cat placed.out)"
+}
+
+# Saved on 2 ranks, gone on with 4; then with one process.
+case_resume() {
+    alone
+    ranks 2 train data --out moved $everything --time-limit 0.0001 >moved.out 2>&1 || fail "begin: $(cat moved.out)"
+    [ "$(tail -n 1 moved/log.csv | cut -d, -f2)" != 30 ] || fail "the run was not cut short"
+    ranks 4 train --resume moved --time-limit 0.0002 --quiet >moved.out 2>&1 || fail "resume: $(cat moved.out)"
+    "$zvit" train --resume moved --time-limit 0 --quiet >moved.out 2>&1 || fail "resume: $(cat moved.out)"
+    tail -n +2 moved/log.csv >/dev/null
+    cmp alone/last.safetensors moved/last.safetensors || fail "resumed with other numbers of ranks"
+}
+
+# A rank that is killed takes the others along, at once; the run goes on from its checkpoint.
+case_killed() {
+    alone
+    start killed.out 2 train data --out killed $everything --save-every 3s
+    wait_for_file killed/last.state.safetensors || fail "no checkpoint"
+    began=$(seconds)
+    kill -9 $(rank_pids killed | tail -n 1)
+    code=0
+    wait $launcher || code=$?
+    [ $code != 0 ] || fail "killed: exit code 0"
+    [ $(($(seconds) - began)) -le 30 ] || fail "the others went on for $(($(seconds) - began)) s"
+    [ -z "$(rank_pids killed)" ] || fail "a rank is left"
+    ranks 4 train --resume killed --quiet >killed.out 2>&1 || fail "resume: $(cat killed.out)"
+    same alone killed "killed and resumed"
+}
+
+# A rank that stands still: the others notice.
+case_hung() {
+    start hung.out 2 train data --out hung $everything --steps 100000 --save-every 3s
+    wait_for_file hung/last.state.safetensors || fail "no checkpoint"
+    began=$(seconds)
+    kill -STOP $(rank_pids hung | tail -n 1)
+    code=0
+    wait $launcher || code=$?
+    took=$(($(seconds) - began))
+    said "a rank that stands still" $code 1 hung.out "has not been heard of"
+    [ $took -le 30 ] || fail "a rank that stands still was noticed after $took s"
+    [ -z "$(rank_pids hung)" ] || fail "a rank is left"
+}
+
+case_signal() {
+    alone
+    for signal in TERM INT; do
+        run=stopped$signal
+        start $run.out 2 train data --out $run $everything
+        wait_for_file $run/args.json || fail "not begun"
+        sleep 0.3
+        kill -$signal $launcher
+        code=0
+        wait $launcher || code=$?
+        [ $code != 0 ] || fail "SIG$signal: exit code 0"
+        grep -q 'stopped in epoch' $run.out || fail "SIG$signal: $(cat $run.out)"
+        [ -e $run/last.state.safetensors ] || fail "SIG$signal saved nothing"
+        ranks 4 train --resume $run --quiet >$run.out 2>&1 || fail "SIG$signal: resume: $(cat $run.out)"
+        same alone $run "SIG$signal and resumed"
+    done
+}
+
+# Two ranks that differ are refused, on both, within seconds.
+case_refused() {
+    few="--model zeros_micro_patch4_28 --batch-size 32 --steps 2 --quiet --no-report"
+    code=0
+    mpirun --oversubscribe -n 1 "$zvit" train data --out other $few --lr 1e-3 : \
+        -n 1 "$zvit" train data --out other $few --lr 2e-3 >other.out 2>&1 || code=$?
+    said "other options" $code 1 other.out '--lr: 0.002, but rank 0 has 0.001'
+    cp -r data fewer
+    rm "fewer/train/5/$(ls fewer/train/5 | head -n 1)"
+    code=0
+    mpirun --oversubscribe -n 1 "$zvit" train data --out other $few : \
+        -n 1 "$zvit" train fewer --out other $few >other.out 2>&1 || code=$?
+    said "other data" $code 1 other.out "rank 1: DATA: .* that are not rank 0's"
+    mkdir build
+    cp "$zvit" build/
+    cp "$(dirname "$zvit")/libzvit_mpi.so" build/
+    printf ' ' >>"build/$(basename "$zvit")"
+    code=0
+    mpirun --oversubscribe -n 1 "$zvit" train data --out other $few : \
+        -n 1 "build/$(basename "$zvit")" train data --out other $few >other.out 2>&1 || code=$?
+    said "another build" $code 1 other.out "rank 1: another build"
+    [ ! -e other ] || fail "what was refused left a folder"
+    code=0
+    ranks 3 train data --out other $few >other.out 2>&1 || code=$?
+    said "3 ranks" $code 1 other.out "3 ranks for 8 slots .*expected 1, 2, 4, ... up to 8"
+    code=0
+    ranks 2 train nowhere --out other $few >other.out 2>&1 || code=$?
+    said "no data" $code 1 other.out "nowhere"
+    code=0
+    ranks 2 train data --out other --no-such-flag >other.out 2>&1 || code=$?
+    said "a flag that is none" $code 2 other.out "no-such-flag"
+    code=0
+    ranks 2 info >other.out 2>&1 || code=$?
+    [ $code = 2 ] && grep -q '^zvit info: started as 2 ranks' other.out || fail "info: code $code: $(cat other.out)"
+}
+
+for name in ${*:-identity resume killed hung signal refused}; do
+    began=$(seconds)
+    "case_$name"
+    echo "$name: $(($(seconds) - began)) s"
+done
+[ $failures = 0 ]
