@@ -80,14 +80,18 @@ said() {
     grep '^zvit train: ' "$4" | grep -q -e "$5" || fail "$1: $(grep '^zvit train: ' "$4") (expected $5)"
 }
 seconds() { date +%s; }
-# Process numbers of the ranks whose run folder is $1.
+# Process numbers of the ranks that $launcher started.
 rank_pids() {
-    for proc in /proc/[0-9]*; do
-        if tr '\0' '\n' <"$proc/cmdline" 2>/dev/null | grep -qxF "$1" &&
-            [ "$(readlink "$proc/exe" 2>/dev/null)" = "$(readlink -f "$zvit")" ]; then
-            echo "${proc#/proc/}"
+    sed 's/ *$//' "/proc/$launcher/task/$launcher/children"
+}
+# Whether one of these processes is still there, and not only its exit code.
+are_left() {
+    for pid in "$@"; do
+        if [ -e "/proc/$pid/exe" ]; then
+            return 0
         fi
     done
+    return 1
 }
 wait_for_file() {
     tries=0
@@ -112,15 +116,20 @@ case_identity() {
     [ "$(grep -c 'exchange .* hidden' placed.out)" = 1 ] || fail "no word of the exchange: $(cat placed.out)"
 }
 
-# Saved on 2 ranks, gone on with 4; then with one process.
+# Begun by 2 ranks, gone on with by 4, ended by one process.
 case_resume() {
     alone
-    ranks 2 train data --out moved $everything --time-limit 0.0001 >moved.out 2>&1 || fail "begin: $(cat moved.out)"
-    [ "$(tail -n 1 moved/log.csv | cut -d, -f2)" != 30 ] || fail "the run was not cut short"
-    ranks 4 train --resume moved --time-limit 0.0002 --quiet >moved.out 2>&1 || fail "resume: $(cat moved.out)"
-    "$zvit" train --resume moved --time-limit 0 --quiet >moved.out 2>&1 || fail "resume: $(cat moved.out)"
-    tail -n +2 moved/log.csv >/dev/null
-    cmp alone/last.safetensors moved/last.safetensors || fail "resumed with other numbers of ranks"
+    start moved.out 2 train data --out moved $everything --save-every 4s
+    wait_for_file moved/last.state.safetensors || fail "no checkpoint"
+    kill -TERM $launcher
+    ! wait $launcher || fail "stopped: exit code 0"
+    start moved.out 4 train --resume moved --quiet --save-every 4s
+    rm moved/last.safetensors
+    wait_for_file moved/last.safetensors || fail "no checkpoint"
+    kill -TERM $launcher
+    ! wait $launcher || fail "stopped: exit code 0"
+    "$zvit" train --resume moved --quiet >moved.out 2>&1 || fail "resume: $(cat moved.out)"
+    same alone moved "2 ranks, then 4, then 1"
 }
 
 # A rank that is killed takes the others along, at once; the run goes on from its checkpoint.
@@ -129,12 +138,13 @@ case_killed() {
     start killed.out 2 train data --out killed $everything --save-every 3s
     wait_for_file killed/last.state.safetensors || fail "no checkpoint"
     began=$(seconds)
-    kill -9 $(rank_pids killed | tail -n 1)
+    pids=$(rank_pids)
+    kill -9 ${pids##* }
     code=0
     wait $launcher || code=$?
     [ $code != 0 ] || fail "killed: exit code 0"
     [ $(($(seconds) - began)) -le 30 ] || fail "the others went on for $(($(seconds) - began)) s"
-    [ -z "$(rank_pids killed)" ] || fail "a rank is left"
+    ! are_left $pids || fail "a rank is left"
     ranks 4 train --resume killed --quiet >killed.out 2>&1 || fail "resume: $(cat killed.out)"
     same alone killed "killed and resumed"
 }
@@ -144,13 +154,14 @@ case_hung() {
     start hung.out 2 train data --out hung $everything --steps 100000 --save-every 3s
     wait_for_file hung/last.state.safetensors || fail "no checkpoint"
     began=$(seconds)
-    kill -STOP $(rank_pids hung | tail -n 1)
+    pids=$(rank_pids)
+    kill -STOP ${pids##* }
     code=0
     wait $launcher || code=$?
     took=$(($(seconds) - began))
     said "a rank that stands still" $code 1 hung.out "has not been heard of"
     [ $took -le 30 ] || fail "a rank that stands still was noticed after $took s"
-    [ -z "$(rank_pids hung)" ] || fail "a rank is left"
+    ! are_left $pids || fail "a rank is left"
 }
 
 case_signal() {
