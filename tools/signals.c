@@ -8,9 +8,10 @@ static volatile sig_atomic_t caught;
 
 static void note_signal(int number) {
     caught = number;
-    /* Either signal the second time takes its default course. */
+    /* Any of them the second time takes its default course. */
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
+    signal(SIGUSR1, SIG_DFL);
 }
 
 void cli_signals_catch(void) {
@@ -21,6 +22,7 @@ void cli_signals_catch(void) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
 }
 
 int cli_signals_caught(void) {

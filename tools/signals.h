@@ -1,8 +1,9 @@
-/* SIGINT and SIGTERM ask a run to save and stop. */
+/* SIGINT and SIGTERM ask a run to save and stop; so does SIGUSR1, which mpirun hands on without
+ * killing anybody soon after, and which batch systems send before the time is up. */
 #ifndef ZVIT_SIGNALS_H
 #define ZVIT_SIGNALS_H
 
-/* From now on the first SIGINT or SIGTERM only sets a flag; a second one ends the process at once.
+/* From now on the first of these signals only sets a flag; a second one ends the process at once.
  */
 void cli_signals_catch(void);
 /* The signal that came, or 0. */

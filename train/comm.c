@@ -72,7 +72,7 @@ struct vit_comm {
     float *received; /* (PIECE / 2) */
     vit_message *messages;
     size_t message_count;
-    double heard, beat_sent, left; /* when */
+    double heard, beat_sent, left, looked; /* when */
     vit_message beat_in, beat_out;
     bool beat_in_open, beat_out_open, neighbour_left;
     char in, out;
@@ -104,6 +104,10 @@ static const char network_failed[] = "rank %zu: the network failed";
 static void beat(vit_comm *c, char what) {
     const vit_transport *t = &c->transport;
     double now = omp_get_wtime();
+    if (now - c->looked > SILENCE_SECONDS / 4) {
+        c->heard = now; /* it was this process that stood still; what came meanwhile is unread */
+    }
+    c->looked = now;
     size_t next = (c->rank + 1) % c->size, previous = (c->rank + c->size - 1) % c->size;
     bool done = false;
     if (c->beat_out_open && !t->test(t->context, &c->beat_out, &done)) {
@@ -378,7 +382,7 @@ static bool open_transport(vit_comm *c) {
     }
     c->rank = c->transport.rank;
     c->size = c->transport.size;
-    c->heard = c->beat_sent = omp_get_wtime();
+    c->heard = c->beat_sent = c->looked = omp_get_wtime();
     c->ready = true;
     pthread_cond_broadcast(&c->finished);
     pthread_mutex_unlock(&c->mutex);
