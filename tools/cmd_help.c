@@ -24,7 +24,7 @@ void cli_print_usage(FILE *stream) {
     for (size_t i = 0; (verb = cli_verb_at(i)) != NULL; i++) {
         char call[48];
         snprintf(call, sizeof call, "%s %s", verb->name, verb->arguments);
-        fprintf(stream, "  zvit %-24s%s\n", call, verb->summary);
+        fprintf(stream, "  zvit %-30s %s\n", call, verb->summary);
     }
     fprintf(stream,
             "\n  zvit VERB --help        every flag of a verb\n"
