@@ -1,6 +1,6 @@
 #!/bin/sh
 # exported_symbols.sh HEADER LIBRARY NM: the functions that HEADER marks with VIT_API are what LIBRARY exports, and nothing
-# else. Prints the differences; exit code 1 when there is one.
+# else. Nor does LIBRARY know how to print, to end the program or to catch a signal. Prints what is wrong; exit code 1 then.
 set -eu
 header=$1 library=$2 nm=${3:-nm}
 
@@ -28,6 +28,13 @@ if [ "$marked" != "$exported" ]; then
     printf '%s\n' "$marked" >"$list"
     printf '%s\n' "$exported" | diff "$list" - | sed -n 's/^< /in the header, not exported: /p; s/^> /exported, not in the header: /p'
     rm -f "$list"
+    exit 1
+fi
+
+# What it imports of the C library, with the checked forms that -D_FORTIFY_SOURCE makes.
+refused='(__)?(v?f?printf|puts|putchar|fputs|fputc|perror|exit|_exit|_Exit|quick_exit|abort|assert_fail|signal|sigaction|system)(_chk|_unlocked)?|stdout|stderr'
+if "$nm" -D --undefined-only "$library" | awk '{ sub(/@.*/, "", $NF); print $NF }' | grep -E "^($refused)\$"; then
+    echo "the functions above are not the library's to call"
     exit 1
 fi
 echo "$(printf '%s\n' "$marked" | wc -l) functions"

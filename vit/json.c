@@ -534,11 +534,12 @@ static bool prepare_print(cJSON *node) {
     if (cJSON_IsNumber(node)) {
         char text[VIT_NUMBER_MAX];
         vit_number_format(node->valuedouble, text, sizeof text);
-        node->valuestring = cJSON_malloc(strlen(text) + 1);
+        size_t size = strlen(text) + 1;
+        node->valuestring = cJSON_malloc(size);
         if (!node->valuestring) {
             return false;
         }
-        strcpy(node->valuestring, text);
+        memcpy(node->valuestring, text, size);
         /* Only the kind changes: the flag that says who owns the key stays. */
         node->type = (node->type & ~cJSON_Number) | cJSON_Raw;
     }
