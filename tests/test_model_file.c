@@ -162,11 +162,15 @@ END_TEST
 
 START_TEST(a_run_folder_stands_for_its_best) {
     vit_model_bundle *bundle = small_bundle(), *back;
-    char best[1024], last[1024], found[1024];
+    char best[1024], last[1024], exported[1024], found[1024];
+    temp_path(exported, folder, "model.safetensors");
     temp_path(best, folder, "best.safetensors");
     temp_path(last, folder, "last.safetensors");
     ck_fails(vit_model_bundle_load(folder, &back), VIT_ERROR_IO,
-             "holds no model (expected best.safetensors or last.safetensors)");
+             "holds no model (expected best.safetensors, last.safetensors or model.safetensors)");
+    ck_vit_ok(vit_model_bundle_save(bundle, NULL, NULL, 0, exported));
+    ck_vit_ok(vit_model_path(folder, found, sizeof found));
+    ck_assert_str_eq(found, exported);
     ck_vit_ok(vit_model_bundle_save(bundle, NULL, NULL, 0, last));
     ck_vit_ok(vit_model_path(folder, found, sizeof found));
     ck_assert_str_eq(found, last);

@@ -359,6 +359,28 @@ START_TEST(a_threshold_makes_it_unknown) {
 }
 END_TEST
 
+/* Its answers are those of classify; it has no backward, so no heat maps. */
+START_TEST(a_model_with_int8_weights) {
+    vit_model_bundle *bundle;
+    make_model();
+    ck_vit_ok(vit_model_bundle_load(in_folder("model"), &bundle));
+    ck_vit_ok(vit_model_bundle_save_int8(bundle, in_folder("model")));
+    vit_model_bundle_free(bundle);
+    server s = serve(NULL);
+    vit_json *expected = classify(pictures[0]);
+    reply r = post_golden(&s, "/v1/classify?topk=3", pictures[0]);
+    ck_assert_msg(r.code == 200, "%s%s", r.head, r.body);
+    vit_json *root = parse(r.body);
+    check_top(vit_json_at(vit_json_get(root, "results"), 0), expected, 3, 1e-6);
+    vit_json_free(root);
+    vit_json_free(expected);
+    reply_free(&r);
+    check_reply(post_golden(&s, "/v1/classify?explain=1", pictures[0]), 400,
+                "the model has int8 weights");
+    stop(&s);
+}
+END_TEST
+
 /* ---- heat maps ---- */
 START_TEST(heat_maps_are_of_the_class_asked_for) {
     server s = serve(NULL);
@@ -988,6 +1010,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, pages_and_documents);
     tcase_add_test(tcase, the_model_describes_itself);
     tcase_add_test(tcase, answers_are_those_of_classify);
+    tcase_add_test(tcase, a_model_with_int8_weights);
     tcase_add_test(tcase, a_threshold_makes_it_unknown);
     tcase_add_test(tcase, heat_maps_are_of_the_class_asked_for);
     tcase_add_test(tcase, an_overlay_is_a_png);

@@ -147,8 +147,8 @@ vit_status vit_model_path(const char *path, char *buffer, size_t size) {
         }
     }
     status = vit_fail(VIT_ERROR_IO,
-                      "%s: holds no model (expected best.safetensors or last.safetensors of a run, "
-                      "or model.safetensors)",
+                      "%s: holds no model (expected best.safetensors, last.safetensors or "
+                      "model.safetensors)",
                       path);
 cleanup:
     return status;
