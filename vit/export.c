@@ -148,10 +148,7 @@ static vit_status safetensors_write(const vit_model_bundle *bundle, const vit_ex
 /* ---- int8 ---- */
 
 static vit_status int8_check(const vit_model_bundle *bundle) {
-    vit_status status = VIT_OK;
-    for (size_t i = 0; status == VIT_OK && i < vit_quant_layer_count(&bundle->model); i++) {
-        status = vit_quant_check_in(vit_quant_layer_at(&bundle->model, i).in);
-    }
+    vit_status status = vit_quant_check(&bundle->model);
     return status == VIT_OK ? status : vit_fail_context(status, "--format int8");
 }
 

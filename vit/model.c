@@ -103,13 +103,13 @@ void vit_model_free(vit_model *model) {
 }
 
 size_t vit_model_weight_bytes(const vit_model *model) {
-    size_t floats = model->params.total, int8 = 0;
+    size_t floats = model->params.total;
     for (size_t i = 0; model->int8 && i < model->int8->count; i++) {
         vit_quant_layer layer = vit_quant_layer_at(model, i);
         floats -= layer.in * layer.out;
-        int8 += vit_quant_matrix_bytes(&model->int8->layers[i]);
     }
-    return vit_size_plus(vit_size_times(floats, sizeof(float)), int8);
+    return vit_size_plus(vit_size_times(floats, sizeof(float)),
+                         model->int8 ? model->int8->arena.capacity : 0);
 }
 
 /* ---- memory ---- */

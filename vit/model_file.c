@@ -58,10 +58,10 @@ static vit_status set_class_name(vit_model_bundle *bundle, size_t index, const c
     return VIT_OK;
 }
 
-/* Of an int8 model most stay zeros that nobody touches: pages that are never taken. */
+/* Of an int8 model most is never touched: neither cleared nor in huge pages, it takes no memory. */
 static vit_status allocate_few_params(vit_model_bundle *bundle) {
     size_t count = bundle->model.params.total;
-    bundle->params = vit_calloc(count, sizeof *bundle->params);
+    bundle->params = vit_reallocarray(NULL, count, sizeof *bundle->params);
     return bundle->params
                ? VIT_OK
                : vit_fail(VIT_ERROR_MEMORY, "model weights: out of memory (%zu floats)", count);

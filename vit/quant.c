@@ -1,7 +1,6 @@
 #include "vit/quant.h"
 
 #include "vit/arena.h"
-#include "vit/heap.h"
 #include "vit/quant_table.h"
 
 #include <math.h>
@@ -74,30 +73,55 @@ void vit_quant_weights(size_t out, size_t in, const float *weight, int8_t *q, fl
     }
 }
 
-/* Where number k of row n is in a packed matrix, in numbers. */
-static size_t place(const vit_quant_matrix *m, size_t n, size_t k) {
-    const vit_quant_kernel *kernel = m->kernel;
-    size_t numbers = 4 / kernel->bytes;
-    size_t lane = (n / kernel->columns * m->steps + k / numbers) * kernel->columns;
-    return (lane + n % kernel->columns) * numbers + k % numbers;
+static size_t numbers_of(const vit_quant_kernel *kernel) {
+    return 4 / kernel->bytes;
 }
 
-static void pack_row(vit_quant_matrix *m, size_t n, const int8_t *q) {
-    size_t numbers = 4 / m->kernel->bytes, columns = m->kernel->columns;
-    int32_t sum = 0;
-    char *to = m->packed + place(m, n, 0) * m->kernel->bytes;
-    for (size_t k = 0; k < m->in; k += numbers, to += 4 * columns) {
-        size_t count = m->in - k < numbers ? m->in - k : numbers;
-        int8_t bytes[4] = {0};
-        int16_t words[2] = {0};
-        for (size_t i = 0; i < count; i++) {
-            sum += q[k + i];
-            bytes[i] = q[k + i];
-            words[i % 2] = q[k + i];
-        }
-        memcpy(to, m->kernel->bytes == 1 ? (void *)bytes : (void *)words, 4);
+/* Where row n begins: its lane in its panel. From a step to the next it is `columns` lanes. */
+static char *lane_of(const vit_quant_matrix *m, size_t n) {
+    size_t columns = m->kernel->columns;
+    return m->packed + 4 * (n / columns * m->steps * columns + n % columns);
+}
+
+/* Up to 4 bytes of a row, as the kernel stores them, to a lane. */
+static void put_step(const vit_quant_kernel *kernel, size_t count, const int8_t *q, char *lane) {
+    if (kernel->bytes == 1) {
+        memcpy(lane, q, count);
+        return;
     }
-    m->sums[n] = sum;
+    for (size_t i = 0; i < count; i++) {
+        const int16_t word = q[i];
+        memcpy(lane + i * sizeof word, &word, sizeof word);
+    }
+}
+
+static int32_t sum_of(size_t in, const int8_t *q) {
+    int32_t sum = 0;
+    for (size_t k = 0; k < in; k++) {
+        sum += q[k];
+    }
+    return sum;
+}
+
+/* Rows n to n + count, all of one panel, step by step, so that it is written from end to end. */
+static void pack_panel(vit_quant_matrix *m, size_t n, size_t count, const int8_t *q) {
+    size_t numbers = numbers_of(m->kernel), whole = m->in / numbers, rest = m->in % numbers;
+    char *to = lane_of(m, n);
+    for (size_t step = 0; step < whole; step++, to += 4 * m->kernel->columns) {
+        const int8_t *from = q + step * numbers;
+        for (size_t i = 0; i < count; i++) {
+            if (numbers == 4) {
+                memcpy(to + 4 * i, from + i * m->in, 4); /* of a constant size: one move */
+            } else {
+                put_step(m->kernel, 2, from + i * m->in, to + 4 * i);
+            }
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        const int8_t *row = q + i * m->in;
+        put_step(m->kernel, rest, row + whole * numbers, to + 4 * i);
+        m->sums[n + i] = sum_of(m->in, row);
+    }
 }
 
 vit_status vit_quant_check_in(size_t in) {
@@ -110,70 +134,53 @@ vit_status vit_quant_check_in(size_t in) {
                     in, VIT_QUANT_MAX_IN);
 }
 
-vit_status vit_quant_matrix_init_on(const vit_quant_kernel *kernel, vit_quant_matrix *m, size_t in,
-                                    size_t out, const int8_t *q, const float *scale,
-                                    const float *bias) {
-    vit_status status = VIT_OK;
-    *m = (vit_quant_matrix){0};
-    VIT_TRY(vit_quant_check_in(in));
-    size_t numbers = 4 / kernel->bytes;
+void vit_quant_matrix_plan_on(const vit_quant_kernel *kernel, vit_quant_matrix *matrix, size_t in,
+                              size_t out, vit_arena *arena) {
+    size_t numbers = numbers_of(kernel);
+    vit_quant_matrix *m = matrix;
     *m = (vit_quant_matrix){.kernel = kernel,
                             .in = in,
                             .out = out,
                             .steps = (in + numbers - 1) / numbers,
                             .panels = (out + kernel->columns - 1) / kernel->columns};
     size_t lanes = m->panels * kernel->columns;
-    VIT_TRY(vit_alloc((void **)&m->packed, vit_size_times(lanes, m->steps), 4, "int8 weights"));
-    VIT_TRY(vit_alloc((void **)&m->scale, lanes, sizeof *m->scale, "int8 scales"));
-    VIT_TRY(vit_alloc((void **)&m->bias, lanes, sizeof *m->bias, "int8 biases"));
-    VIT_TRY(vit_alloc((void **)&m->zeros, kernel->columns, sizeof *m->zeros, "int8 biases"));
-    VIT_TRY(vit_alloc((void **)&m->sums, lanes, sizeof *m->sums, "int8 sums"));
-    for (size_t n = 0; n < out; n++) {
-        pack_row(m, n, q + n * in);
+    m->packed = vit_arena_take(arena, vit_size_times(lanes, m->steps), 4);
+    m->scale = vit_arena_floats(arena, lanes);
+    m->bias = vit_arena_floats(arena, lanes);
+    m->zeros = vit_arena_floats(arena, kernel->columns);
+    m->sums = vit_arena_take(arena, lanes, sizeof *m->sums);
+}
+
+void vit_quant_matrix_plan(vit_quant_matrix *matrix, size_t in, size_t out, vit_arena *arena) {
+    vit_quant_matrix_plan_on(vit_quant_supported(0), matrix, in, out, arena);
+}
+
+void vit_quant_matrix_fill(vit_quant_matrix *matrix, const int8_t *q, const float *scale,
+                           const float *bias) {
+    vit_quant_matrix *m = matrix;
+    size_t columns = m->kernel->columns;
+    for (size_t n = 0; n < m->out; n += columns) {
+        pack_panel(m, n, m->out - n < columns ? m->out - n : columns, q + n * m->in);
     }
-    memcpy(m->scale, scale, out * sizeof *scale);
+    memcpy(m->scale, scale, m->out * sizeof *scale);
     if (bias) {
-        memcpy(m->bias, bias, out * sizeof *bias);
+        memcpy(m->bias, bias, m->out * sizeof *bias);
     }
-cleanup:
-    if (status != VIT_OK) {
-        vit_quant_matrix_free(m);
-    }
-    return status;
-}
-
-vit_status vit_quant_matrix_init(vit_quant_matrix *matrix, size_t in, size_t out, const int8_t *q,
-                                 const float *scale, const float *bias) {
-    return vit_quant_matrix_init_on(vit_quant_supported(0), matrix, in, out, q, scale, bias);
-}
-
-void vit_quant_matrix_free(vit_quant_matrix *matrix) {
-    vit_free(matrix->packed);
-    vit_free(matrix->scale);
-    vit_free(matrix->bias);
-    vit_free(matrix->zeros);
-    vit_free(matrix->sums);
-    *matrix = (vit_quant_matrix){0};
-}
-
-size_t vit_quant_matrix_bytes(const vit_quant_matrix *matrix) {
-    size_t lanes = matrix->panels * matrix->kernel->columns;
-    return lanes * (4 * matrix->steps + 2 * sizeof(float) + sizeof(int32_t));
 }
 
 void vit_quant_matrix_floats(const vit_quant_matrix *matrix, float *weight) {
     const vit_quant_matrix *m = matrix;
+    size_t numbers = numbers_of(m->kernel);
     for (size_t n = 0; n < m->out; n++) {
+        const char *lane = lane_of(m, n);
         for (size_t k = 0; k < m->in; k++) {
-            const char *at = m->packed + place(m, n, k) * m->kernel->bytes;
-            int16_t word = 0;
-            int8_t byte = 0;
-            if (m->kernel->bytes == 1) {
-                memcpy(&byte, at, sizeof byte);
-            } else {
-                memcpy(&word, at, sizeof word);
-            }
-            weight[n * m->in + k] = m->scale[n] * (float)(byte + word);
+            const char *at = lane + k / numbers * 4 * m->kernel->columns;
+            int8_t bytes[4];
+            int16_t words[2];
+            memcpy(bytes, at, sizeof bytes);
+            memcpy(words, at, sizeof words);
+            int q = numbers == 4 ? bytes[k % 4] : words[k % 2];
+            weight[n * m->in + k] = m->scale[n] * (float)q;
         }
     }
 }
@@ -185,7 +192,7 @@ size_t vit_quant_tile_rows(void) {
 }
 
 size_t vit_quant_row_bytes(size_t in) {
-    size_t numbers = 4 / vit_quant_supported(0)->bytes;
+    size_t numbers = numbers_of(vit_quant_supported(0));
     return vit_size_times((in + numbers - 1) / numbers, 4);
 }
 

@@ -11,9 +11,7 @@
 #ifndef VIT_QUANT_H
 #define VIT_QUANT_H
 
-#include "vit/status.h"
-
-#include <stdint.h>
+#include "vit/arena.h"
 
 /* A row of x takes 254 steps from its least to its largest value: then both ends, rounded each to
  * its nearest, lie within 255, and no value is off by more than half a step. */
@@ -31,7 +29,7 @@ vit_status vit_quant_check_in(size_t in);
 void vit_quant_weights(size_t out, size_t in, const float *weight /* (out,in) */,
                        int8_t *q /* (out,in) */, float *scale /* (out) */);
 
-/* The weights of a linear layer as a kernel wants them. Immutable once made. */
+/* The weights of a linear layer as a kernel wants them, in an arena's memory. */
 typedef struct vit_quant_matrix {
     const struct vit_quant_kernel *kernel;
     size_t in, out;
@@ -41,13 +39,11 @@ typedef struct vit_quant_matrix {
     float *zeros;         /* (columns), in place of a bias */
     int32_t *sums;        /* of the rows of q, as scale */
 } vit_quant_matrix;
-/* On the fastest kernel that this processor can run. Copies what it is given; bias NULL: zeros. */
-vit_status vit_quant_matrix_init(vit_quant_matrix *matrix, size_t in, size_t out,
-                                 const int8_t *q /* (out,in) */, const float *scale /* (out) */,
-                                 const float *bias /* (out) or NULL */);
-void vit_quant_matrix_free(vit_quant_matrix *matrix);
-/* What it takes of memory. */
-size_t vit_quant_matrix_bytes(const vit_quant_matrix *matrix);
+/* For the fastest kernel that this processor can run. vit_quant_check_in has to allow `in`. */
+void vit_quant_matrix_plan(vit_quant_matrix *matrix, size_t in, size_t out, vit_arena *arena);
+/* Packs q (out,in) into the arena's memory, which is zeroed; bias (out) may be NULL: zeros. */
+void vit_quant_matrix_fill(vit_quant_matrix *matrix, const int8_t *q,
+                           const float *scale /* (out) */, const float *bias);
 /* The weights back as floats: scale times q. */
 void vit_quant_matrix_floats(const vit_quant_matrix *matrix, float *weight /* (out,in) */);
 

@@ -71,7 +71,7 @@ bool vit_quant_find(const vit_model *model, const vit_param *param, size_t *row)
 vit_status vit_quant_block_alloc(const vit_model *model, vit_quant_block *block) {
     vit_status status = VIT_OK;
     *block = (vit_quant_block){0};
-    VIT_TRY(vit_alloc((void **)&block->q, model->params.total, 1, "int8 weights"));
+    VIT_TRY(vit_alloc_raw((void **)&block->q, model->params.total, 1, "int8 weights"));
     VIT_TRY(vit_alloc((void **)&block->scale, vit_quant_row_count(model), sizeof *block->scale,
                       "int8 scales"));
 cleanup:
@@ -96,27 +96,43 @@ void vit_quant_block_fill(const vit_model *model, const float *params, vit_quant
 }
 
 static void quant_model_free(vit_quant_model *int8) {
-    for (size_t i = 0; int8 && int8->layers && i < int8->count; i++) {
-        vit_quant_matrix_free(&int8->layers[i]);
-    }
     if (int8) {
+        vit_arena_free(&int8->arena);
         vit_free(int8->layers);
         vit_free(int8);
     }
+}
+
+static void plan(const vit_model *model, vit_quant_model *int8) {
+    for (size_t i = 0; i < int8->count; i++) {
+        vit_quant_layer layer = vit_quant_layer_at(model, i);
+        vit_quant_matrix_plan(&int8->layers[i], layer.in, layer.out, &int8->arena);
+    }
+}
+
+vit_status vit_quant_check(const vit_model *model) {
+    vit_status status = VIT_OK;
+    for (size_t i = 0; status == VIT_OK && i < vit_quant_layer_count(model); i++) {
+        status = vit_quant_check_in(vit_quant_layer_at(model, i).in);
+    }
+    return status;
 }
 
 vit_status vit_quant_model_attach(vit_model *model, const vit_quant_block *block,
                                   const float *params) {
     vit_status status = VIT_OK;
     vit_quant_model *int8 = NULL;
+    VIT_TRY(vit_quant_check(model));
     VIT_TRY(vit_alloc((void **)&int8, 1, sizeof *int8, "int8 model"));
     int8->count = vit_quant_layer_count(model);
     VIT_TRY(vit_alloc((void **)&int8->layers, int8->count, sizeof *int8->layers, "int8 model"));
+    plan(model, int8);
+    VIT_TRY(vit_arena_allocate(&int8->arena, "int8 weights"));
+    plan(model, int8);
     for (size_t i = 0; i < int8->count; i++) {
         vit_quant_layer layer = vit_quant_layer_at(model, i);
-        VIT_TRY(vit_quant_matrix_init(&int8->layers[i], layer.in, layer.out,
-                                      block->q + layer.weight, block->scale + layer.row,
-                                      params + layer.bias));
+        vit_quant_matrix_fill(&int8->layers[i], block->q + layer.weight, block->scale + layer.row,
+                              params + layer.bias);
     }
     quant_model_free(model->int8);
     model->int8 = int8;

@@ -25,7 +25,7 @@ bool vit_quant_find(const vit_model *model, const vit_param *param, size_t *row)
 
 /* The weights of a model's linear layers in 8 bits, as a file has them. */
 typedef struct vit_quant_block {
-    int8_t *q;    /* (params.total): where the parameter block has the weight; else 0 */
+    int8_t *q;    /* (params.total): where the parameter block has the weight */
     float *scale; /* (vit_quant_row_count) */
 } vit_quant_block;
 vit_status vit_quant_block_alloc(const vit_model *model, vit_quant_block *block);
@@ -37,7 +37,10 @@ void vit_quant_block_fill(const vit_model *model, const float *params, vit_quant
 typedef struct vit_quant_model {
     size_t count;
     vit_quant_matrix *layers;
+    vit_arena arena; /* of what the layers hold */
 } vit_quant_model;
+/* VIT_ERROR_UNSUPPORTED when a layer has more inputs than sums in 32 bits allow. */
+vit_status vit_quant_check(const vit_model *model);
 /* Makes it the model's (model->int8). Of params the biases are copied. */
 vit_status vit_quant_model_attach(vit_model *model, const vit_quant_block *block,
                                   const float *params);

@@ -46,9 +46,8 @@ extern const vit_quant_kernel vit_quant_plain;
 /* The index-th kernel that this processor can run, the fastest first; NULL past the last. */
 const vit_quant_kernel *vit_quant_supported(size_t index);
 
-/* vit_quant_matrix_init on a kernel of choice. */
-vit_status vit_quant_matrix_init_on(const vit_quant_kernel *kernel, vit_quant_matrix *matrix,
-                                    size_t in, size_t out, const int8_t *q, const float *scale,
-                                    const float *bias);
+/* vit_quant_matrix_plan for a kernel of choice. */
+void vit_quant_matrix_plan_on(const vit_quant_kernel *kernel, vit_quant_matrix *matrix, size_t in,
+                              size_t out, vit_arena *arena);
 
 #endif
