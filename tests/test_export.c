@@ -229,6 +229,13 @@ START_TEST(places) {
     ck_vit_ok(vit_export_place(VIT_EXPORT_SAFETENSORS, "x/y.safetensors", &paths));
     ck_assert_str_eq(paths.config, "x/y.json");
     ck_assert_str_eq(paths.sample, "x/y.sample.safetensors");
+    ck_vit_ok(vit_export_place(VIT_EXPORT_ONNX, "x/y.onnx", &paths));
+    ck_assert_str_eq(paths.weights, "x/y.onnx");
+    ck_assert_str_eq(paths.config, "");
+    ck_assert_str_eq(paths.sample, "x/y.sample.safetensors");
+    ck_assert_int_eq(vit_export_place(VIT_EXPORT_ONNX, "x/y.safetensors", &paths),
+                     VIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(vit_last_error(), "(expected a folder or FILE.onnx)"));
     write_png(temp_path(out, folder, "file"), 1, 1, (const uint8_t[]){0, 0, 0});
     ck_assert_int_ne(vit_export_place(VIT_EXPORT_TIMM, out, &paths), VIT_OK);
     ck_assert_ptr_nonnull(strstr(vit_last_error(), out));
