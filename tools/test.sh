@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 extra=
 [ "${CI:-}" = true ] && extra="chromium chromium-driver python3 python3-onnx python3-numpy"
 # shellcheck disable=SC2086
-zvit_setup check g++ groff-base libcairo2-dev libmicrohttpd-dev libprotobuf-c-dev protobuf-c-compiler $extra
+zvit_setup check libopenmpi-dev openmpi-bin g++ groff-base libcairo2-dev libmicrohttpd-dev libprotobuf-c-dev protobuf-c-compiler $extra
 
 jobs=$(nproc 2>/dev/null || echo 1)
 cmake -S . -B build/test -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER="${CC:-gcc}" \
