@@ -67,6 +67,11 @@ static vit_status plan_training(const vit_plan_request *request, size_t batch_si
     size_t rows = vit_share_most(&share, batch_size, mixes);
     *plan = (vit_memory_plan){.count = 0};
     add_blocks(request, plan);
+    if (request->comm && *request->recipe->save_every) {
+        size_t copies = 2 + vit_optimizer_has_moment2(request->recipe->opt) +
+                        (size_t)request->recipe->model_ema;
+        add(plan, "copy for checkpoints", floats(vit_size_times(copies, model->params.total)));
+    }
     VIT_TRY(vit_slots_bytes(&config, &slots));
     add(plan, "gradients of slots", slots.gradients);
     add(plan, "activations", slots.activations);

@@ -7,6 +7,7 @@
 #include "train/memory_plan.h"
 #include "train/optimizer.h"
 #include "train/run_folder.h"
+#include "train/saver.h"
 #include "train/schedule.h"
 #include "train/slots.h"
 #include "train/trainer.h"
@@ -39,7 +40,8 @@ typedef struct vit_run {
     float *trust;                 /* (parameters) scratch of LAMB, else NULL */
     float *lr_scale;              /* (parameters) with --layer-decay, or NULL */
     vit_optimizer_blocks changed; /* of the above, by an update; not owned */
-    vit_run_folder *folder;
+    vit_run_folder *folder;       /* of rank 0, else NULL */
+    vit_saver *saver;             /* of rank 0 of several, with --save-every; else NULL */
     size_t epoch_batches, epoch_steps;
     uint64_t total_steps;
     uint64_t bad_steps;  /* --on-nan: that may be left out */

@@ -450,6 +450,9 @@ static vit_status prepare(vit_run *r, const vit_train_request *request) {
                                            (size_t)s->recipe.batch_size, r->threads, &s->data,
                                            r->comm ? &ranks : NULL, &r->evaluator));
     }
+    if (r->comm && vit_run_leads(r) && (r->save_steps > 0 || r->save_seconds > 0)) {
+        VIT_TRY(vit_saver_create(&r->saver));
+    }
     set_schedule(r);
     r->at.epoch_steps = r->epoch_steps;
 cleanup:
@@ -469,6 +472,7 @@ cleanup:
 }
 
 void vit_run_tear_down(vit_run *r) {
+    vit_saver_free(r->saver);
     vit_run_folder_free(r->folder);
     vit_evaluator_free(r->evaluator);
     vit_slots_free(r->slots);

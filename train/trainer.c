@@ -12,9 +12,10 @@
 
 /* Ends the message of a run that broke off with what is left of it. */
 static vit_status fail_at(const vit_run *r, int epoch, size_t step) {
-    const char *last = r->folder ? vit_run_folder_last(r->folder) : NULL;
     char message[VIT_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", vit_last_error());
+    vit_saver_wait(r->saver);
+    const char *last = r->folder ? vit_run_folder_last(r->folder) : NULL;
     return vit_fail(VIT_ERROR_NUMERIC,
                     "epoch %d, step %zu of %zu: %s; a lower --lr or --clip-grad may help; the last "
                     "good checkpoint: %s",
@@ -31,25 +32,35 @@ static vit_status check_weights(const vit_run *r, int epoch, size_t step) {
     return fail_at(r, epoch, step);
 }
 
-static vit_status save(vit_run *r, const vit_epoch_row *row) {
-    float *blocks[VIT_STATE_BLOCKS];
-    vit_run_blocks(r, blocks);
-    r->saved = omp_get_wtime();
+static vit_status write_checkpoint(vit_run *r, const vit_epoch_row *row, bool behind) {
     vit_status status = VIT_OK;
-    if (vit_run_leads(r)) {
-        status =
-            vit_run_folder_save(r->folder, r->bundle, (const float *const *)blocks, &r->at, row);
+    float *all[VIT_STATE_BLOCKS];
+    vit_run_blocks(r, all);
+    const float *const *blocks = (const float *const *)all;
+    VIT_TRY(vit_saver_wait(r->saver));
+    if (behind && r->saver &&
+        vit_saver_start(r->saver, r->folder, r->bundle, blocks, r->bundle->model.params.total,
+                        &r->at) == VIT_OK) {
+        return VIT_OK;
     }
-    return vit_comm_agree(r->comm, status);
+    VIT_TRY(vit_run_folder_save(r->folder, r->bundle, blocks, &r->at, row));
+cleanup:
+    return status;
 }
 
-static vit_status save_within(vit_run *r, int epoch) {
+/* behind: while training goes on, if there is a saver; how it went is known at the next one. */
+static vit_status save(vit_run *r, const vit_epoch_row *row, bool behind) {
+    r->saved = omp_get_wtime();
+    return vit_comm_agree(r->comm, vit_run_leads(r) ? write_checkpoint(r, row, behind) : VIT_OK);
+}
+
+static vit_status save_within(vit_run *r, int epoch, bool behind) {
     vit_status status = check_weights(r, epoch, (size_t)r->at.cursor);
-    return status == VIT_OK ? save(r, NULL) : status;
+    return status == VIT_OK ? save(r, NULL, behind) : status;
 }
 
 static vit_status stop(vit_run *r, int epoch) {
-    vit_status status = save_within(r, epoch);
+    vit_status status = save_within(r, epoch, false);
     if (status != VIT_OK) {
         return status;
     }
@@ -358,7 +369,7 @@ static vit_status train_epoch(vit_run *r, int epoch, vit_epoch_row *row) {
         VIT_TRY(look_around(r, &now));
         r->out_of_time = now.out_of_time;
         if (r->at.cursor < steps && !r->out_of_time && now.save) {
-            VIT_TRY(save_within(r, epoch));
+            VIT_TRY(save_within(r, epoch, true));
         }
     }
     double seconds = r->at.epoch_seconds;
@@ -421,7 +432,7 @@ static vit_status finish_epoch(vit_run *r, vit_epoch_row *row) {
         at->best_top1 = row->top1;
         at->best_loss = row->val_loss;
     }
-    return save(r, row);
+    return save(r, row, false);
 }
 
 /* row: NULL at the end of the run. */
@@ -503,7 +514,7 @@ vit_status vit_train(const vit_train_request *request, const vit_train_callbacks
         fill_first(&r);
     } else if (request->override) {
         /* No step will save them: settings that end a run where it stands must outlive it too. */
-        VIT_TRY(save(&r, NULL));
+        VIT_TRY(save(&r, NULL, false));
     }
     while (!is_over(&r)) {
         VIT_TRY(run_epoch(&r));
