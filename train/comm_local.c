@@ -10,7 +10,8 @@
 
 /* One side of a message that waits for its other side; or both have met, and it is done. */
 typedef struct letter {
-    struct letter *next;
+    struct letter *next; /* of those that wait */
+    struct letter *all;  /* the one written before it */
     size_t from, to;
     int tag;
     bool sent, done;
@@ -22,6 +23,7 @@ typedef struct letter {
 typedef struct post_office {
     pthread_mutex_t mutex;
     letter *waiting, **last;
+    letter *all; /* kept until the last member leaves: one that breaks off asks after none */
     size_t members;
     bool closed; /* a rank aborted */
 } post_office;
@@ -48,7 +50,9 @@ static bool bring(member *m, const letter *mine, vit_message *message) {
     *l = *mine;
     message->words[0] = l;
     pthread_mutex_lock(&office->mutex);
-    for (at = &office->waiting; *at; at = &(*at)->next) {
+    l->all = office->all;
+    office->all = l;
+    for (at = &office->waiting; *at && !office->closed; at = &(*at)->next) {
         letter *other = *at;
         if (other->sent != l->sent && other->from == l->from && other->to == l->to &&
             other->tag == l->tag) {
@@ -97,13 +101,9 @@ static bool test_local(void *context, vit_message *message, bool *done) {
     *done = l->done;
     bool closed = m->office->closed;
     pthread_mutex_unlock(&m->office->mutex);
-    if (*done) {
-        vit_free(l);
-    }
     return !closed || *done;
 }
 
-/* The last one out takes what nobody fetched. */
 static void leave_local(void *context, bool abort) {
     member *m = context;
     post_office *office = m->office;
@@ -112,8 +112,8 @@ static void leave_local(void *context, bool abort) {
     bool last = --office->members == 0;
     pthread_mutex_unlock(&office->mutex);
     if (last) {
-        for (letter *l = office->waiting; l;) {
-            letter *next = l->next;
+        for (letter *l = office->all; l;) {
+            letter *next = l->all;
             vit_free(l);
             l = next;
         }
