@@ -42,7 +42,7 @@ ${description}" PARENT_SCOPE)
 endfunction()
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "") # each package has its own
 zvit_debian_package(zvit science "Vision Transformers with zero-sum linear attention"
-"This package holds the command zvit. Plots and heat maps need libcairo2, the
+"This package holds the command zvit. The plots of reports need libcairo2, the
 web server needs libmicrohttpd; both are loaded when they are first used.")
 zvit_debian_package(libzvit0 libs "Vision Transformers with zero-sum linear attention - library"
 "This package holds the shared library.")
