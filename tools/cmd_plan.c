@@ -237,7 +237,9 @@ static vit_status make_plan(request *r) {
     vit_status status = VIT_OK;
     const plan_flags *f = &r->flags;
     VIT_TRY(check_flags(r));
+    vit_recipe *recipe = &r->settings.recipe;
     r->settings.model.num_classes = f->classes;
+    recipe->warmup_epochs = fmin(recipe->warmup_epochs, recipe->epochs / 5.0); /* as training */
     VIT_TRY(vit_train_settings_check(&r->settings));
     VIT_TRY(vit_config_check(&r->settings.model));
     VIT_TRY(vit_model_init(&r->model, &r->settings.model));
