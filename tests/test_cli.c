@@ -44,16 +44,15 @@ START_TEST(help_lists_every_verb) {
 END_TEST
 
 START_TEST(help_of_a_verb_lists_its_flags) {
-    static const char *const flags[][4] = {
-        {"--model", "--out", "--config", "zeros_tiny_patch16"},
-        {"--split", "--batch-size", "--json", "default val"},
-        {"--topk", "--batch-size", "--json", "default 5"},
-        {"--format", "--out", "--sample", "one of timm, safetensors"},
-        {"--json", "[MODEL]", "--quiet", "--threads"},
-        {"--repeats", "--model", "--json", "1 to 100"},
-        {"--list", "--max-pixels", "--json", "default 20"},
-        {"--out", "--versions", "--aa", "--crop-pct"},
-        {"--short-side", "--val-split", "--json", "OUT.zpk"}};
+    static const char *const flags[][4] = {{"--model", "--out", "--config", "zeros_tiny_patch16"},
+                                           {"--split", "--batch-size", "--json", "default val"},
+                                           {"--topk", "--batch-size", "--json", "default 5"},
+                                           {"--format", "--out", "--sample", "default timm"},
+                                           {"--json", "[MODEL]", "--quiet", "--threads"},
+                                           {"--repeats", "--model", "--json", "1 to 100"},
+                                           {"--list", "--max-pixels", "--json", "default 20"},
+                                           {"--out", "--versions", "--aa", "--crop-pct"},
+                                           {"--short-side", "--val-split", "--json", "OUT.zpk"}};
     for (size_t v = 0; v < VERBS; v++) {
         outcome result = zvit(verbs[v], "--help", NULL);
         check_code(&result, 0);
