@@ -51,7 +51,8 @@ else()
     VERBATIM)
   add_custom_target(zvit_pages ALL DEPENDS "${pages}/complete")
   # docs/commands.md anew, when a flag has changed.
-  add_custom_target(zvit_commands_md COMMAND zvit help --markdown >"${PROJECT_SOURCE_DIR}/docs/commands.md" VERBATIM)
+  add_custom_target(zvit_commands_md
+    COMMAND sh -c "$<TARGET_FILE:zvit> help --markdown >docs/commands.md" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}" VERBATIM)
 
   # Debian's zsh does not look into share/zsh/site-functions.
   set(zsh_dir "${CMAKE_INSTALL_DATADIR}/zsh/site-functions")
