@@ -312,7 +312,7 @@ START_TEST(recipes_apply) {
         ck_assert_uint_gt(strlen(help), 0);
         free(sources);
     }
-    ck_assert_uint_eq(count, 4);
+    ck_assert_uint_eq(count, 5);
     ck_assert_int_eq(vit_recipe_find("nosuch"), VIT_ERROR_ARGUMENT);
     check_message("default, deit-tiny, large-batch, small-data, finetune");
 }
