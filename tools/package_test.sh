@@ -36,7 +36,7 @@ for deb in "$packages"/*.deb; do
     printf '%-40s %8d bytes, installed %5d KiB\n' "$(basename "$deb")" "$(stat -c %s "$deb")" "$(dpkg-deb -f "$deb" Installed-Size)"
 done
 if command -v lintian >/dev/null; then
-    lintian --fail-on error --allow-root "$packages"/*.deb | grep '^E:' && fail "lintian finds errors"
+    lintian --fail-on error --allow-root "$packages"/*.deb >"$packages/lintian.log" 2>&1 || fail "lintian finds errors: $(grep '^E:' "$packages/lintian.log")"
     echo "lintian: no errors"
 fi
 
