@@ -91,7 +91,7 @@ bash_completion() {
     complete_is "vit_micro_patch4_28 vit_mini_patch8_64" zvit train --model vit_mi
     complete_is "vit_micro_patch4_28 vit_mini_patch8_64" zvit train --model = vit_mi
     complete_is "adamw lamb lion sgd" zvit train --opt ""
-    complete_is "default deit-tiny finetune small-data" zvit train --recipe ""
+    complete_is "default deit-tiny finetune large-batch small-data" zvit train --recipe ""
     complete_is "" zvit train --epochs ""
     complete_is "a folder photos" zvit train --out ""
     complete_is "a folder photos" zvit report ""
