@@ -114,7 +114,7 @@ train() { # RANKS RUN: prints the JSON of the result
 number() {
     sed -n "s/.*\"$1\":[[:space:]]*\([-0-9.e+]*\).*/\1/p"
 }
-processors=$(nproc)
+processors=$(env -u OMP_NUM_THREADS nproc) # which listens to it
 # The rate of a machine of $threads cores when `ranks` of them share this one's processors.
 measured=""
 rate_of() { # RANKS
