@@ -86,6 +86,45 @@ START_TEST(sizes_are_what_is_taken) {
 }
 END_TEST
 
+static size_t row_bytes(const vit_memory_plan *plan, const char *name) {
+    for (size_t i = 0; i < plan->count; i++) {
+        if (strcmp(plan->rows[i].name, name) == 0) {
+            return plan->rows[i].bytes;
+        }
+    }
+    return 0;
+}
+
+/* A rank holds its slots' gradients and its part of each batch; twice that where batches mix. */
+START_TEST(a_rank_takes_its_part) {
+    vit_model model;
+    vit_memory_plan one, four;
+    vit_recipe recipe = small_run_settings().recipe;
+    size_t row = 3 * 64 * 64 * sizeof(float), gradient;
+    model_of("zeros_mini_patch8_64", &model);
+    gradient = model.params.total * sizeof(float);
+    recipe.batch_size = 64; /* 16 slots */
+    recipe.slots = 0;
+    for (int mixes = 0; mixes < 2; mixes++) {
+        recipe.mixup = 0.5 * mixes;
+        vit_plan_request request = {
+            .model = &model, .recipe = &recipe, .threads = 8, .train_images = 1000};
+        ck_vit_ok(vit_plan_training(&request, &one));
+        request.ranks = 4;
+        ck_vit_ok(vit_plan_training(&request, &four));
+        size_t batches[] = {row_bytes(&one, "two batches of pictures"),
+                            row_bytes(&four, "two batches of pictures")};
+        check_near("batches", (double)batches[0], 2.0 * 64 * (double)row);
+        check_near("a rank's", (double)batches[1], 2.0 * (mixes ? 32 : 16) * (double)row);
+        /* as many as there are slots, or threads and levels */
+        ck_assert_uint_eq(row_bytes(&one, "gradients of slots"), 12 * gradient);
+        ck_assert_uint_eq(row_bytes(&four, "gradients of slots"), 4 * gradient);
+        ck_assert_uint_lt(four.total, one.total);
+    }
+    vit_model_free(&model);
+}
+END_TEST
+
 START_TEST(evaluator_takes_what_it_says) {
     vit_model model;
     vit_dataset *dataset;
@@ -306,6 +345,7 @@ static Suite *suite(void) {
     if (!sanitized) {
         tcase_add_test(tc, predictor_takes_what_it_says);
     }
+    tcase_add_test(tc, a_rank_takes_its_part);
     tcase_add_test(tc, no_row_is_lost);
     tcase_add_test(tc, auto_keeps_to_the_slots);
     tcase_add_test(tc, rows_add_up_and_follow_the_recipe);

@@ -266,7 +266,8 @@ static vit_status make_plan(request *r) {
                                      .recipe = &r->settings.recipe,
                                      .threads = r->cluster.cores / f->node_ranks,
                                      .train_images = (size_t)f->images,
-                                     .val_images = (size_t)f->val_images};
+                                     .val_images = (size_t)f->val_images,
+                                     .ranks = r->plan.ranks};
     VIT_TRY(vit_plan_training(&memory, &r->memory));
 cleanup:
     return status;

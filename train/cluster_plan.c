@@ -22,27 +22,6 @@
 /* Floats that a sum's messages are cut by (train/comm.c). */
 #define PIECE ((double)(1 << 20))
 
-/* As train/slots.c cuts them. */
-static size_t chunk_of(const vit_model *model, size_t slot_pictures) {
-    enum { ROWS = 200, MOST = 8 };
-    size_t chunk = (ROWS + model->tokens - 1) / model->tokens;
-    chunk = chunk > MOST ? MOST : chunk;
-    return chunk > slot_pictures ? slot_pictures : chunk;
-}
-
-static size_t parts_of(const vit_model *model) {
-    enum { LEAST = 1 << 17 };
-    size_t parts = 1, end = model->params.total;
-    for (size_t i = (size_t)model->config.depth; i-- > 0;) {
-        size_t at = model->blocks[i].norm1_weight;
-        if (end - at >= LEAST && at >= LEAST) {
-            parts++;
-            end = at;
-        }
-    }
-    return parts;
-}
-
 static vit_status check_number(const char *name, double value, bool above_zero) {
     if (!isfinite(value) || value < 0 || (above_zero && value == 0)) {
         return vit_fail(VIT_ERROR_ARGUMENT, "%s %g (expected %s)", name, value,
@@ -91,7 +70,7 @@ cleanup:
 /* Seconds of a batch, of which each rank has an equal part. A thread takes a slot at a time, so a
  * rank is done after as many rounds as it has slots for each thread; threads that have none in the
  * last round decode pictures of the next batch. */
-static void plan_computing(const vit_cluster_request *r, vit_cluster_plan *p) {
+static void plan_computing(const vit_cluster_request *r, size_t chunk, vit_cluster_plan *p) {
     const vit_recipe *recipe = r->recipe;
     double batch = recipe->batch_size, threads = r->cores / r->node_ranks;
     double thread_speed = 1e9 * r->gflops / r->cores;
@@ -110,7 +89,6 @@ static void plan_computing(const vit_cluster_request *r, vit_cluster_plan *p) {
     p->compute = seconds + fmax(0, decoding - idle) / threads;
     p->read_bytes_per_second = pictures * r->node_ranks * r->image_bytes; /* a batch, until now */
     double slot_pictures = batch / (double)p->slots;
-    size_t chunk = chunk_of(r->model, (size_t)ceil(slot_pictures));
     double last_chunk = slot_pictures / ceil(slot_pictures / (double)chunk);
     p->window = BACKWARD_SHARE * last_chunk * p->work / thread_speed;
 }
@@ -171,12 +149,16 @@ static void plan_training(const vit_cluster_request *r, vit_cluster_plan *p) {
 static vit_status plan(const vit_cluster_request *r, vit_cluster_plan *p) {
     vit_status status = VIT_OK;
     vit_slots_config slots = vit_recipe_slots(r->recipe, (size_t)r->recipe->batch_size);
+    size_t chunk;
     *p = (vit_cluster_plan){.slots = slots.slots};
     VIT_TRY(check(r, p->slots));
     p->ranks = (size_t)r->nodes * (size_t)r->node_ranks;
     p->work = STEP_WORK * vit_config_flops(&r->model->config);
-    p->parts = parts_of(r->model);
-    plan_computing(r, p);
+    slots.model = r->model;
+    slots.threads = r->cores / r->node_ranks;
+    slots.ranks = p->ranks;
+    VIT_TRY(vit_slots_cut(&slots, &chunk, &p->parts));
+    plan_computing(r, chunk, p);
     plan_exchange(r, p);
     plan_step(r, p);
     plan_training(r, p);

@@ -39,7 +39,7 @@ static vit_slots_config slots_config(const vit_plan_request *request, size_t bat
     vit_slots_config config = vit_recipe_slots(request->recipe, batch_size);
     config.model = request->model;
     config.threads = request->threads;
-    config.comm = request->comm;
+    config.ranks = request->ranks;
     config.teacher = request->teacher ? teacher : NULL;
     return config;
 }
@@ -61,13 +61,13 @@ static vit_status plan_training(const vit_plan_request *request, size_t batch_si
     const vit_teacher teacher = {.model = request->teacher};
     vit_slots_config config = slots_config(request, batch_size, &teacher);
     vit_slots_memory slots;
-    const vit_share share = {vit_comm_rank(request->comm), vit_comm_size(request->comm),
-                             config.slots};
+    size_t ranks = request->ranks ? request->ranks : 1;
+    const vit_share share = {0, ranks, config.slots};
     bool mixes = config.mix.mixup > 0 || config.mix.cutmix > 0;
     size_t rows = vit_share_most(&share, batch_size, mixes);
     *plan = (vit_memory_plan){.count = 0};
     add_blocks(request, plan);
-    if (request->comm && *request->recipe->save_every) {
+    if (ranks > 1 && *request->recipe->save_every) {
         size_t copies = 2 + vit_optimizer_has_moment2(request->recipe->opt) +
                         (size_t)request->recipe->model_ema;
         add(plan, "copy for checkpoints", floats(vit_size_times(copies, model->params.total)));
@@ -80,8 +80,7 @@ static vit_status plan_training(const vit_plan_request *request, size_t batch_si
                        vit_batch_bytes(batch_size, rows, model->patch.height, model->patch.width)));
     if (request->val_images > 0) {
         add(plan, "evaluation",
-            vit_evaluator_bytes(model, request->val_images, vit_comm_size(request->comm),
-                                batch_size, request->threads));
+            vit_evaluator_bytes(model, request->val_images, ranks, batch_size, request->threads));
         if (request->looks) {
             add(plan, "what the model says of val",
                 floats(vit_size_times(request->val_images, model->head_shape.classes)));

@@ -4,7 +4,6 @@
 #ifndef VIT_MEMORY_PLAN_H
 #define VIT_MEMORY_PLAN_H
 
-#include "train/comm.h"
 #include "train/recipe.h"
 #include "vit/model.h"
 
@@ -28,7 +27,7 @@ typedef struct vit_plan_request {
     size_t train_images;      /* of which a step takes at most the batch size */
     size_t val_images;        /* 0: nothing is measured */
     bool looks;               /* what the model says of val is kept, for a report */
-    vit_comm *comm;           /* what one of its ranks takes; NULL: one rank */
+    size_t ranks;             /* what the first of so many takes; 0: one */
     const vit_model *teacher; /* of --distill, loaded already; or NULL */
 } vit_plan_request;
 

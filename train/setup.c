@@ -102,7 +102,7 @@ static vit_plan_request plan_request(const vit_run *r, const vit_model *model) {
         .train_images = r->train->count,
         .val_images = r->val ? r->val->count : 0,
         .looks = r->looks,
-        .comm = r->comm,
+        .ranks = vit_comm_size(r->comm),
         .teacher = r->teacher_bundle ? &r->teacher_bundle->model : NULL,
     };
 }

@@ -67,6 +67,10 @@ static size_t auto_chunk(const vit_model *model) {
     return chunk < 1 ? 1 : chunk > MOST ? MOST : chunk;
 }
 
+static size_t rank_count(const vit_slots_config *c) {
+    return c->comm || c->ranks == 0 ? vit_comm_size(c->comm) : c->ranks;
+}
+
 static vit_status check_config(const vit_slots_config *c) {
     if (c->batch_size < 1 || c->threads < 1) {
         return vit_fail(VIT_ERROR_ARGUMENT,
@@ -78,7 +82,7 @@ static vit_status check_config(const vit_slots_config *c) {
                         "slots: %zu (expected a power of two, at most the batch size %zu)",
                         c->slots, c->batch_size);
     }
-    size_t ranks = vit_comm_size(c->comm);
+    size_t ranks = rank_count(c);
     if (ranks > c->slots || ranks & (ranks - 1)) {
         return vit_fail(
             VIT_ERROR_ARGUMENT,
@@ -183,7 +187,7 @@ static void set_parts(vit_slots *slots) {
             end = at;
         }
     }
-    slots->parts = vit_comm_size(slots->config.comm) > 1 ? count + 1 : 1;
+    slots->parts = rank_count(&slots->config) > 1 ? count + 1 : 1;
     for (size_t i = 1; i < slots->parts; i++) {
         slots->cuts[i] = cuts[count - i];
     }
@@ -193,7 +197,7 @@ static void set_parts(vit_slots *slots) {
 /* How many of everything. */
 static void set_sizes(vit_slots *slots, const vit_slots_config *config) {
     slots->config = *config;
-    size_t S = config->slots, ranks = vit_comm_size(config->comm);
+    size_t S = config->slots, ranks = rank_count(config);
     slots->first = vit_comm_rank(config->comm) * (S / ranks);
     slots->end = slots->first + S / ranks;
     /* A slot holds no more than this many pictures, and needs no longer chunk. */
@@ -212,6 +216,17 @@ static vit_tree_config tree_config(const vit_slots *slots) {
         .cuts = slots->cuts,
         .parts = slots->parts,
     };
+}
+
+vit_status vit_slots_cut(const vit_slots_config *config, size_t *chunk, size_t *parts) {
+    vit_slots slots = {0};
+    vit_status status = check_config(config);
+    if (status == VIT_OK) {
+        set_sizes(&slots, config);
+        *chunk = slots.chunk;
+        *parts = slots.parts;
+    }
+    return status;
 }
 
 vit_status vit_slots_bytes(const vit_slots_config *config, vit_slots_memory *bytes) {
@@ -236,12 +251,14 @@ cleanup:
 }
 
 vit_status vit_slots_create(const vit_slots_config *config, vit_slots **out) {
+    vit_slots_config own = *config;
+    own.ranks = 0; /* of a plan only */
     *out = NULL;
     vit_slots *slots = NULL;
     vit_status status = VIT_OK;
-    VIT_TRY(check_config(config));
+    VIT_TRY(check_config(&own));
     VIT_TRY(vit_alloc((void **)&slots, 1, sizeof *slots, "slots"));
-    set_sizes(slots, config);
+    set_sizes(slots, &own);
     size_t S = config->slots, T = (size_t)config->threads, ranks = vit_comm_size(config->comm);
     VIT_TRY(vit_alloc((void **)&slots->workers, T, sizeof *slots->workers, "slots"));
     slots->worker_count = T;

@@ -34,6 +34,7 @@ typedef struct vit_slots_config {
     /* Each rank has slots / ranks of them, in order: a number of ranks that is a power of two, at
      * most slots. NULL: one rank. */
     vit_comm *comm;
+    size_t ranks;       /* without a comm, only to be planned: as the first of so many; 0: one */
     size_t part_floats; /* of the gradient that ranks sum at a time, at least; 0: chosen */
 } vit_slots_config;
 vit_status vit_slots_create(const vit_slots_config *config, vit_slots **out);
@@ -44,6 +45,9 @@ typedef struct vit_slots_memory {
     size_t gradients, activations;
 } vit_slots_memory;
 vit_status vit_slots_bytes(const vit_slots_config *config, vit_slots_memory *bytes);
+/* How vit_slots_create cuts the work: pictures that a thread has in flight, and parts of the
+ * gradient that ranks sum one after another. */
+vit_status vit_slots_cut(const vit_slots_config *config, size_t *chunk, size_t *parts);
 
 typedef struct vit_step_result {
     double loss;            /* mean over the batch */
