@@ -2,6 +2,7 @@
 
 #include "vit/file.h"
 #include "vit/heap.h"
+#include "vit/model_parts.h"
 #include "vit/quant_model.h"
 
 #include <float.h>
@@ -11,9 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-/* The key of the config that says how the weights are stored. */
-#define QUANTIZATION "quantization"
 
 /* ---- bundles ---- */
 
@@ -112,8 +110,8 @@ static bool all_finite(size_t n, const float *values) {
     return !(carry & 0x80000000u);
 }
 
-static vit_status check_finite(const vit_param *param, const float *values, const char *path,
-                               vit_status otherwise) {
+vit_status vit_param_check_finite(const vit_param *param, const float *values, const char *path,
+                                  vit_status otherwise) {
     if (all_finite(param->size, values)) {
         return VIT_OK;
     }
@@ -204,7 +202,7 @@ cleanup:
 /* What the config says of the weights; the file's layout has to know of it. */
 static vit_status read_quantization(const vit_json *config, const char *path, long version,
                                     bool *int8) {
-    const vit_json *entry = vit_json_get(config, QUANTIZATION);
+    const vit_json *entry = vit_json_get(config, VIT_QUANTIZATION);
     const char *name = vit_json_string(entry, NULL);
     *int8 = entry != NULL;
     if (!entry) {
@@ -212,13 +210,13 @@ static vit_status read_quantization(const vit_json *config, const char *path, lo
     }
     if (!name || strcmp(name, "int8") != 0) {
         return vit_fail(VIT_ERROR_UNSUPPORTED,
-                        "%s: config: " QUANTIZATION " is %s%.100s (this zvit, %s, reads int8)",
+                        "%s: config: " VIT_QUANTIZATION " is %s%.100s (this zvit, %s, reads int8)",
                         path, name ? "" : "not a name", name ? name : "", vit_version());
     }
     if (version < 2) {
         return vit_fail(VIT_ERROR_FORMAT,
-                        "%s: config: " QUANTIZATION " with layout version %ld (expected 2)", path,
-                        version);
+                        "%s: config: " VIT_QUANTIZATION " with layout version %ld (expected 2)",
+                        path, version);
     }
     return VIT_OK;
 }
@@ -260,24 +258,20 @@ static vit_status check_backing(const vit_safetensors *file, const char *path,
                         shape);
 }
 
-/* The tensor with the scales of an int8 weight. */
-#define SCALE_SUFFIX "_scale"
-typedef char scale_name[VIT_NAME_MAX + sizeof SCALE_SUFFIX];
-
-static void name_scale(const vit_param *param, scale_name name) {
-    snprintf(name, sizeof(scale_name), "%s" SCALE_SUFFIX, param->name);
+void vit_name_scale(const vit_param *param, vit_scale_name name) {
+    snprintf(name, sizeof(vit_scale_name), "%s" VIT_SCALE_SUFFIX, param->name);
 }
 
 /* A parameter's tensor, or both of an int8 weight; adds their number to *count. */
 static vit_status check_param(const vit_safetensors *file, const char *path, const vit_param *param,
                               bool int8, size_t *count) {
     vit_status status = VIT_OK;
-    scale_name name;
+    vit_scale_name name;
     VIT_TRY(check_tensor(vit_safetensors_find(file, param->name), path, param->name, int8,
                          param->ndim, param->shape));
     *count += 1;
     if (int8) {
-        name_scale(param, name);
+        vit_name_scale(param, name);
         VIT_TRY(check_tensor(vit_safetensors_find(file, name), path, name, false, 1, param->shape));
         *count += 1;
     }
@@ -287,15 +281,15 @@ cleanup:
 
 /* Whether a tensor of that name belongs to the model. */
 static bool is_known(const vit_model *model, const char *name, bool int8) {
-    size_t row, length = strlen(name), suffix = strlen(SCALE_SUFFIX);
+    size_t row, length = strlen(name), suffix = strlen(VIT_SCALE_SUFFIX);
     if (vit_params_find(&model->params, name)) {
         return true;
     }
-    if (!int8 || length < suffix || length >= sizeof(scale_name) ||
-        strcmp(name + length - suffix, SCALE_SUFFIX) != 0) {
+    if (!int8 || length < suffix || length >= sizeof(vit_scale_name) ||
+        strcmp(name + length - suffix, VIT_SCALE_SUFFIX) != 0) {
         return false;
     }
-    scale_name weight;
+    vit_scale_name weight;
     snprintf(weight, sizeof weight, "%.*s", (int)(length - suffix), name);
     const vit_param *param = vit_params_find(&model->params, weight);
     return param && vit_quant_find(model, param, &row);
@@ -377,7 +371,7 @@ static vit_status read_param(const vit_safetensors *file, const char *path, cons
                              float *params) {
     float *values = params + param->offset;
     vit_tensor_to_f32(vit_safetensors_find(file, param->name), values);
-    return check_finite(param, values, path, VIT_ERROR_FORMAT);
+    return vit_param_check_finite(param, values, path, VIT_ERROR_FORMAT);
 }
 
 static vit_status read_weights(const vit_safetensors *file, const char *path,
@@ -398,8 +392,8 @@ cleanup:
 
 static vit_status read_scales(const vit_safetensors *file, const char *path, const vit_param *param,
                               float *scale) {
-    scale_name name;
-    name_scale(param, name);
+    vit_scale_name name;
+    vit_name_scale(param, name);
     vit_tensor_to_f32(vit_safetensors_find(file, name), scale);
     for (size_t n = 0; n < param->shape[0]; n++) {
         if (!(scale[n] >= 0 && scale[n] <= FLT_MAX)) {
@@ -499,137 +493,5 @@ vit_status vit_model_bundle_load(const char *path, vit_model_bundle **out) {
     bundle = NULL;
 cleanup:
     vit_model_bundle_free(bundle);
-    return status;
-}
-
-/* ---- saving ---- */
-
-vit_json *vit_model_config_json(const vit_model_bundle *bundle) {
-    return vit_config_to_json(&bundle->model.config, &bundle->preprocess,
-                              (const char *const *)bundle->class_names, bundle->config);
-}
-
-void vit_model_bundle_dequantise(vit_model_bundle *bundle) {
-    if (bundle->model.int8) {
-        vit_quant_model_detach(&bundle->model, bundle->params);
-        vit_json_remove(bundle->config, QUANTIZATION);
-    }
-}
-
-static vit_status config_text(const vit_model_bundle *bundle, bool int8, char **out) {
-    vit_json *config = vit_model_config_json(bundle);
-    if (int8) {
-        vit_json_add_string(config, QUANTIZATION, "int8");
-    }
-    vit_status status = vit_json_print(config, false, out);
-    vit_json_free(config);
-    return status;
-}
-
-/* Tensors to be written: a parameter's, or both of an int8 weight. */
-typedef struct tensor_list {
-    vit_tensor *items;
-    scale_name *names; /* of scales */
-    size_t count, named;
-} tensor_list;
-
-static void list_int8(const vit_param *param, const vit_quant_block *block, size_t row,
-                      tensor_list *list) {
-    vit_tensor *tensor = &list->items[list->count - 1], *scale = &list->items[list->count++];
-    char *name = list->names[list->named++];
-    name_scale(param, name);
-    tensor->dtype = VIT_I8;
-    tensor->data = block->q + param->offset;
-    *scale = (vit_tensor){.name = name,
-                          .dtype = VIT_F32,
-                          .ndim = 1,
-                          .shape = {param->shape[0]},
-                          .count = param->shape[0],
-                          .data = block->scale + row};
-}
-
-/* In the table's order; weights that no one could load are not written. block NULL: all floats. */
-static vit_status list_tensors(const vit_model *model, const float *params,
-                               const vit_quant_block *block, const char *path, tensor_list *list) {
-    for (size_t i = 0; i < model->params.count; i++) {
-        const vit_param *param = &model->params.items[i];
-        vit_tensor *tensor = &list->items[list->count++];
-        size_t row;
-        *tensor = (vit_tensor){.name = param->name,
-                               .dtype = VIT_F32,
-                               .ndim = param->ndim,
-                               .count = param->size,
-                               .data = params + param->offset};
-        memcpy(tensor->shape, param->shape, sizeof param->shape);
-        vit_status status = check_finite(param, params + param->offset, path, VIT_ERROR_NUMERIC);
-        if (status != VIT_OK) {
-            return status;
-        }
-        if (block && vit_quant_find(model, param, &row)) {
-            list_int8(param, block, row, list);
-        }
-    }
-    return VIT_OK;
-}
-
-static vit_status save(const vit_model_bundle *bundle, const float *params,
-                       const vit_quant_block *block, const vit_metadata *extra, size_t extra_count,
-                       const char *path) {
-    vit_status status = VIT_OK;
-    size_t most = 2 * bundle->model.params.count;
-    char *config = NULL;
-    tensor_list list = {.items = vit_calloc(most, sizeof *list.items),
-                        .names = vit_calloc(most, sizeof *list.names)};
-    vit_metadata *metadata =
-        extra_count < SIZE_MAX - 3 ? vit_calloc(extra_count + 3, sizeof *metadata) : NULL;
-    if (!list.items || !list.names || !metadata) {
-        status = vit_fail(VIT_ERROR_MEMORY, "%s: out of memory (%zu tensors)", path, most);
-        goto cleanup;
-    }
-    VIT_TRY(config_text(bundle, block != NULL, &config));
-    metadata[0] = (vit_metadata){"format", "pt"};
-    metadata[1] = (vit_metadata){"zvit", block ? "2" : "1"};
-    metadata[2] = (vit_metadata){"config", config};
-    if (extra_count > 0) {
-        memcpy(metadata + 3, extra, extra_count * sizeof *extra);
-    }
-    VIT_TRY(list_tensors(&bundle->model, params, block, path, &list));
-    VIT_TRY(vit_safetensors_save(path, list.items, list.count, metadata, extra_count + 3));
-cleanup:
-    vit_free(config);
-    vit_free(list.items);
-    vit_free(list.names);
-    vit_free(metadata);
-    return status;
-}
-
-static vit_status check_floats(const vit_model_bundle *bundle, const char *path) {
-    return !bundle->model.int8
-               ? VIT_OK
-               : vit_fail(VIT_ERROR_UNSUPPORTED,
-                          "%s: the model has int8 weights (expected one with float weights)", path);
-}
-
-vit_status vit_model_bundle_save(const vit_model_bundle *bundle, const float *params,
-                                 const vit_metadata *extra, size_t extra_count, const char *path) {
-    vit_status status = check_floats(bundle, path);
-    return status != VIT_OK
-               ? status
-               : save(bundle, params ? params : bundle->params, NULL, extra, extra_count, path);
-}
-
-vit_status vit_model_bundle_save_int8(const vit_model_bundle *bundle, const char *path) {
-    vit_status status = VIT_OK;
-    vit_quant_block block = {0};
-    VIT_TRY(check_floats(bundle, path));
-    VIT_TRY(vit_quant_block_alloc(&bundle->model, &block));
-    for (size_t i = 0; i < bundle->model.params.count; i++) {
-        const vit_param *param = &bundle->model.params.items[i];
-        VIT_TRY(check_finite(param, bundle->params + param->offset, path, VIT_ERROR_NUMERIC));
-    }
-    vit_quant_block_fill(&bundle->model, bundle->params, &block);
-    VIT_TRY(save(bundle, bundle->params, &block, NULL, 0, path));
-cleanup:
-    vit_quant_block_free(&block);
     return status;
 }
