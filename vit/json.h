@@ -11,6 +11,8 @@ typedef struct vit_json vit_json;
 
 #define VIT_JSON_MAX_DEPTH 64
 #define VIT_JSON_MAX_VALUES 4000000 /* a node takes about 100 bytes */
+/* Numbers are doubles, which hold whole numbers exactly up to here: 2^53. */
+#define VIT_JSON_MAX_WHOLE 0x1p53
 
 /* Parses text of the given length (need not end in zero). what names the source in messages, which
  * give line and column. Strict: trailing garbage, control characters in strings, invalid UTF-8,

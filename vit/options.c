@@ -501,7 +501,7 @@ static vit_status option_from_json(const vit_option *option, void *target, const
     }
     if (option->type == VIT_OPT_U64 && vit_json_is_number(node)) {
         double value = vit_json_number(node, 0);
-        if (!(value >= 0 && value <= 0x1p53) || value != floor(value) ||
+        if (!(value >= 0 && value <= VIT_JSON_MAX_WHOLE) || value != floor(value) ||
             !in_bounds(option, value)) {
             return refuse(option, what, shown, "");
         }
