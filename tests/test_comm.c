@@ -5,6 +5,7 @@
 #include "vit/rng.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,6 +192,68 @@ START_TEST(a_rank_that_ends_breaks_the_others) {
 }
 END_TEST
 
+/* ---- memory ---- */
+
+typedef struct failing {
+    atomic_long calls;
+    long fail_at; /* which call, from 1 */
+} failing;
+
+static bool fails(failing *f) {
+    return atomic_fetch_add(&f->calls, 1) + 1 == f->fail_at;
+}
+
+static void *allocate(void *context, size_t size, size_t alignment) {
+    void *block = NULL;
+    return fails(context) || posix_memalign(&block, alignment < 16 ? 16 : alignment, size) != 0
+               ? NULL
+               : block;
+}
+
+static void *resize(void *context, void *block, size_t size) {
+    return fails(context) ? NULL : realloc(block, size);
+}
+
+static void release_block(void *context, void *block) {
+    (void)context;
+    free(block);
+}
+
+static void agree_and_sum(rank *self) {
+    vit_comm_times times = {0};
+    uint64_t bits = 1;
+    self->status = vit_comm_agree(self->comm, VIT_OK);
+    self->status = self->status == VIT_OK ? vit_comm_any(self->comm, &bits) : self->status;
+    if (self->status == VIT_OK) {
+        vit_comm_start_sum(self->comm, self->data, self->n);
+        self->status = vit_comm_finish(self->comm, &times);
+    }
+}
+
+/* Whatever is not there, every rank gets on or fails with a message, and nothing is left. */
+START_TEST(lack_of_memory_is_an_error) {
+    failing f = {.fail_at = _i + 1};
+    const vit_allocator allocator = {sizeof allocator, &f, allocate, resize, release_block};
+    vit_comm *comms[3];
+    rank ranks[3] = {0};
+    float data[3][5] = {{0}};
+    pthread_t threads[3];
+    ck_vit_ok(vit_set_allocator(&allocator));
+    vit_status status = vit_comm_local(2, comms);
+    for (size_t r = 0; status == VIT_OK && r < 2; r++) {
+        ranks[r] =
+            (rank){.comm = comms[r], .size = 2, .n = 5, .data = data[r], .work = agree_and_sum};
+        ck_assert_int_eq(pthread_create(&threads[r], NULL, rank_main, &ranks[r]), 0);
+    }
+    for (size_t r = 0; status == VIT_OK && r < 2; r++) {
+        pthread_join(threads[r], NULL);
+        ck_assert(ranks[r].status == VIT_OK || *ranks[r].message);
+    }
+    ck_assert(status == VIT_OK || status == VIT_ERROR_MEMORY);
+    ck_vit_ok(vit_set_allocator(NULL)); /* every block is back */
+}
+END_TEST
+
 START_TEST(no_comm_is_one_rank) {
     uint64_t flag = 1;
     size_t offsets[2] = {0, 0};
@@ -248,6 +311,7 @@ static Suite *suite(void) {
     tcase_add_test(c, every_rank_fails_with_the_first_ones_message);
     tcase_add_test(c, any_of_them);
     tcase_add_test(c, a_rank_that_ends_breaks_the_others);
+    tcase_add_loop_test(c, lack_of_memory_is_an_error, 0, 40);
     tcase_add_test(c, no_comm_is_one_rank);
     tcase_add_test(c, shares_are_contiguous_and_near_equal);
     tcase_add_test(c, one_process_has_no_comm);

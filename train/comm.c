@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <omp.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -52,15 +53,14 @@ struct vit_comm {
     vit_transport transport;
     size_t rank, size;
     pthread_t thread;
-    bool started;
+    atomic_bool broken; /* set after why, which stays as it is then */
+    char why[256];
 
     pthread_mutex_t mutex; /* for what follows */
     pthread_cond_t posted, finished;
     job queue[VIT_COMM_SUMS + 2]; /* a ring */
     uint64_t post_count, done_count;
-    bool ready; /* opened, or failed to */
-    bool broken;
-    char why[256];
+    bool opened, closed; /* one of them, once the thread has tried to open the transport */
     double sum_seconds;
     uint64_t sum_bytes;
 
@@ -89,12 +89,10 @@ size_t vit_comm_size(const vit_comm *comm) {
 /* ---- messages; all by the comm's thread ---- */
 
 static void fail(vit_comm *c, const char *format, size_t rank) {
-    pthread_mutex_lock(&c->mutex);
     if (!c->broken) {
-        c->broken = true;
         snprintf(c->why, sizeof c->why, format, rank);
+        c->broken = true;
     }
-    pthread_mutex_unlock(&c->mutex);
 }
 
 static const char network_failed[] = "rank %zu: the network failed";
@@ -373,17 +371,28 @@ static void run(vit_comm *c, const job *j) {
 
 /* ---- the thread ---- */
 
+/* What depends on the number of ranks. These are there by now and wait for this one: without memory
+ * it is broken, and ends them when it leaves. */
+static void allocate(vit_comm *c) {
+    if (vit_alloc((void **)&c->reports, c->size, sizeof *c->reports, "ranks") != VIT_OK ||
+        vit_alloc((void **)&c->offsets, c->size + 1, sizeof *c->offsets, "ranks") != VIT_OK) {
+        fail(c, "rank %zu: out of memory for what ranks say", c->rank);
+    }
+}
+
 static bool open_transport(vit_comm *c) {
     const char *why = c->transport.open(&c->transport);
-    pthread_mutex_lock(&c->mutex);
-    if (why) {
-        c->broken = true;
-        snprintf(c->why, sizeof c->why, "%s", why);
-    }
     c->rank = c->transport.rank;
     c->size = c->transport.size;
     c->heard = c->beat_sent = c->looked = omp_get_wtime();
-    c->ready = true;
+    if (why) {
+        snprintf(c->why, sizeof c->why, "%s", why);
+    } else {
+        allocate(c);
+    }
+    pthread_mutex_lock(&c->mutex);
+    c->opened = !why;
+    c->closed = why;
     pthread_cond_broadcast(&c->finished);
     pthread_mutex_unlock(&c->mutex);
     return !why;
@@ -449,14 +458,17 @@ static uint64_t post(vit_comm *c, const job *j) {
     return number;
 }
 
+static vit_status check_whole(const vit_comm *c) {
+    return c->broken ? vit_fail(VIT_ERROR_IO, "%s", c->why) : VIT_OK;
+}
+
 static vit_status wait_done(vit_comm *c, uint64_t number) {
     pthread_mutex_lock(&c->mutex);
     while (c->done_count < number) {
         pthread_cond_wait(&c->finished, &c->mutex);
     }
-    bool broken = c->broken;
     pthread_mutex_unlock(&c->mutex);
-    return broken ? vit_fail(VIT_ERROR_IO, "%s", c->why) : VIT_OK;
+    return check_whole(c);
 }
 
 static vit_status call(vit_comm *c, const job *j) {
@@ -487,9 +499,13 @@ vit_status vit_comm_any(vit_comm *comm, uint64_t *bits) {
     if (!comm) {
         return VIT_OK;
     }
+    vit_status status = check_whole(comm); /* reports may not be there */
+    if (status != VIT_OK) {
+        return status;
+    }
     uint64_t *all = (uint64_t *)(void *)comm->reports;
     all[comm->rank] = *bits;
-    vit_status status = gather_equal(comm, all, sizeof *all);
+    status = gather_equal(comm, all, sizeof *all);
     for (size_t r = 0; status == VIT_OK && r < comm->size; r++) {
         *bits |= all[r];
     }
@@ -500,10 +516,14 @@ vit_status vit_comm_agree(vit_comm *comm, vit_status status) {
     if (!comm) {
         return status;
     }
+    vit_status result = VIT_OK;
+    if (comm->broken) {
+        return status != VIT_OK ? status : check_whole(comm);
+    }
     report *own = &comm->reports[comm->rank];
     own->status = (int32_t)status;
     snprintf(own->message, sizeof own->message, "%s", status == VIT_OK ? "" : vit_last_error());
-    vit_status result = gather_equal(comm, comm->reports, sizeof *comm->reports);
+    result = gather_equal(comm, comm->reports, sizeof *comm->reports);
     for (size_t r = 0; result == VIT_OK && r < comm->size; r++) {
         report *said = &comm->reports[r];
         said->message[sizeof said->message - 1] = 0;
@@ -568,16 +588,15 @@ vit_status vit_comm_create(const vit_transport *transport, vit_comm **out) {
         VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "no thread for the ranks' messages: out of memory"));
     }
     pthread_mutex_lock(&c->mutex);
-    while (!c->ready) {
+    while (!c->opened && !c->closed) {
         pthread_cond_wait(&c->finished, &c->mutex);
     }
+    bool closed = c->closed;
     pthread_mutex_unlock(&c->mutex);
-    if (c->broken) {
+    if (closed) {
         pthread_join(c->thread, NULL);
         VIT_TRY(vit_fail(VIT_ERROR_IO, "%s", c->why));
     }
-    VIT_TRY(vit_alloc((void **)&c->reports, c->size, sizeof *c->reports, "ranks"));
-    VIT_TRY(vit_alloc((void **)&c->offsets, c->size + 1, sizeof *c->offsets, "ranks"));
     *out = c;
     c = NULL;
 cleanup:

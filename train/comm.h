@@ -81,7 +81,7 @@ vit_comm_launch vit_comm_look(void);
 vit_status vit_comm_open(vit_comm **out);
 
 /* Ranks that are threads of this process, for tests: comms[r] is for the thread that is rank r.
- * Each is freed by its thread. */
+ * Each is freed by its thread. After a failure there are none. */
 vit_status vit_comm_local(size_t size, vit_comm **comms);
 
 /* A rank is gone or out of reach; vit_last_error of the call that failed says which. */

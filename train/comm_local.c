@@ -104,9 +104,7 @@ static bool test_local(void *context, vit_message *message, bool *done) {
     return !closed || *done;
 }
 
-static void leave_local(void *context, bool abort) {
-    member *m = context;
-    post_office *office = m->office;
+static void leave_office(post_office *office, bool abort) {
     pthread_mutex_lock(&office->mutex);
     office->closed |= abort;
     bool last = --office->members == 0;
@@ -120,39 +118,70 @@ static void leave_local(void *context, bool abort) {
         pthread_mutex_destroy(&office->mutex);
         vit_free(office);
     }
-    vit_free(m);
 }
 
 static void close_local(void *context) {
-    leave_local(context, false);
+    leave_office(((member *)context)->office, false);
+    vit_free(context);
 }
 
 static void abort_local(void *context) {
-    leave_local(context, true);
+    leave_office(((member *)context)->office, true);
+    vit_free(context);
+}
+
+static vit_status join(post_office *office, size_t rank, size_t size, vit_comm **comm) {
+    member *m;
+    vit_status status = vit_alloc((void **)&m, 1, sizeof *m, "ranks");
+    if (status != VIT_OK) {
+        return status;
+    }
+    *m = (member){office, rank, size};
+    const vit_transport transport = {
+        .context = m,
+        .open = open_member,
+        .send = send_local,
+        .receive = receive_local,
+        .test = test_local,
+        .close = close_local,
+        .abort = abort_local,
+    };
+    status = vit_comm_create(&transport, comm);
+    if (status != VIT_OK) {
+        vit_free(m);
+    }
+    return status;
+}
+
+/* The first `joined` ranks leave again; nobody comes after them. */
+static void give_up(post_office *office, size_t joined, vit_comm **comms) {
+    pthread_mutex_lock(&office->mutex);
+    office->closed = true;
+    office->members = joined + 1; /* and whoever calls this */
+    pthread_mutex_unlock(&office->mutex);
+    for (size_t r = 0; r < joined; r++) {
+        vit_comm_free(comms[r]);
+        comms[r] = NULL;
+    }
+    leave_office(office, true);
 }
 
 vit_status vit_comm_local(size_t size, vit_comm **comms) {
-    vit_status status = VIT_OK;
     post_office *office = NULL;
-    VIT_TRY(vit_alloc((void **)&office, 1, sizeof *office, "ranks"));
+    size_t joined = 0;
+    vit_status status = vit_alloc((void **)&office, 1, sizeof *office, "ranks");
+    if (status != VIT_OK) {
+        return status;
+    }
     pthread_mutex_init(&office->mutex, NULL);
     office->last = &office->waiting;
     office->members = size;
-    for (size_t r = 0; r < size; r++) {
-        member *m;
-        VIT_TRY(vit_alloc((void **)&m, 1, sizeof *m, "ranks"));
-        *m = (member){office, r, size};
-        const vit_transport transport = {
-            .context = m,
-            .open = open_member,
-            .send = send_local,
-            .receive = receive_local,
-            .test = test_local,
-            .close = close_local,
-            .abort = abort_local,
-        };
-        VIT_TRY(vit_comm_create(&transport, &comms[r]));
+    while (joined < size && status == VIT_OK) {
+        status = join(office, joined, size, &comms[joined]);
+        joined += status == VIT_OK;
     }
-cleanup:
+    if (status != VIT_OK) {
+        give_up(office, joined, comms);
+    }
     return status;
 }

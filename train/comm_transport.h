@@ -30,7 +30,8 @@ typedef struct vit_transport {
 } vit_transport;
 
 struct vit_comm;
-/* Opens the transport in a thread that is the comm's own from then on. */
+/* Opens the transport in a thread that is the comm's own from then on. After a failure there is
+ * nothing to close; what goes wrong once the other ranks are there is a broken comm. */
 vit_status vit_comm_create(const vit_transport *transport, struct vit_comm **out);
 
 /* The module's one symbol: fills everything but rank and size. */
