@@ -2,6 +2,7 @@
 
 #include "vit/arena.h"
 #include "vit/file.h"
+#include "vit/quant_model.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -41,10 +42,28 @@ static uint64_t hash_layout(const vit_param_table *table) {
     return hash_bytes(hash, &(size_t){sizeof(vit_train_settings)}, sizeof(size_t));
 }
 
-static uint64_t hash_weights(const vit_model_bundle *bundle) {
-    return bundle ? hash_bytes(HASH_START, bundle->params,
-                               bundle->model.params.total * sizeof *bundle->params)
-                  : 0;
+/* 0 without a bundle. Of weights in 8 bits, the floats that they stand for: how they are packed
+ * depends on the processor, and the parameter block does not hold them. */
+static vit_status hash_weights(const vit_model_bundle *bundle, uint64_t *hash) {
+    vit_status status = VIT_OK;
+    float *whole = NULL;
+    *hash = 0;
+    if (!bundle) {
+        return VIT_OK;
+    }
+    const float *params = bundle->params;
+    size_t total = bundle->model.params.total;
+    const bool int8 = bundle->model.int8 != NULL;
+    if (int8) {
+        VIT_TRY(vit_alloc_raw((void **)&whole, total, sizeof *whole, "the teacher's weights"));
+        memcpy(whole, params, total * sizeof *whole);
+        vit_quant_model_floats(&bundle->model, whole);
+        params = whole;
+    }
+    *hash = hash_bytes(hash_bytes(HASH_START, &int8, sizeof int8), params, total * sizeof *params);
+cleanup:
+    vit_free(whole);
+    return status;
 }
 
 /* 0 when it cannot be read: then the version has to do. */
@@ -58,21 +77,19 @@ static uint64_t hash_program(void) {
     return hash;
 }
 
-static identity identify(const vit_run *r) {
-    identity own;
-    memset(&own, 0, sizeof own);
-    snprintf(own.version, sizeof own.version, "%s", vit_version());
-    own.program = hash_program();
-    own.layout = hash_layout(&r->bundle->model.params);
-    own.data = vit_dataset_hash(r->train, r->threads);
+static vit_status identify(const vit_run *r, identity *own) {
+    memset(own, 0, sizeof *own);
+    snprintf(own->version, sizeof own->version, "%s", vit_version());
+    own->program = hash_program();
+    own->layout = hash_layout(&r->bundle->model.params);
+    own->data = vit_dataset_hash(r->train, r->threads);
     if (r->val) {
         uint64_t val = vit_dataset_hash(r->val, r->threads);
-        own.data = hash_bytes(own.data, &val, sizeof val);
+        own->data = hash_bytes(own->data, &val, sizeof val);
     }
-    own.pictures = r->train->count + (r->val ? r->val->count : 0);
-    own.classes = r->train->class_count;
-    own.teacher = hash_weights(r->teacher_bundle);
-    return own;
+    own->pictures = r->train->count + (r->val ? r->val->count : 0);
+    own->classes = r->train->class_count;
+    return hash_weights(r->teacher_bundle, &own->teacher);
 }
 
 static vit_status compare(const identity *own, const identity *first) {
@@ -143,7 +160,9 @@ vit_status vit_ranks_check(const vit_run *r) {
         return VIT_OK;
     }
     vit_status status = VIT_OK;
-    identity own = identify(r), first = own;
+    identity own, first;
+    VIT_TRY(vit_comm_agree(r->comm, identify(r, &own)));
+    first = own;
     VIT_TRY(vit_comm_broadcast(r->comm, 0, &first, sizeof first));
     VIT_TRY(vit_comm_agree(r->comm, compare(&own, &first)));
     VIT_TRY(compare_settings(r));

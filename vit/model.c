@@ -93,7 +93,7 @@ cleanup:
 }
 
 void vit_model_free(vit_model *model) {
-    vit_quant_model_detach(model, NULL);
+    vit_quant_model_detach(model);
     for (int i = 0; model->blocks && i < model->config.depth; i++) {
         vit_block_free(&model->blocks[i]);
     }

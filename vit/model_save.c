@@ -13,7 +13,8 @@ vit_json *vit_model_config_json(const vit_model_bundle *bundle) {
 
 void vit_model_bundle_dequantise(vit_model_bundle *bundle) {
     if (bundle->model.int8) {
-        vit_quant_model_detach(&bundle->model, bundle->params);
+        vit_quant_model_floats(&bundle->model, bundle->params);
+        vit_quant_model_detach(&bundle->model);
         vit_json_remove(bundle->config, VIT_QUANTIZATION);
     }
 }

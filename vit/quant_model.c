@@ -142,11 +142,14 @@ cleanup:
     return status;
 }
 
-void vit_quant_model_detach(vit_model *model, float *params) {
-    for (size_t i = 0; model->int8 && params && i < model->int8->count; i++) {
+void vit_quant_model_floats(const vit_model *model, float *params) {
+    for (size_t i = 0; i < model->int8->count; i++) {
         vit_quant_layer layer = vit_quant_layer_at(model, i);
         vit_quant_matrix_floats(&model->int8->layers[i], params + layer.weight);
     }
+}
+
+void vit_quant_model_detach(vit_model *model) {
     quant_model_free(model->int8);
     model->int8 = NULL;
 }

@@ -44,8 +44,11 @@ vit_status vit_quant_check(const vit_model *model);
 /* Makes it the model's (model->int8). Of params the biases are copied. */
 vit_status vit_quant_model_attach(vit_model *model, const vit_quant_block *block,
                                   const float *params);
-/* Takes it away again; with params not NULL, its weights come back there as floats. */
-void vit_quant_model_detach(vit_model *model, float *params);
+/* Its weights as floats, where the parameter block has them; what is not in 8 bits is left alone.
+ */
+void vit_quant_model_floats(const vit_model *model, float *params);
+/* Takes it away again. */
+void vit_quant_model_detach(vit_model *model);
 
 /* One thread's tensors; see vit_workspace. */
 typedef struct vit_quant_space {
