@@ -391,6 +391,7 @@ static vit_status print_json(const request *r, const cli_ranks *ranks,
     if (ranks->comm) {
         vit_json_add_number(root, "ranks", (double)vit_comm_size(ranks->comm));
         vit_json_add_number(root, "exchange_seconds", result->exchange.busy);
+        vit_json_add_number(root, "exchange_cpu_seconds", result->exchange.cpu);
         vit_json_add_number(root, "exchange_hidden", hidden_share(&result->exchange));
         vit_json_add_number(root, "exchange_bytes", (double)result->exchange.bytes);
     }

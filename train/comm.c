@@ -26,6 +26,12 @@
 #define GRACE_SECONDS 5.0       /* for what a neighbour sent before it left */
 #define PATIENCE_SECONDS 1800.0 /* with ranks that live and do not come to a meeting */
 
+/* Looks at once after something came, and how long naps between later ones are. */
+#define EAGER_LOOKS 4
+#define NAP_SHARE 0.25
+#define SHORTEST_NAP 40e-6 /* seconds */
+#define LONGEST_NAP 500e-6
+
 /* Floats that are summed at a time, and in a message of these: what comes in is added while the
  * next is on its way. */
 #define PIECE ((size_t)1 << 20)
@@ -61,7 +67,7 @@ struct vit_comm {
     job queue[VIT_COMM_SUMS + 2]; /* a ring */
     uint64_t post_count, done_count;
     bool opened, closed; /* one of them, once the thread has tried to open the transport */
-    double sum_seconds;
+    double sum_seconds, sum_cpu;
     uint64_t sum_bytes;
 
     /* Of whoever makes calls, one at a time. */
@@ -140,10 +146,14 @@ static void beat(vit_comm *c, char what) {
     }
 }
 
-/* Between two looks at what has not come yet. The processors are for those that compute. */
-static void pause_a_little(size_t looks) {
-    if (looks > 64) {
-        nanosleep(&(struct timespec){.tv_nsec = looks < 4096 ? 20000 : 200000}, NULL);
+/* Between two looks at what has not come yet, for which it has waited so many seconds. The
+ * processors are for those that compute, and a look costs as much as sending ten kilobytes: naps
+ * are a part of the time that was waited already, so that what comes is seen late by that part. */
+static void pause_a_little(size_t looks, double waited) {
+    if (looks > EAGER_LOOKS) {
+        double nap = waited * NAP_SHARE;
+        nap = nap < SHORTEST_NAP ? SHORTEST_NAP : nap > LONGEST_NAP ? LONGEST_NAP : nap;
+        nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * nap)}, NULL);
     }
 }
 
@@ -151,7 +161,7 @@ static void pause_a_little(size_t looks) {
 static void wait_for(vit_comm *c, const vit_message *messages, size_t count,
                      void (*on_done)(void *context, size_t message), void *context) {
     const vit_transport *t = &c->transport;
-    double start = omp_get_wtime();
+    double start = omp_get_wtime(), last = start; /* when the one before came */
     size_t looks = 0;
     for (size_t i = 0; i < count && !c->broken;) {
         bool done = false;
@@ -164,9 +174,10 @@ static void wait_for(vit_comm *c, const vit_message *messages, size_t count,
             }
             i++;
             looks = 0;
+            last = omp_get_wtime();
             continue;
         }
-        pause_a_little(++looks);
+        pause_a_little(++looks, omp_get_wtime() - last);
         if (looks % 256 == 0) {
             beat(c, 'a');
             if (omp_get_wtime() - start > PATIENCE_SECONDS) {
@@ -327,8 +338,14 @@ static void sum_piece(vit_comm *c, float *data, size_t n) {
     }
 }
 
+static double thread_cpu(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 static void run_sum(vit_comm *c, const job *j) {
-    double began = omp_get_wtime();
+    double began = omp_get_wtime(), cpu = thread_cpu();
     float *data = (float *)(void *)j->data;
     for (size_t at = 0; at < j->count && !c->broken; at += PIECE) {
         beat(c, 'a');
@@ -336,6 +353,7 @@ static void run_sum(vit_comm *c, const job *j) {
     }
     pthread_mutex_lock(&c->mutex);
     c->sum_seconds += omp_get_wtime() - began;
+    c->sum_cpu += thread_cpu() - cpu;
     pthread_mutex_unlock(&c->mutex);
 }
 
@@ -553,8 +571,9 @@ vit_status vit_comm_finish(vit_comm *comm, vit_comm_times *times) {
     vit_status status = wait_done(comm, number);
     pthread_mutex_lock(&comm->mutex);
     times->busy += comm->sum_seconds;
+    times->cpu += comm->sum_cpu;
     times->bytes += comm->sum_bytes;
-    comm->sum_seconds = 0;
+    comm->sum_seconds = comm->sum_cpu = 0;
     comm->sum_bytes = 0;
     pthread_mutex_unlock(&comm->mutex);
     times->exposed += omp_get_wtime() - began;

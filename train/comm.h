@@ -61,6 +61,7 @@ void vit_comm_start_sum(vit_comm *comm, float *data, size_t n);
 typedef struct vit_comm_times {
     double busy;    /* seconds in which sums were under way */
     double exposed; /* of these, seconds that vit_comm_finish waited */
+    double cpu;     /* seconds of a processor that the comm's thread took for sums */
     uint64_t bytes; /* sent by this rank for sums */
 } vit_comm_times;
 /* Waits for all sums that were started; adds to *times. */

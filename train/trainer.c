@@ -231,6 +231,7 @@ static vit_status compute_step(vit_run *r, int epoch, tally *t) {
         r->at.epoch_wait += result.wait_seconds;
         r->exchange.busy += result.comm.busy;
         r->exchange.exposed += result.comm.exposed;
+        r->exchange.cpu += result.comm.cpu;
         r->exchange.bytes += result.comm.bytes;
     }
     return vit_first_error_raise(&bad);
