@@ -58,8 +58,11 @@ END_TEST
 START_TEST(what_flags_do) {
     double hours = planned("--epochs", "10", "total_seconds");
     ck_assert_double_eq_tol(planned("--epochs", "20", "total_seconds"), 2 * hours, 1e-6 * hours);
-    ck_assert_double_lt(planned("--bandwidth", "100", "exchange_seconds"),
-                        planned("--bandwidth", "1", "exchange_seconds") / 20);
+    ck_assert_double_lt(planned("--bandwidth", "5", "exchange_seconds"),
+                        planned("--bandwidth", "0.1", "exchange_seconds") / 20);
+    ck_assert_double_eq(planned("--copy-ns", "0", "exchange_cpu_seconds"), 0);
+    ck_assert_double_gt(planned("--copy-ns", "4", "exchange_seconds"),
+                        planned("--bandwidth", "100", "exchange_seconds") * 3);
     ck_assert_double_lt(planned("--latency", "0", "exchange_seconds"),
                         planned("--latency", "1000", "exchange_seconds"));
     ck_assert_double_lt(planned("--decode-ms", "0", "compute_seconds"),

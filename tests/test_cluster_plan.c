@@ -116,6 +116,34 @@ START_TEST(what_computing_does_not_hide) {
 }
 END_TEST
 
+/* The thread that exchanges needs a core while the others compute, and cannot be faster than it. */
+START_TEST(what_the_exchange_takes_of_the_cores) {
+    fixture f;
+    set_up(&f);
+    vit_cluster_plan free_of_charge = plan(&f);
+    double sent = 2 * 4.0 * (double)f.model.params.total * 3 / 4; /* 0.8 ns a byte at 10 Gbit/s */
+    f.request.copy_seconds = 0.5e-9;
+    vit_cluster_plan p = plan(&f);
+    near("cpu", p.exchange_cpu, sent * 0.5e-9);
+    near("exchange", p.exchange, free_of_charge.exchange);
+    near("compute", p.compute, free_of_charge.compute + p.hidden * sent * 0.5e-9 / 16);
+    f.request.copy_seconds = 2e-9; /* slower than the link */
+    p = plan(&f);
+    near("exchange", p.exchange, sent * 2e-9);
+    near("exposed", p.exposed, p.exchange / (double)p.parts);
+    f.request.node_ranks = 2; /* two of them, and the half that both have goes through memory */
+    p = plan(&f);
+    double within = 2 * 4.0 * (double)f.model.params.total / 2 / 4e9;
+    near("cpu", p.exchange_cpu, sent / 2 * 2e-9 + within);
+    near("exchange", p.exchange, sent / 2 * 2e-9 + within);
+    f.request.node_ranks = 1;
+    f.request.cores = 64; /* 32 of them have no slot */
+    p = plan(&f);
+    near("compute", p.compute, 4 * p.work / (400e9 / 64));
+    tear_down(&f);
+}
+END_TEST
+
 START_TEST(threads_without_a_slot) {
     fixture f;
     set_up(&f);
@@ -243,8 +271,8 @@ START_TEST(bad_input_is_refused) {
     r.nodes = 2;
     r.node_ranks = 32; /* 16 cores */
     check_refused(&f, &r, "evenly");
-    double *const numbers[] = {&r.gflops,         &r.bandwidth,   &r.latency,
-                               &r.decode_seconds, &r.image_bytes, &r.update_seconds};
+    double *const numbers[] = {&r.gflops,      &r.bandwidth,      &r.latency,     &r.decode_seconds,
+                               &r.image_bytes, &r.update_seconds, &r.copy_seconds};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         for (int bad = 0; bad < 3; bad++) {
             r = f.request;
@@ -271,6 +299,7 @@ int main(void) {
     tcase_add_test(c, a_step_by_hand);
     tcase_add_test(c, a_training_by_hand);
     tcase_add_test(c, what_computing_does_not_hide);
+    tcase_add_test(c, what_the_exchange_takes_of_the_cores);
     tcase_add_test(c, threads_without_a_slot);
     tcase_add_test(c, what_the_settings_change);
     tcase_add_test(c, one_machine_exchanges_nothing);

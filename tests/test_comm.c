@@ -305,6 +305,7 @@ END_TEST
 static Suite *suite(void) {
     Suite *s = suite_create("comm");
     TCase *c = tcase_create("comm");
+    tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, sum_is_the_tree_over_the_ranks, 0, 4);
     tcase_add_test(c, broadcast_from_the_last);
     tcase_add_test(c, all_gather_of_unequal_shares);

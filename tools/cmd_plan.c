@@ -16,7 +16,7 @@ typedef struct plan_flags {
     char model[64];
     int classes, images, val_images;
     int nodes, node_ranks, cores;
-    double gflops, bandwidth, latency, decode_ms, image_kb;
+    double gflops, bandwidth, latency, copy_ns, decode_ms, image_kb;
     bool measure;
 } plan_flags;
 
@@ -96,6 +96,14 @@ static const vit_option plan_options[] = {
      .max = 1e9,
      .value = "100",
      .help = "of a message between machines in microseconds"},
+    {.name = "copy-ns",
+     .type = VIT_OPT_DOUBLE,
+     .offset = FIELD(copy_ns),
+     .max = 1e6,
+     .value = "1",
+     .help = "nanoseconds of a core for each byte that a rank sends to another machine, with "
+             "receiving and adding as many: exchange_cpu_seconds by exchange_bytes of zvit train "
+             "--json (0: adapters that do it themselves)"},
     {.name = "decode-ms",
      .type = VIT_OPT_DOUBLE,
      .offset = FIELD(decode_ms),
@@ -254,6 +262,7 @@ static vit_status make_plan(request *r) {
         .gflops = f->measure ? 1 : f->gflops,
         .bandwidth = f->bandwidth,
         .latency = 1e-6 * f->latency,
+        .copy_seconds = 1e-9 * f->copy_ns,
         .decode_seconds = 1e-3 * f->decode_ms,
         .image_bytes = 1e3 * f->image_kb,
     };
@@ -292,12 +301,14 @@ static vit_status print_json(const request *r) {
         {"gflops", c->gflops},
         {"bandwidth_gbits", c->bandwidth},
         {"latency_seconds", c->latency},
+        {"copy_seconds", c->copy_seconds},
         {"slots", (double)p->slots},
         {"rounds", (double)p->rounds},
         {"busy_share", p->busy},
         {"step_flops", p->work * c->recipe->batch_size * c->recipe->grad_accum_steps},
         {"compute_seconds", p->compute},
         {"exchange_seconds", p->exchange},
+        {"exchange_cpu_seconds", p->exchange_cpu},
         {"exchange_parts", (double)p->parts},
         {"exchange_exposed_seconds", p->exposed},
         {"exchange_hidden", p->hidden},
@@ -335,10 +346,10 @@ static void print_step(const request *r) {
     printf("computing   %g of %zu slots on a rank of %d threads: %zu round%s, %.0f %% busy\n",
            slots, p->slots, threads, p->rounds, p->rounds == 1 ? "" : "s", 100 * p->busy);
     if (p->ranks > 1) {
-        printf("exchange    %.1f ms in %zu parts, %.0f %% hidden; %.1f MB a step from each node, "
-               "%.2f TB in all\n",
-               1e3 * p->exchange, p->parts, 100 * p->hidden, 1e-6 * p->step_bytes,
-               1e-12 * p->total_bytes);
+        printf("exchange    %.1f ms in %zu parts, %.0f %% hidden, %.1f ms of a rank's cores; %.1f "
+               "MB a step from each node, %.2f TB in all\n",
+               1e3 * p->exchange, p->parts, 100 * p->hidden, 1e3 * p->exchange_cpu,
+               1e-6 * p->step_bytes, 1e-12 * p->total_bytes);
     }
 }
 

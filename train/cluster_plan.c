@@ -55,6 +55,7 @@ static vit_status check(const vit_cluster_request *r, size_t slots) {
     VIT_TRY(check_number("--gflops", r->gflops, true));
     VIT_TRY(check_number("--bandwidth", r->bandwidth, true));
     VIT_TRY(check_number("--latency", r->latency, false));
+    VIT_TRY(check_number("seconds to copy a byte", r->copy_seconds, false));
     VIT_TRY(check_number("seconds to decode", r->decode_seconds, false));
     VIT_TRY(check_number("bytes of a picture", r->image_bytes, false));
     VIT_TRY(check_number("update seconds", r->update_seconds, false));
@@ -67,50 +68,62 @@ cleanup:
     return status;
 }
 
-/* Seconds of a batch, of which each rank has an equal part. A thread takes a slot at a time, so a
- * rank is done after as many rounds as it has slots for each thread; threads that have none in the
- * last round decode pictures of the next batch. */
-static void plan_computing(const vit_cluster_request *r, size_t chunk, vit_cluster_plan *p) {
+static double rank_threads(const vit_cluster_request *r) {
+    return (double)r->cores / r->node_ranks;
+}
+
+static double slot_seconds(const vit_cluster_request *r, const vit_cluster_plan *p) {
     const vit_recipe *recipe = r->recipe;
-    double batch = recipe->batch_size, threads = r->cores / r->node_ranks;
-    double thread_speed = 1e9 * r->gflops / r->cores;
-    double rank_slots = (double)p->slots / (double)p->ranks;
-    double slot_seconds = batch / (double)p->slots * p->work / thread_speed;
-    if (recipe->checkpoint_activations) {
-        slot_seconds *= AGAIN;
-    }
+    double work = (double)recipe->batch_size / (double)p->slots * p->work;
+    return work * (recipe->checkpoint_activations ? AGAIN : 1) * r->cores / (1e9 * r->gflops);
+}
+
+/* A thread takes a slot at a time, so a rank is done after as many rounds as it has slots for each
+ * thread. Parts of the gradient become complete in the backward pass of a slot's last chunk. */
+static void plan_rounds(const vit_cluster_request *r, size_t chunk, vit_cluster_plan *p) {
+    double threads = rank_threads(r), rank_slots = (double)p->slots / (double)p->ranks;
     p->rounds = (size_t)ceil(rank_slots / threads);
     p->busy = rank_slots / (threads * (double)p->rounds);
-    double seconds = (double)p->rounds * slot_seconds;
-    bool mixes = recipe->mixup > 0 || recipe->cutmix > 0;
-    double pictures = batch / (double)p->ranks * (mixes && p->ranks > 1 ? 2 : 1);
-    double decoding = pictures * r->decode_seconds;
-    double idle = (1 - p->busy) * seconds * threads;
-    p->compute = seconds + fmax(0, decoding - idle) / threads;
-    p->read_bytes_per_second = pictures * r->node_ranks * r->image_bytes; /* a batch, until now */
-    double slot_pictures = batch / (double)p->slots;
+    double slot_pictures = (double)r->recipe->batch_size / (double)p->slots;
     double last_chunk = slot_pictures / ceil(slot_pictures / (double)chunk);
-    p->window = BACKWARD_SHARE * last_chunk * p->work / thread_speed;
+    p->window = BACKWARD_SHARE * last_chunk * p->work * r->cores / (1e9 * r->gflops);
 }
 
 /* The halving and doubling of train/comm.h: of 4 P bytes a rank sends and receives, at the level
  * that joins groups of half to groups of twice `half` ranks, 2 * 4 P / (2 half). Levels within a
  * machine go through its memory. What a machine's ranks send at the others together is
- * 2 * 4 P (1 - 1 / nodes), however many they are. */
+ * 2 * 4 P (1 - 1 / nodes), however many they are. One thread of each rank moves and adds all of it,
+ * so that a fast link waits for that thread. */
 static void plan_exchange(const vit_cluster_request *r, vit_cluster_plan *p) {
     double bytes = 4.0 * (double)r->model->params.total, levels = log2((double)r->nodes);
     double across = 2 * bytes * (1 - 1.0 / r->nodes);
     double within = 2 * bytes * (1 - 1.0 / r->node_ranks);
     double pieces =
         (double)p->parts * ceil((double)r->model->params.total / (double)p->parts / PIECE);
-    p->exchange =
-        across * 8 / (1e9 * r->bandwidth) + within / LOCAL_SPEED + pieces * 2 * levels * r->latency;
+    double copying = across / r->node_ranks * r->copy_seconds;
+    p->exchange = fmax(across * 8 / (1e9 * r->bandwidth), copying) + within / LOCAL_SPEED +
+                  pieces * 2 * levels * r->latency;
+    p->exchange_cpu = copying + within / LOCAL_SPEED;
     p->step_bytes = across * r->recipe->grad_accum_steps;
     /* Parts are complete at even times of the window, the last at its end, and go one by one. */
     double part = p->exchange / (double)p->parts;
     p->exposed =
         p->ranks == 1 ? 0 : fmax(part, p->exchange - (p->window - p->window / (double)p->parts));
     p->hidden = p->exchange > 0 ? 1 - p->exposed / p->exchange : 1;
+}
+
+/* Seconds of a batch, of which each rank has an equal part. Threads that have no slot in the last
+ * round decode pictures of the next batch, and their cores are free for the exchange; what is left
+ * of both takes its time from all threads. What is exchanged after the last slot delays nobody. */
+static void plan_computing(const vit_cluster_request *r, vit_cluster_plan *p) {
+    const vit_recipe *recipe = r->recipe;
+    double threads = rank_threads(r), seconds = (double)p->rounds * slot_seconds(r, p);
+    bool mixes = recipe->mixup > 0 || recipe->cutmix > 0;
+    double pictures = recipe->batch_size / (double)p->ranks * (mixes && p->ranks > 1 ? 2 : 1);
+    double beside = pictures * r->decode_seconds + p->exchange_cpu * p->hidden;
+    double idle = (1 - p->busy) * seconds * threads;
+    p->compute = seconds + fmax(0, beside - idle) / threads;
+    p->read_bytes_per_second = pictures * r->node_ranks * r->image_bytes; /* a batch, until now */
 }
 
 /* What an update reads and writes: weights, gradient, moments, and the average of the weights; the
@@ -158,8 +171,9 @@ static vit_status plan(const vit_cluster_request *r, vit_cluster_plan *p) {
     slots.threads = r->cores / r->node_ranks;
     slots.ranks = p->ranks;
     VIT_TRY(vit_slots_cut(&slots, &chunk, &p->parts));
-    plan_computing(r, chunk, p);
+    plan_rounds(r, chunk, p);
     plan_exchange(r, p);
+    plan_computing(r, p);
     plan_step(r, p);
     plan_training(r, p);
 cleanup:

@@ -17,6 +17,7 @@ typedef struct vit_cluster_request {
     double gflops;
     double bandwidth;      /* of a machine's link, each way, in 10^9 bit/s */
     double latency;        /* seconds, of a message between machines */
+    double copy_seconds;   /* of a core, for a byte sent between machines and one received */
     double decode_seconds; /* of one core, for a picture: reading, decoding, cropping */
     double image_bytes;    /* of a picture's file */
     double update_seconds; /* of the optimiser's update; 0: by the parameters' bytes */
@@ -24,19 +25,20 @@ typedef struct vit_cluster_request {
 
 typedef struct vit_cluster_plan {
     size_t ranks, slots;
-    size_t rounds;     /* slots that a thread computes one after another */
-    double busy;       /* share of the threads' time in rounds that has a slot, 0..1 */
-    double work;       /* operations of a picture's step */
-    size_t parts;      /* of the gradient, which are exchanged one after another */
-    double compute;    /* seconds: a batch's forward and backward passes */
-    double exchange;   /* seconds: a batch's gradients among the ranks */
-    double window;     /* seconds of the backward passes in which parts are complete already */
-    double exposed;    /* seconds of the exchange that no computing hides */
-    double update;     /* seconds: the optimiser, once a step */
-    double step;       /* seconds of a step, of grad_accum_steps batches */
-    double hidden;     /* share of the exchange that computing hides, 0..1 */
-    double step_bytes; /* that a machine sends in a step, and receives */
-    double steps;      /* of the training */
+    size_t rounds;       /* slots that a thread computes one after another */
+    double busy;         /* share of the threads' time in rounds that has a slot, 0..1 */
+    double work;         /* operations of a picture's step */
+    size_t parts;        /* of the gradient, which are exchanged one after another */
+    double compute;      /* seconds: a batch's forward and backward passes, and what delays them */
+    double exchange;     /* seconds: a batch's gradients among the ranks */
+    double exchange_cpu; /* seconds of a rank's cores that the exchange takes */
+    double window;       /* seconds of the backward passes in which parts are complete already */
+    double exposed;      /* seconds of the exchange that no computing hides */
+    double update;       /* seconds: the optimiser, once a step */
+    double step;         /* seconds of a step, of grad_accum_steps batches */
+    double hidden;       /* share of the exchange that computing hides, 0..1 */
+    double step_bytes;   /* that a machine sends in a step, and receives */
+    double steps;        /* of the training */
     double epoch, evaluation, total; /* seconds; epoch: without its evaluation */
     double images_per_second;        /* of training */
     double efficiency;               /* against one machine's speed times their number, 0..1 */
