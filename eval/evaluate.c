@@ -256,22 +256,11 @@ void vit_mirror_rows(size_t rows, size_t width, float *pixels) {
     }
 }
 
-static double log_sum_exp(size_t K, const float *x) {
-    double most = -INFINITY, sum = 0;
-    for (size_t k = 0; k < K; k++) {
-        most = most < x[k] ? x[k] : most;
-    }
-    for (size_t k = 0; k < K; k++) {
-        sum += exp(x[k] - most);
-    }
-    return most + log(sum);
-}
-
 /* a = log((softmax(a) + softmax(b)) / 2): logits whose softmax is the mean of the probabilities, so
  * that all figures are made of them as of any other. The sum is taken of logarithms, so that what
  * is too small for a float as a probability is kept. */
 static void average(size_t K, float *a, const float *b) {
-    double sum_a = log_sum_exp(K, a), sum_b = log_sum_exp(K, b);
+    double sum_a = vit_log_sum_exp(K, a, 1), sum_b = vit_log_sum_exp(K, b, 1);
     for (size_t k = 0; k < K; k++) {
         double x = a[k] - sum_a, y = b[k] - sum_b;
         double most = x < y ? y : x, least = x < y ? x : y;

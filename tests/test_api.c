@@ -69,13 +69,6 @@ static vit_classifier *make_classifier(vit_model *model, const vit_classifier_op
     return classifier;
 }
 
-/* Fails unless status is as expected, and the message has this part. */
-#define check_error(expression, expected, part)                                                    \
-    do {                                                                                           \
-        ck_assert_int_eq((expression), (expected));                                                \
-        ck_assert_msg(strstr(vit_last_error(), (part)) != NULL, "%s", vit_last_error());           \
-    } while (0)
-
 /* ---- models ---- */
 
 START_TEST(model_is_described) {
@@ -135,20 +128,20 @@ START_TEST(model_is_refused) {
     vit_bytes file = {0};
     char missing[1024];
     vit_model *model = (vit_model *)1;
-    check_error(vit_model_open(&model, temp_path(missing, base, "gone"), NULL), VIT_ERROR_IO,
-                "gone");
+    ck_vit_fails(vit_model_open(&model, temp_path(missing, base, "gone"), NULL), VIT_ERROR_IO,
+                 "gone");
     ck_assert_ptr_null(model);
-    check_error(vit_model_open(&model, NULL, NULL), VIT_ERROR_ARGUMENT, "path is NULL");
-    check_error(vit_model_open(&model, paths[FILES], NULL), VIT_ERROR_LIMIT, paths[FILES]);
-    check_error(vit_model_open_memory(&model, NULL, 3, NULL, NULL), VIT_ERROR_ARGUMENT,
-                "bytes is NULL");
+    ck_vit_fails(vit_model_open(&model, NULL, NULL), VIT_ERROR_ARGUMENT, "path is NULL");
+    ck_vit_fails(vit_model_open(&model, paths[FILES], NULL), VIT_ERROR_LIMIT, paths[FILES]);
+    ck_vit_fails(vit_model_open_memory(&model, NULL, 3, NULL, NULL), VIT_ERROR_ARGUMENT,
+                 "bytes is NULL");
     ck_vit_ok(vit_file_read(model_path, 1 << 24, &file));
-    check_error(vit_model_open_memory(&model, file.data, file.size / 2, "half", NULL),
-                VIT_ERROR_FORMAT, "half");
+    ck_vit_fails(vit_model_open_memory(&model, file.data, file.size / 2, "half", NULL),
+                 VIT_ERROR_FORMAT, "half");
     ck_assert_ptr_null(model);
     vit_model_options options = VIT_MODEL_OPTIONS_INIT;
     options.threads = -1;
-    check_error(vit_model_open(&model, model_path, &options), VIT_ERROR_ARGUMENT, "-1 threads");
+    ck_vit_fails(vit_model_open(&model, model_path, &options), VIT_ERROR_ARGUMENT, "-1 threads");
     options.threads = 1;
     ck_vit_ok(vit_model_open(&model, model_path, &options));
     vit_model_close(model);
@@ -194,20 +187,20 @@ START_TEST(options_of_other_versions) {
     ck_vit_ok(vit_classifier_create(&classifier, model, &later.known));
     vit_classifier_free(classifier);
     later.more = &later;
-    check_error(vit_classifier_create(&classifier, model, &later.known), VIT_ERROR_UNSUPPORTED,
-                "vit_classifier_options");
+    ck_vit_fails(vit_classifier_create(&classifier, model, &later.known), VIT_ERROR_UNSUPPORTED,
+                 "vit_classifier_options");
     ck_assert_ptr_null(classifier);
     earlier.size = 0;
-    check_error(vit_classifier_create(&classifier, model, &earlier), VIT_ERROR_ARGUMENT,
-                "its size is 0");
+    ck_vit_fails(vit_classifier_create(&classifier, model, &earlier), VIT_ERROR_ARGUMENT,
+                 "its size is 0");
     earlier.size = (size_t)1 << 40;
-    check_error(vit_classifier_create(&classifier, model, &earlier), VIT_ERROR_ARGUMENT,
-                "its size is");
+    ck_vit_fails(vit_classifier_create(&classifier, model, &earlier), VIT_ERROR_ARGUMENT,
+                 "its size is");
     vit_classifier_options wrong = VIT_CLASSIFIER_OPTIONS_INIT;
     wrong.tta = (vit_tta)2;
-    check_error(vit_classifier_create(&classifier, model, &wrong), VIT_ERROR_ARGUMENT, "tta is 2");
-    check_error(vit_classifier_create(&classifier, NULL, NULL), VIT_ERROR_ARGUMENT,
-                "model is NULL");
+    ck_vit_fails(vit_classifier_create(&classifier, model, &wrong), VIT_ERROR_ARGUMENT, "tta is 2");
+    ck_vit_fails(vit_classifier_create(&classifier, NULL, NULL), VIT_ERROR_ARGUMENT,
+                 "model is NULL");
     vit_model_close(model);
 }
 END_TEST
@@ -270,8 +263,8 @@ START_TEST(wrong_pictures) {
         ck_assert_ptr_null(vit_classifier_get_result(classifier, 0));
         ck_assert_ptr_null(vit_classifier_get_probabilities(classifier));
     }
-    check_error(vit_classify(classifier, NULL, 1), VIT_ERROR_ARGUMENT, "is NULL");
-    check_error(vit_classify_files(classifier, NULL, 2), VIT_ERROR_ARGUMENT, "is NULL");
+    ck_vit_fails(vit_classify(classifier, NULL, 1), VIT_ERROR_ARGUMENT, "is NULL");
+    ck_vit_fails(vit_classify_files(classifier, NULL, 2), VIT_ERROR_ARGUMENT, "is NULL");
     ck_vit_ok(vit_classify(classifier, NULL, 0));
     /* Those fail alone. "-" is a file, not standard input. */
     const vit_picture odd[] = {
@@ -348,8 +341,8 @@ START_TEST(pictures_are_found) {
     ck_vit_ok(vit_find_pictures(&found, &count, paths[FILES])); /* a file, whatever its name */
     ck_assert_uint_eq(count, 1);
     vit_free_paths(found, count);
-    check_error(vit_find_pictures(&found, &count, temp_path(missing, base, "gone")), VIT_ERROR_IO,
-                "gone");
+    ck_vit_fails(vit_find_pictures(&found, &count, temp_path(missing, base, "gone")), VIT_ERROR_IO,
+                 "gone");
     ck_assert_ptr_null(found);
     ck_assert_uint_eq(count, 0);
     vit_free_paths(NULL, 0);
@@ -662,7 +655,8 @@ START_TEST(measuring_is_refused) {
     FILE *file = fopen(temp_path(broken, data, "val/ant/broken.png"), "w");
     fputs("no picture", file);
     fclose(file);
-    check_error(vit_evaluation_run(&evaluation, model, data, NULL), VIT_ERROR_FORMAT, "broken.png");
+    ck_vit_fails(vit_evaluation_run(&evaluation, model, data, NULL), VIT_ERROR_FORMAT,
+                 "broken.png");
     ck_assert_ptr_null(evaluation);
     options.skip_unreadable = true;
     options.context = &s;
@@ -675,9 +669,9 @@ START_TEST(measuring_is_refused) {
     ck_assert_int_ne(vit_evaluation_run(&evaluation, model, data, &options), VIT_OK);
     options.split = NULL;
     options.val_split = 1;
-    check_error(vit_evaluation_run(&evaluation, model, data, &options), VIT_ERROR_ARGUMENT,
-                "val_split 1");
-    check_error(vit_evaluation_run(&evaluation, model, NULL, NULL), VIT_ERROR_ARGUMENT, "NULL");
+    ck_vit_fails(vit_evaluation_run(&evaluation, model, data, &options), VIT_ERROR_ARGUMENT,
+                 "val_split 1");
+    ck_vit_fails(vit_evaluation_run(&evaluation, model, NULL, NULL), VIT_ERROR_ARGUMENT, "NULL");
     vit_model_close(model);
 }
 END_TEST

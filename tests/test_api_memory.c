@@ -114,11 +114,9 @@ START_TEST(allocator_is_set_while_nothing_is_in_use) {
     ck_assert_int_eq(vit_set_allocator(&incomplete), VIT_ERROR_ARGUMENT);
     incomplete.allocate = allocate;
     incomplete.release = release;
-    ck_assert_int_eq(vit_set_allocator(&incomplete), VIT_ERROR_ARGUMENT);
-    ck_assert_msg(strstr(vit_last_error(), "resize is NULL") != NULL, "%s", vit_last_error());
+    ck_vit_fails(vit_set_allocator(&incomplete), VIT_ERROR_ARGUMENT, "resize is NULL");
     ck_vit_ok(vit_model_open(&model, model_path, NULL));
-    ck_assert_int_eq(vit_set_allocator(NULL), VIT_ERROR_ARGUMENT);
-    ck_assert_msg(strstr(vit_last_error(), "in use") != NULL, "%s", vit_last_error());
+    ck_vit_fails(vit_set_allocator(NULL), VIT_ERROR_ARGUMENT, "in use");
     vit_model_close(model);
     install(&c);
     ck_vit_ok(vit_model_open(&model, model_path, NULL));

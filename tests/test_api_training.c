@@ -1,4 +1,5 @@
 /* Training through the public interface: its settings, callbacks, stopping and going on. */
+#include "support/files.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -27,12 +28,6 @@ static void remove_base(void) {
     temp_folder_remove(base);
     base = NULL;
 }
-
-#define check_error(expression, expected, part)                                                    \
-    do {                                                                                           \
-        ck_assert_int_eq((expression), (expected));                                                \
-        ck_assert_msg(strstr(vit_last_error(), (part)) != NULL, "%s", vit_last_error());           \
-    } while (0)
 
 static void set(vit_training *training, const char *name, const char *value) {
     vit_status status = vit_training_set(training, name, value);
@@ -170,23 +165,23 @@ START_TEST(wrong_settings_change_nothing) {
     char path[1024];
     ck_vit_ok(vit_training_create(&training, data, "run", NULL));
     set(training, "epochs", "7");
-    check_error(vit_training_set(training, "epochs", "0"), VIT_ERROR_ARGUMENT, "1 to 100000");
-    check_error(vit_training_set(training, "epochs", "many"), VIT_ERROR_ARGUMENT, "epochs");
+    ck_vit_fails(vit_training_set(training, "epochs", "0"), VIT_ERROR_ARGUMENT, "1 to 100000");
+    ck_vit_fails(vit_training_set(training, "epochs", "many"), VIT_ERROR_ARGUMENT, "epochs");
     check_value(training, "epochs", "7");
-    check_error(vit_training_set(training, "lr", "nan"), VIT_ERROR_ARGUMENT, "lr");
-    check_error(vit_training_set(training, "epoch", "3"), VIT_ERROR_ARGUMENT, "epoch: no such");
-    check_error(vit_training_set(training, "recipe", "none"), VIT_ERROR_ARGUMENT, "finetune");
+    ck_vit_fails(vit_training_set(training, "lr", "nan"), VIT_ERROR_ARGUMENT, "lr");
+    ck_vit_fails(vit_training_set(training, "epoch", "3"), VIT_ERROR_ARGUMENT, "epoch: no such");
+    ck_vit_fails(vit_training_set(training, "recipe", "none"), VIT_ERROR_ARGUMENT, "finetune");
     check_value(training, "recipe", "default");
-    check_error(vit_training_set(training, "model", "none"), VIT_ERROR_ARGUMENT, "none");
+    ck_vit_fails(vit_training_set(training, "model", "none"), VIT_ERROR_ARGUMENT, "none");
     check_value(training, "model", "zeros_mini_patch8_64");
-    check_error(vit_training_set(training, NULL, "1"), VIT_ERROR_ARGUMENT, "name is NULL");
-    check_error(vit_training_set(training, "lr", NULL), VIT_ERROR_ARGUMENT, "value is NULL");
-    check_error(vit_training_set(training, "config", temp_path(path, base, "gone.json")),
-                VIT_ERROR_IO, "gone.json");
+    ck_vit_fails(vit_training_set(training, NULL, "1"), VIT_ERROR_ARGUMENT, "name is NULL");
+    ck_vit_fails(vit_training_set(training, "lr", NULL), VIT_ERROR_ARGUMENT, "value is NULL");
+    ck_vit_fails(vit_training_set(training, "config", temp_path(path, base, "gone.json")),
+                 VIT_ERROR_IO, "gone.json");
     ck_vit_ok(vit_file_replace(temp_path(path, base, "bad.json"), "{\"epoch\":9}", 11));
-    check_error(vit_training_set(training, "config", path), VIT_ERROR_FORMAT, "epoch: unknown");
+    ck_vit_fails(vit_training_set(training, "config", path), VIT_ERROR_FORMAT, "epoch: unknown");
     ck_vit_ok(vit_file_replace(path, "{\"epochs\":-9}", 13));
-    check_error(vit_training_set(training, "config", path), VIT_ERROR_FORMAT, "epochs");
+    ck_vit_fails(vit_training_set(training, "config", path), VIT_ERROR_FORMAT, "epochs");
     check_value(training, "config", "");
     check_value(training, "epochs", "7");
     ck_assert_ptr_null(vit_training_get(training, "epoch"));
@@ -194,10 +189,10 @@ START_TEST(wrong_settings_change_nothing) {
     /* What only the whole of the settings shows. */
     set(training, "batch-size", "4");
     set(training, "slots", "8");
-    check_error(vit_training_run(training), VIT_ERROR_ARGUMENT, "--slots 8");
+    ck_vit_fails(vit_training_run(training), VIT_ERROR_ARGUMENT, "--slots 8");
     vit_training_free(training);
-    check_error(vit_training_create(&training, NULL, "run", NULL), VIT_ERROR_ARGUMENT, "data");
-    check_error(vit_training_create(&training, data, NULL, NULL), VIT_ERROR_ARGUMENT, "folder");
+    ck_vit_fails(vit_training_create(&training, NULL, "run", NULL), VIT_ERROR_ARGUMENT, "data");
+    ck_vit_fails(vit_training_create(&training, data, NULL, NULL), VIT_ERROR_ARGUMENT, "folder");
     ck_assert_ptr_null(training);
 }
 END_TEST
@@ -279,16 +274,6 @@ static vit_training_options watch(seen *s) {
     };
 }
 
-static void check_same_file(const char *a, const char *b) {
-    vit_bytes x = {0}, y = {0};
-    ck_vit_ok(vit_file_read(a, 1 << 24, &x));
-    ck_vit_ok(vit_file_read(b, 1 << 24, &y));
-    ck_assert_uint_eq(x.size, y.size);
-    ck_assert_msg(memcmp(x.data, y.data, x.size) == 0, "%s and %s differ", a, b);
-    vit_bytes_free(&x);
-    vit_bytes_free(&y);
-}
-
 START_TEST(training_tells_and_results) {
     seen s = {0};
     const vit_training_options options = watch(&s);
@@ -328,8 +313,8 @@ START_TEST(training_tells_and_results) {
     vit_model_close(model);
     ck_vit_ok(vit_model_open(&model, result->last_model, NULL));
     vit_model_close(model);
-    check_error(vit_training_run(training), VIT_ERROR_ARGUMENT, "has run already");
-    check_error(vit_training_set(training, "lr", "1"), VIT_ERROR_ARGUMENT, "has run already");
+    ck_vit_fails(vit_training_run(training), VIT_ERROR_ARGUMENT, "has run already");
+    ck_vit_fails(vit_training_set(training, "lr", "1"), VIT_ERROR_ARGUMENT, "has run already");
     vit_training_free(training);
     /* The folder is not taken twice. */
     training = make_training("run", NULL);
@@ -349,7 +334,7 @@ START_TEST(training_goes_on_where_it_was_stopped) {
     vit_training_options options = watch(&s);
     s.training = make_training("parts", &options);
     temp_path(folder, base, "parts");
-    check_error(vit_training_run(s.training), VIT_ERROR_STOPPED, "saved");
+    ck_vit_fails(vit_training_run(s.training), VIT_ERROR_STOPPED, "saved");
     ck_assert_uint_eq(s.steps, 5);
     ck_assert_ptr_null(vit_training_get_result(s.training));
     vit_training_free(s.training);
@@ -359,7 +344,7 @@ START_TEST(training_goes_on_where_it_was_stopped) {
     ck_vit_ok(vit_training_resume(&s.training, folder, NULL, &options));
     check_value(s.training, "epochs", "3");
     check_value(s.training, "embed-dim", "16");
-    check_error(vit_training_set(s.training, "config", "any"), VIT_ERROR_ARGUMENT, "resumed");
+    ck_vit_fails(vit_training_set(s.training, "config", "any"), VIT_ERROR_ARGUMENT, "resumed");
     ck_assert_int_eq(vit_training_run(s.training), VIT_ERROR_STOPPED);
     ck_assert_int_eq(s.start.epochs_done, 1);
     ck_assert_uint_eq(s.start.steps_done, 1);
@@ -388,7 +373,7 @@ START_TEST(resuming_is_refused) {
     temp_path(folder, base, "run");
     ck_vit_ok(vit_training_resume(&training, folder, NULL, NULL));
     set(training, "lr", "0.5");
-    check_error(vit_training_run(training), VIT_ERROR_ARGUMENT, "lr");
+    ck_vit_fails(vit_training_run(training), VIT_ERROR_ARGUMENT, "lr");
     vit_training_free(training);
     vit_training_options options = VIT_TRAINING_OPTIONS_INIT;
     options.override_run = true;
@@ -406,13 +391,13 @@ START_TEST(memory_is_limited) {
     vit_training_options options = VIT_TRAINING_OPTIONS_INIT;
     options.memory_limit = 1000;
     vit_training *training = make_training("run", &options);
-    check_error(vit_training_run(training), VIT_ERROR_LIMIT, "memory");
+    ck_vit_fails(vit_training_run(training), VIT_ERROR_LIMIT, "memory");
     vit_training_free(training);
     ck_assert_int_eq(vit_model_open(&model, temp_path(folder, base, "run"), NULL), VIT_ERROR_IO);
     options.memory_limit = 0;
     options.threads = -3;
-    check_error(vit_training_create(&training, data, folder, &options), VIT_ERROR_ARGUMENT,
-                "-3 threads");
+    ck_vit_fails(vit_training_create(&training, data, folder, &options), VIT_ERROR_ARGUMENT,
+                 "-3 threads");
     ck_assert_ptr_null(training);
 }
 END_TEST

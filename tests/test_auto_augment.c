@@ -45,8 +45,7 @@ START_TEST(wrong_spelling_names_the_part) {
         {"rand-mmax0", "mmax0"},
     };
     vit_auto_augment p;
-    ck_assert_int_eq(vit_auto_augment_parse(wrong[_i][0], &p), VIT_ERROR_ARGUMENT);
-    ck_assert_msg(strstr(vit_last_error(), wrong[_i][1]) != NULL, "%s", vit_last_error());
+    ck_vit_fails(vit_auto_augment_parse(wrong[_i][0], &p), VIT_ERROR_ARGUMENT, wrong[_i][1]);
 }
 END_TEST
 

@@ -1,6 +1,7 @@
 /* The zvit command as its users meet it: the built program, run with arguments; what it prints, and
  * how it exits. */
 #include "tests/support/command.h"
+#include "tests/support/files.h"
 #include "tests/support/pictures.h"
 #include "tests/support/support.h"
 #include "train/recipe.h"
@@ -313,16 +314,6 @@ START_TEST(quiet_says_nothing) {
 }
 END_TEST
 
-static void check_same_files(const char *one, const char *other) {
-    vit_bytes a = {0}, b = {0};
-    ck_vit_ok(vit_file_read(one, (size_t)1 << 28, &a));
-    ck_vit_ok(vit_file_read(other, (size_t)1 << 28, &b));
-    ck_assert_uint_eq(a.size, b.size);
-    ck_assert_mem_eq(a.data, b.data, a.size);
-    vit_bytes_free(&a);
-    vit_bytes_free(&b);
-}
-
 START_TEST(a_run_starts_from_another) {
     outcome result;
     train_for(&result);
@@ -381,7 +372,7 @@ START_TEST(config_repeats_a_run) {
                   in_folder("run/args.json"), "--threads", "1", NULL);
     check_code(&result, 0);
     release(&result);
-    check_same_files(in_folder("run/last.safetensors"), in_folder("again/last.safetensors"));
+    check_same_file(in_folder("run/last.safetensors"), in_folder("again/last.safetensors"));
 }
 END_TEST
 

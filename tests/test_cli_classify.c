@@ -1,6 +1,7 @@
 /* zvit classify as its users meet it: what it takes, the forms in which it answers, what it sorts.
  */
 #include "tests/support/command.h"
+#include "tests/support/files.h"
 #include "tests/support/support.h"
 #include "vit/file.h"
 #include "vit/model_file.h"
@@ -62,17 +63,6 @@ static void check_paths(const char *out, const char *expected) {
     char *paths = paths_of(out);
     ck_assert_str_eq(paths, expected);
     free(paths);
-}
-
-/* The same bytes in two files. */
-static void check_same_file(const char *one, const char *other) {
-    vit_bytes a = {0}, b = {0};
-    ck_vit_ok(vit_file_read(one, 1 << 24, &a));
-    ck_vit_ok(vit_file_read(other, 1 << 24, &b));
-    ck_assert_uint_eq(a.size, b.size);
-    ck_assert_mem_eq(a.data, b.data, a.size);
-    vit_bytes_free(&a);
-    vit_bytes_free(&b);
 }
 
 /* ---- what it takes ---- */

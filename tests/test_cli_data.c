@@ -2,6 +2,7 @@
  * divided. */
 #include "data/image.h"
 #include "tests/support/command.h"
+#include "tests/support/files.h"
 #include "tests/support/support.h"
 #include "vit/file.h"
 
@@ -118,16 +119,6 @@ START_TEST(unreadable_pictures_fail_or_are_skipped) {
 }
 END_TEST
 
-static void check_same_weights(const char *one, const char *other) {
-    vit_bytes a = {0}, b = {0};
-    ck_vit_ok(vit_file_read(one, (size_t)1 << 28, &a));
-    ck_vit_ok(vit_file_read(other, (size_t)1 << 28, &b));
-    ck_assert_uint_eq(a.size, b.size);
-    ck_assert_mem_eq(a.data, b.data, a.size);
-    vit_bytes_free(&a);
-    vit_bytes_free(&b);
-}
-
 /* The same model to the last bit from the folder, from a pack of it, and from memory. */
 START_TEST(packs_and_the_cache_train_the_same) {
     static const char *const runs[] = {"folder", "packed", "cached"};
@@ -148,7 +139,7 @@ START_TEST(packs_and_the_cache_train_the_same) {
         check_code(&result, 0);
         release(&result);
         snprintf(expected, sizeof expected, "%s/last.safetensors", runs[i]);
-        check_same_weights(in_folder(expected), in_folder("folder/last.safetensors"));
+        check_same_file(in_folder(expected), in_folder("folder/last.safetensors"));
     }
     result = zvit("eval", in_folder("folder"), in_folder("a.zpk"), "--json", NULL);
     check_code(&result, 0);

@@ -264,7 +264,7 @@ START_TEST(a_short_last_batch_is_kept_or_dropped) {
     f.config.batch_size = PICTURES + 1;
     ck_assert_int_eq(vit_loader_create(&f.config, 1, &loader), VIT_ERROR_ARGUMENT);
     ck_assert_ptr_null(loader);
-    ck_assert_ptr_nonnull(strstr(vit_last_error(), "21 pictures do not fill one batch of 22"));
+    check_message("21 pictures do not fill one batch of 22");
     vit_dataset_free(f.dataset);
 }
 END_TEST
@@ -280,8 +280,7 @@ START_TEST(wrong_configurations_are_refused) {
     wrong = f;
     wrong.augment.scale[0] = 2;
     wrong.config.augment = &wrong.augment;
-    ck_assert_int_eq(vit_loader_create(&wrong.config, 1, &loader), VIT_ERROR_ARGUMENT);
-    ck_assert_ptr_nonnull(strstr(vit_last_error(), "--scale"));
+    ck_vit_fails(vit_loader_create(&wrong.config, 1, &loader), VIT_ERROR_ARGUMENT, "--scale");
     wrong = f;
     wrong.config.height = wrong.config.width = SIZE_MAX / 2;
     ck_assert_int_eq(vit_loader_create(&wrong.config, 1, &loader), VIT_ERROR_MEMORY);
@@ -358,8 +357,8 @@ START_TEST(a_thread_too_many_is_an_error) {
         }
     }
     if (team == 2) { /* a machine may refuse the second thread */
-        ck_assert_int_eq(vit_first_error_raise(&batch->error), VIT_ERROR_ARGUMENT);
-        ck_assert_ptr_nonnull(strstr(vit_last_error(), "made for 1 threads"));
+        ck_vit_fails(vit_first_error_raise(&batch->error), VIT_ERROR_ARGUMENT,
+                     "made for 1 threads");
     }
     vit_batch_free(batch);
     vit_loader_free(loader);

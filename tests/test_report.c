@@ -234,8 +234,8 @@ START_TEST(a_bad_row_is_named_by_its_line) {
                                       HEAD "1,2,,2,nan,nan,nan,5,0,1,0\n"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         vit_run_log log;
-        ck_assert_int_eq(vit_run_log_parse(bad[i], "RUN/log.csv", &log), VIT_ERROR_FORMAT);
-        ck_assert_ptr_nonnull(strstr(vit_last_error(), "RUN/log.csv:2:"));
+        ck_vit_fails(vit_run_log_parse(bad[i], "RUN/log.csv", &log), VIT_ERROR_FORMAT,
+                     "RUN/log.csv:2:");
         ck_assert_ptr_null(log.values);
     }
 }
@@ -462,8 +462,8 @@ END_TEST
 START_TEST(a_run_without_a_log_is_an_error) {
     char path[1024];
     const vit_report report = {.run = root};
-    ck_assert_int_eq(vit_report_write(&report, temp_path(path, root, "page.html")), VIT_ERROR_IO);
-    ck_assert_ptr_nonnull(strstr(vit_last_error(), "log.csv"));
+    ck_vit_fails(vit_report_write(&report, temp_path(path, root, "page.html")), VIT_ERROR_IO,
+                 "log.csv");
     ck_assert_uint_eq(count_entries(root), 0);
 }
 END_TEST

@@ -1,5 +1,6 @@
 /* Runs that are killed, stopped and taken up again: the same bits as a run that nothing disturbed,
  * and what is refused. */
+#include "support/files.h"
 #include "support/pictures.h"
 #include "support/runs.h"
 #include "support/support.h"
@@ -20,20 +21,6 @@
 #include <unistd.h>
 
 enum { EPOCHS = 5, STEPS = 6 }; /* 60 pictures in batches of 10 */
-static char *base;              /* vanishes after the suite */
-static char data[1024];
-
-static void make_base(void) {
-    base = temp_folder();
-    temp_path(data, base, "data");
-    make_pictures(data, "train", small_run_classes, 3, 20, 20, 18, 1);
-    make_pictures(data, "val", small_run_classes, 3, 7, 18, 20, 1000);
-}
-
-static void remove_base(void) {
-    temp_folder_remove(base);
-    base = NULL;
-}
 
 /* All that is random switched on. */
 static vit_train_settings settings_of_run(void) {
@@ -84,7 +71,7 @@ static vit_status train(plan *p) {
     vit_train_callbacks callbacks = {
         .context = p, .progress = on_progress, .should_stop = on_should_stop};
     vit_train_request request = {.settings = &p->settings,
-                                 .data = p->data ? p->data : data,
+                                 .data = p->data ? p->data : run_data,
                                  .out = p->out,
                                  .resume = p->resume,
                                  .override = p->override};
@@ -109,23 +96,6 @@ static int train_apart(plan *p) {
     int ended;
     ck_assert_int_eq(waitpid(child, &ended, 0), child);
     return WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
-}
-
-static vit_bytes read_file(const char *folder, const char *name) {
-    char path[1024];
-    vit_bytes bytes = {0};
-    ck_vit_ok(vit_file_read(temp_path(path, folder, "%s", name), 1u << 30, &bytes));
-    ck_vit_ok(vit_bytes_reserve(&bytes, bytes.size + 1, "text"));
-    bytes.data[bytes.size] = 0;
-    return bytes;
-}
-
-static void check_same_file(const char *a, const char *b, const char *name) {
-    vit_bytes x = read_file(a, name), y = read_file(b, name);
-    ck_assert_msg(x.size == y.size && memcmp(x.data, y.data, x.size) == 0, "%s differs: %s and %s",
-                  name, a, b);
-    vit_bytes_free(&x);
-    vit_bytes_free(&y);
 }
 
 /* Weights, averages and moments; the metadata has times in it. */
@@ -170,25 +140,20 @@ static void check_same_log(const char *a, const char *b) {
 }
 
 static void check_same_run(const char *a, const char *b) {
-    check_same_file(a, b, "last.safetensors");
-    check_same_file(a, b, "best.safetensors");
-    check_same_file(a, b, "args.json");
-    check_same_file(a, b, "classes.txt");
+    check_same_in(a, b, "last.safetensors");
+    check_same_in(a, b, "best.safetensors");
+    check_same_in(a, b, "args.json");
+    check_same_in(a, b, "classes.txt");
     check_same_state(a, b);
     check_same_log(a, b);
     ck_assert_uint_eq(count_entries(b), 6); /* no lock, nothing half written */
-}
-
-static void check_message(const char *part) {
-    ck_assert_msg(strstr(vit_last_error(), part) != NULL, "\"%s\" does not name %s",
-                  vit_last_error(), part);
 }
 
 /* The run that nothing disturbs, once for a suite. */
 static const char *undisturbed(void) {
     static char out[1024];
     struct stat info;
-    temp_path(out, base, "runs/undisturbed");
+    temp_path(out, run_base, "runs/undisturbed");
     if (stat(out, &info) != 0) {
         plan p = plan_for(out, false);
         ck_assert_int_eq(train_apart(&p), VIT_OK);
@@ -202,7 +167,7 @@ START_TEST(killed_at_a_step) {
     char out[1024];
     const char *reference = undisturbed();
     uint64_t drawn = ((uint64_t)_i + 1) * 0x9E3779B97F4A7C15u >> 32;
-    plan first = plan_for(temp_path(out, base, "runs/killed%d", _i), false);
+    plan first = plan_for(temp_path(out, run_base, "runs/killed%d", _i), false);
     first.kill_at = _i == 0 ? 1 : 1 + (int)(drawn % (EPOCHS * STEPS));
     ck_assert_int_eq(train_apart(&first), -1);
     plan second = plan_for(out, true);
@@ -223,7 +188,7 @@ START_TEST(threads_do_not_show) {
     const char *reference = undisturbed();
     const int threads[] = {1, 3, 5};
     for (int i = 0; i < 3; i++) {
-        plan p = plan_for(temp_path(out, base, "runs/threads%d", threads[i]), false);
+        plan p = plan_for(temp_path(out, run_base, "runs/threads%d", threads[i]), false);
         p.threads = threads[i];
         ck_assert_int_eq(train_apart(&p), VIT_OK);
         check_same_run(reference, out);
@@ -234,7 +199,7 @@ END_TEST
 START_TEST(stopped_and_resumed) {
     char out[1024], path[1024];
     const char *reference = undisturbed();
-    plan p = plan_for(temp_path(out, base, "runs/stopped"), false);
+    plan p = plan_for(temp_path(out, run_base, "runs/stopped"), false);
     p.stop_at = 9; /* in the second epoch, and not where --save-every saves */
     ck_assert_int_eq(train_apart(&p), VIT_ERROR_STOPPED);
     ck_vit_ok(vit_file_replace(temp_path(path, out, ".last.safetensors.tmp-a1b2c3"), "half", 4));
@@ -248,7 +213,7 @@ END_TEST
 START_TEST(only_the_state_counts) {
     char out[1024], path[1024];
     const char *reference = undisturbed();
-    plan p = plan_for(temp_path(out, base, "runs/state"), false);
+    plan p = plan_for(temp_path(out, run_base, "runs/state"), false);
     p.stop_at = 14;
     ck_assert_int_eq(train_apart(&p), VIT_ERROR_STOPPED);
     const char *const names[] = {"last.safetensors", "best.safetensors", "log.csv", "args.json"};
@@ -268,7 +233,7 @@ END_TEST
 
 START_TEST(a_finished_run_stays) {
     char out[1024], path[1024];
-    plan p = plan_for(temp_path(out, base, "runs/finished"), false);
+    plan p = plan_for(temp_path(out, run_base, "runs/finished"), false);
     ck_assert_int_eq(train_apart(&p), VIT_OK);
     struct stat before, after;
     ck_assert_int_eq(stat(temp_path(path, out, "last.safetensors"), &before), 0);
@@ -285,7 +250,7 @@ START_TEST(begins_again_without_a_checkpoint) {
     char out[1024], path[1024];
     const char *reference = undisturbed();
     vit_bytes args = read_file(reference, "args.json");
-    make_folders(temp_path(out, base, "runs/early"));
+    make_folders(temp_path(out, run_base, "runs/early"));
     ck_vit_ok(vit_file_replace(temp_path(path, out, "args.json"), args.data, args.size));
     vit_bytes_free(&args);
     plan p = plan_for(out, true);
@@ -297,7 +262,7 @@ END_TEST
 /* ---- refusing ---- */
 
 static void stopped_run(char out[1024], const char *name) {
-    plan p = plan_for(temp_path(out, base, "runs/%s", name), false);
+    plan p = plan_for(temp_path(out, run_base, "runs/%s", name), false);
     p.stop_at = 4;
     ck_assert_int_eq(train_apart(&p), VIT_ERROR_STOPPED);
 }
@@ -319,8 +284,7 @@ START_TEST(other_settings) {
         p.settings.recipe.mixup = i == 3 ? 0 : p.settings.recipe.mixup;
         p.settings.augment.hflip = i == 4 ? 0.125 : p.settings.augment.hflip;
         p.settings.recipe.seed = i == 5 ? 1 : p.settings.recipe.seed;
-        ck_assert_int_eq(train(&p), VIT_ERROR_ARGUMENT);
-        check_message(parts[i]);
+        ck_vit_fails(train(&p), VIT_ERROR_ARGUMENT, parts[i]);
         check_message("--override");
         ck_assert_int_eq(p.steps, 0);
     }
@@ -335,8 +299,7 @@ START_TEST(other_settings) {
     ck_vit_ok(train(&p));
     ck_assert_int_eq(p.steps, 3 * EPOCHS - 2);
     p = plan_for(out, true); /* and these are the run's own now */
-    ck_assert_int_eq(train(&p), VIT_ERROR_ARGUMENT);
-    check_message("--batch-size: 10, but the run began with 20");
+    ck_vit_fails(train(&p), VIT_ERROR_ARGUMENT, "--batch-size: 10, but the run began with 20");
 }
 END_TEST
 
@@ -344,17 +307,17 @@ START_TEST(other_data) {
     char out[1024], moved[1024], other[1024];
     stopped_run(moved, "moved");
     stopped_run(out, "data");
-    make_pictures(temp_path(other, base, "other"), "train", small_run_classes, 3, 21, 20, 18, 1);
+    make_pictures(temp_path(other, run_base, "other"), "train", small_run_classes, 3, 21, 20, 18,
+                  1);
     plan p = plan_for(out, true);
     p.data = other;
-    ck_assert_int_eq(train(&p), VIT_ERROR_ARGUMENT);
-    check_message("DATA");
+    ck_vit_fails(train(&p), VIT_ERROR_ARGUMENT, "DATA");
     p.override = true;
     p.stop_at = 1;
     ck_assert_int_eq(train(&p), VIT_ERROR_STOPPED);
     /* The same pictures elsewhere are the same. */
-    temp_path(other, base, "moved");
-    ck_assert_int_eq(symlink(data, other), 0);
+    temp_path(other, run_base, "moved");
+    ck_assert_int_eq(symlink(run_data, other), 0);
     p = plan_for(moved, true);
     p.data = other;
     ck_vit_ok(train(&p));
@@ -367,8 +330,7 @@ START_TEST(other_model) {
     plan p = plan_for(out, true);
     p.override = true;
     p.settings.model.embed_dim = 32;
-    ck_assert_int_eq(train(&p), VIT_ERROR_FORMAT);
-    check_message("last.state.safetensors: tensor model.");
+    ck_vit_fails(train(&p), VIT_ERROR_FORMAT, "last.state.safetensors: tensor model.");
 }
 END_TEST
 
@@ -379,19 +341,17 @@ START_TEST(second_trainer) {
     vit_state *state;
     ck_vit_ok(vit_run_folder_open(out, true, &folder, &state));
     plan p = plan_for(out, true);
-    ck_assert_int_eq(train(&p), VIT_ERROR_ARGUMENT);
-    check_message("another trainer");
+    ck_vit_fails(train(&p), VIT_ERROR_ARGUMENT, "another trainer");
     check_message(temp_path(path, out, "lock"));
     vit_state_close(state);
     vit_run_folder_free(folder);
     ck_vit_ok(train(&p));
     /* A folder that a new run has only just made is locked too, and stays when the other gives up.
      */
-    temp_path(out, base, "runs/lock2");
+    temp_path(out, run_base, "runs/lock2");
     ck_vit_ok(vit_run_folder_open(out, false, &folder, &state));
     p = plan_for(out, false);
-    ck_assert_int_eq(train(&p), VIT_ERROR_ARGUMENT);
-    check_message("another trainer");
+    ck_vit_fails(train(&p), VIT_ERROR_ARGUMENT, "another trainer");
     struct stat info;
     ck_assert_int_eq(stat(temp_path(path, out, "lock"), &info), 0);
     vit_run_folder_free(folder);
@@ -401,12 +361,10 @@ END_TEST
 
 START_TEST(nothing_to_resume) {
     char out[1024];
-    plan p = plan_for(temp_path(out, base, "runs/none"), true);
-    ck_assert_int_eq(train(&p), VIT_ERROR_IO);
-    check_message("--resume");
+    plan p = plan_for(temp_path(out, run_base, "runs/none"), true);
+    ck_vit_fails(train(&p), VIT_ERROR_IO, "--resume");
     make_folders(out);
-    ck_assert_int_eq(train(&p), VIT_ERROR_ARGUMENT);
-    check_message("no run");
+    ck_vit_fails(train(&p), VIT_ERROR_ARGUMENT, "no run");
     ck_assert_uint_eq(count_entries(out), 0);
 }
 END_TEST
@@ -436,8 +394,8 @@ static Suite *suite(void) {
     TCase *good = tcase_create("going on"), *bad = tcase_create("refusing");
     tcase_set_timeout(good, 120);
     tcase_set_timeout(bad, 120);
-    tcase_add_unchecked_fixture(good, make_base, remove_base);
-    tcase_add_unchecked_fixture(bad, make_base, remove_base);
+    tcase_add_unchecked_fixture(good, run_base_make, run_base_remove);
+    tcase_add_unchecked_fixture(bad, run_base_make, run_base_remove);
     tcase_add_loop_test(good, killed_at_a_step, 0, 10);
     tcase_add_test(good, threads_do_not_show);
     tcase_add_test(good, stopped_and_resumed);

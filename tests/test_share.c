@@ -334,7 +334,7 @@ START_TEST(shares_that_cannot_be_are_refused) {
         f.config.share = bad[i];
         ck_assert_int_eq(vit_loader_create(&f.config, 1, &loader), VIT_ERROR_ARGUMENT);
         ck_assert_ptr_null(loader);
-        ck_assert_ptr_nonnull(strstr(vit_last_error(), "slots"));
+        check_message("slots");
     }
     vit_dataset_free(f.dataset);
 }

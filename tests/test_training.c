@@ -15,53 +15,15 @@
 #include <string.h>
 
 enum { STEPS = 6 }; /* of an epoch: 60 pictures in batches of 10 */
-static char *base;  /* vanishes after the suite */
-static char data[1024];
-
-static void make_base(void) {
-    base = temp_folder();
-    temp_path(data, base, "data");
-    make_pictures(data, "train", small_run_classes, 3, 20, 20, 18, 1);
-    make_pictures(data, "val", small_run_classes, 3, 7, 18, 20, 1000);
-}
-
-static void remove_base(void) {
-    temp_folder_remove(base);
-    base = NULL;
-}
-
-typedef struct seen {
-    int progress, epochs, warnings;
-    vit_epoch_row rows[32];
-    char warning[VIT_MESSAGE_MAX];
-} seen;
-
-static void on_progress(void *context, const vit_train_progress *progress) {
-    (void)progress;
-    ((seen *)context)->progress++;
-}
-
-static void on_epoch(void *context, const vit_epoch_row *row) {
-    seen *s = context;
-    ck_assert_int_lt(s->epochs, 32);
-    s->rows[s->epochs++] = *row;
-}
-
-static void on_warning(void *context, const char *message) {
-    seen *s = context;
-    s->warnings++;
-    snprintf(s->warning, sizeof s->warning, "%s", message);
-}
 
 /* Into BASE/NAME, whose path is put into out. */
 static vit_status train(const vit_train_settings *settings, char out[1024], const char *name,
-                        bool resume, seen *s) {
-    *s = (seen){0};
-    vit_train_callbacks callbacks = {
-        .context = s, .progress = on_progress, .epoch = on_epoch, .warning = on_warning};
+                        bool resume, run_watch *s) {
+    *s = (run_watch){0};
+    vit_train_callbacks callbacks = run_callbacks(s);
     vit_train_request request = {.settings = settings,
-                                 .data = data,
-                                 .out = temp_path(out, base, "%s", name),
+                                 .data = run_data,
+                                 .out = temp_path(out, run_base, "%s", name),
                                  .resume = resume};
     vit_train_result result;
     omp_set_num_threads(2);
@@ -73,11 +35,6 @@ static vit_train_settings settings_for(int epochs) {
     settings.recipe.epochs = epochs;
     settings.recipe.warmup_epochs = 0;
     return settings;
-}
-
-static void check_message(const char *part) {
-    ck_assert_msg(strstr(vit_last_error(), part) != NULL, "\"%s\" does not name %s",
-                  vit_last_error(), part);
 }
 
 static float *tensor_of(const char *folder, const char *file, const char *name, size_t *count) {
@@ -109,7 +66,7 @@ static bool same_tensor(const char *a, const char *file_a, const char *name_a, c
 /* Two batches of 10 make the step of one of 20: draws are keyed by picture, not by batch. */
 START_TEST(batches_add_up) {
     char a[1024], b[1024];
-    seen s, t;
+    run_watch s, t;
     vit_train_settings settings = settings_for(2);
     settings.recipe.drop_path = 0.2;
     settings.recipe.batch_size = 20;
@@ -136,7 +93,7 @@ END_TEST
 
 START_TEST(the_average_is_what_is_saved) {
     char out[1024];
-    seen s;
+    run_watch s;
     vit_train_settings settings = settings_for(2);
     settings.recipe.model_ema = true;
     settings.recipe.model_ema_decay = 0.9;
@@ -152,7 +109,7 @@ END_TEST
 
 START_TEST(frozen_parameters_stay) {
     char a[1024], b[1024];
-    seen s;
+    run_watch s;
     vit_train_settings settings = settings_for(1);
     settings.recipe.lr = settings.recipe.warmup_lr = settings.recipe.min_lr = 0;
     ck_vit_ok(train(&settings, a, "still", false, &s)); /* the weights that every run begins with */
@@ -164,15 +121,15 @@ START_TEST(frozen_parameters_stay) {
     ck_assert(same_tensor(a, last, "blocks.0.mlp.fc1.weight", b, last, "blocks.0.mlp.fc1.weight"));
     ck_assert(!same_tensor(a, last, "blocks.1.mlp.fc1.weight", b, last, "blocks.1.mlp.fc1.weight"));
     strcpy(settings.recipe.freeze, "block.0.*");
-    ck_assert_int_eq(train(&settings, b, "nosuch", false, &s), VIT_ERROR_ARGUMENT);
-    check_message("--freeze block.0.*");
+    ck_vit_fails(train(&settings, b, "nosuch", false, &s), VIT_ERROR_ARGUMENT,
+                 "--freeze block.0.*");
 }
 END_TEST
 
 START_TEST(every_optimizer_learns) {
     static const double rates[] = {3e-3, 0.1, 1e-3, 0.02};
     char out[1024], name[32];
-    seen s;
+    run_watch s;
     vit_train_settings settings = settings_for(12);
     settings.recipe.opt = _i;
     settings.recipe.lr = rates[_i];
@@ -190,7 +147,7 @@ END_TEST
 
 START_TEST(length_in_steps) {
     char out[1024];
-    seen s;
+    run_watch s;
     vit_train_settings settings = settings_for(100);
     settings.recipe.steps = 2 * STEPS + 2;
     ck_vit_ok(train(&settings, out, "steps", false, &s));
@@ -205,7 +162,7 @@ END_TEST
 
 START_TEST(early_stop) {
     char out[1024];
-    seen s;
+    run_watch s;
     vit_train_settings settings = settings_for(20);
     settings.recipe.lr = settings.recipe.warmup_lr = settings.recipe.min_lr = 0; /* no better */
     settings.recipe.early_stop = 3;
@@ -221,7 +178,7 @@ END_TEST
 
 START_TEST(time_limit) {
     char out[1024];
-    seen s;
+    run_watch s;
     vit_train_settings settings = settings_for(2);
     settings.recipe.time_limit = 1e-9;
     ck_vit_ok(train(&settings, out, "time", false, &s));
@@ -241,39 +198,37 @@ END_TEST
 
 START_TEST(bad_steps_are_left_out) {
     char out[1024];
-    seen s;
+    run_watch s;
     vit_train_settings settings = settings_for(2);
     settings.recipe.lr = 1e30; /* the first step explodes; from then on nothing is finite */
     strcpy(settings.recipe.on_nan, "skip:3");
-    ck_assert_int_eq(train(&settings, out, "nan", false, &s), VIT_ERROR_NUMERIC);
-    check_message("epoch 1, step 5 of 6");
+    ck_vit_fails(train(&settings, out, "nan", false, &s), VIT_ERROR_NUMERIC,
+                 "epoch 1, step 5 of 6");
     ck_assert_int_eq(s.warnings, 3);
     ck_assert_ptr_nonnull(strstr(s.warning, "step 4 of 6"));
     ck_assert_ptr_nonnull(strstr(s.warning, "3 of at most 3"));
     settings.recipe.grad_accum_steps = 2;
     strcpy(settings.recipe.on_nan, "skip 1");
-    ck_assert_int_eq(train(&settings, out, "nan2", false, &s), VIT_ERROR_NUMERIC);
-    check_message("epoch 1, step 3 of 3");
+    ck_vit_fails(train(&settings, out, "nan2", false, &s), VIT_ERROR_NUMERIC,
+                 "epoch 1, step 3 of 3");
     ck_assert_int_eq(s.warnings, 1);
 }
 END_TEST
 
 START_TEST(bad_words) {
     char out[1024];
-    seen s;
+    run_watch s;
     const char *const bad_nan[] = {"", "skip", "skip:", "skip:0", "skip:1.5", "skip:x", "sink:3"};
     const char *const bad_save[] = {"0", "-3", "x", "5h", "2.5", "2.5s", "m", "1e99m"};
     for (size_t i = 0; i < sizeof bad_nan / sizeof *bad_nan; i++) {
         vit_train_settings settings = settings_for(1);
         strcpy(settings.recipe.on_nan, bad_nan[i]);
-        ck_assert_int_eq(train(&settings, out, "bad", false, &s), VIT_ERROR_ARGUMENT);
-        check_message("--on-nan");
+        ck_vit_fails(train(&settings, out, "bad", false, &s), VIT_ERROR_ARGUMENT, "--on-nan");
     }
     for (size_t i = 0; i < sizeof bad_save / sizeof *bad_save; i++) {
         vit_train_settings settings = settings_for(1);
         strcpy(settings.recipe.save_every, bad_save[i]);
-        ck_assert_int_eq(train(&settings, out, "bad", false, &s), VIT_ERROR_ARGUMENT);
-        check_message("--save-every");
+        ck_vit_fails(train(&settings, out, "bad", false, &s), VIT_ERROR_ARGUMENT, "--save-every");
     }
     uint64_t steps;
     double minutes;
@@ -313,8 +268,8 @@ START_TEST(recipes_apply) {
         free(sources);
     }
     ck_assert_uint_eq(count, 5);
-    ck_assert_int_eq(vit_recipe_find("nosuch"), VIT_ERROR_ARGUMENT);
-    check_message("default, deit-tiny, large-batch, small-data, finetune");
+    ck_vit_fails(vit_recipe_find("nosuch"), VIT_ERROR_ARGUMENT,
+                 "default, deit-tiny, large-batch, small-data, finetune");
 }
 END_TEST
 
@@ -339,7 +294,7 @@ static Suite *suite(void) {
     Suite *s = suite_create("training");
     TCase *tc = tcase_create("training");
     tcase_set_timeout(tc, 120);
-    tcase_add_unchecked_fixture(tc, make_base, remove_base);
+    tcase_add_unchecked_fixture(tc, run_base_make, run_base_remove);
     tcase_add_test(tc, batches_add_up);
     tcase_add_test(tc, the_average_is_what_is_saved);
     tcase_add_test(tc, frozen_parameters_stay);

@@ -46,18 +46,6 @@ vit_status vit_teacher_check(const vit_model_bundle *teacher, const vit_model_bu
     return check_classes(teacher, student, path);
 }
 
-/* log of the sum of exp(x / T). */
-static double log_sum_exp(size_t K, const float *x, double T) {
-    double most = -INFINITY, sum = 0;
-    for (size_t k = 0; k < K; k++) {
-        most = x[k] > most ? x[k] : most;
-    }
-    for (size_t k = 0; k < K; k++) {
-        sum += exp((x[k] - most) / T);
-    }
-    return most / T + log(sum);
-}
-
 void vit_distill_loss(double alpha, double temperature, size_t B, size_t K, const float *logits,
                       const float *targets, const float *teacher, float scale, double *losses,
                       float *dlogits) {
@@ -65,7 +53,7 @@ void vit_distill_loss(double alpha, double temperature, size_t B, size_t K, cons
     vit_cross_entropy(B, K, logits, targets, scale, losses, dlogits);
     for (size_t b = 0; b < B; b++) {
         const float *x = logits + b * K, *y = teacher + b * K;
-        double log_x = log_sum_exp(K, x, T), log_y = log_sum_exp(K, y, T);
+        double log_x = vit_log_sum_exp(K, x, T), log_y = vit_log_sum_exp(K, y, T);
         double divergence = 0;
         for (size_t k = 0; k < K; k++) {
             double log_p = y[k] / T - log_y, log_q = x[k] / T - log_x;

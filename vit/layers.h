@@ -156,6 +156,9 @@ void vit_smooth_targets(size_t B, size_t K, const int *labels /* (B) in 0..K-1 *
 void vit_cross_entropy(size_t B, size_t K, const float *logits /* (B,K) */,
                        const float *targets /* (B,K) */, float scale, double *losses /* (B) */,
                        float *dlogits /* (B,K) or NULL */);
+/* log of the sum of exp(x / T) over x: (K). */
+double vit_log_sum_exp(size_t K, const float *x, double T);
+
 /* probabilities = softmax(logits) row by row; may be in place. */
 void vit_softmax_rows(size_t M, size_t K, const float *logits, float *probabilities);
 

@@ -35,6 +35,14 @@ VIT_CLONES static float maximum(size_t n, const float *x) {
     return lanes[0];
 }
 
+double vit_log_sum_exp(size_t K, const float *x, double T) {
+    double most = maximum(K, x), sum = 0;
+    for (size_t k = 0; k < K; k++) {
+        sum += exp((x[k] - most) / T);
+    }
+    return most / T + log(sum);
+}
+
 /* In double: the loss of a well-classified picture is the small difference of two large numbers,
  * and K exponentials a picture are nothing beside the model. */
 void vit_cross_entropy(size_t B, size_t K, const float *logits, const float *targets, float scale,

@@ -50,3 +50,8 @@ void check_same_bits(const char *what, size_t n, const float *a, const float *b)
         }
     }
 }
+
+void check_message(const char *part) {
+    ck_assert_msg(strstr(vit_last_error(), part) != NULL, "\"%s\" does not name %s",
+                  vit_last_error(), part);
+}

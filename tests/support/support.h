@@ -15,6 +15,18 @@
         ck_assert_msg(s_ == VIT_OK, "%s: %s", #expression, vit_last_error());                      \
     } while (0)
 
+/* Fails the test unless the library's last message has this part. */
+void check_message(const char *part);
+
+/* Fails the test unless the status is that one, and the library's message has this part. */
+#define ck_vit_fails(expression, expected, part)                                                   \
+    do {                                                                                           \
+        vit_status s_ = (expression);                                                              \
+        ck_assert_msg(s_ == (expected), "%s: status %d, %s", #expression, (int)s_,                 \
+                      vit_last_error());                                                           \
+        check_message(part);                                                                       \
+    } while (0)
+
 /* Runs one suite under its name; the exit code for main. Honours CK_FORK. */
 int test_run(Suite *suite);
 

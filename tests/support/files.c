@@ -1,0 +1,38 @@
+#include "files.h"
+
+#include "pictures.h"
+#include "support.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+static vit_bytes read_path(const char *path) {
+    vit_bytes bytes = {0};
+    ck_vit_ok(vit_file_read(path, 1u << 30, &bytes));
+    ck_vit_ok(vit_bytes_reserve(&bytes, bytes.size + 1, "text"));
+    bytes.data[bytes.size] = 0;
+    return bytes;
+}
+
+vit_bytes read_file(const char *folder, const char *name) {
+    char path[1024];
+    return read_path(temp_path(path, folder, "%s", name));
+}
+
+void check_same_file(const char *one, const char *other) {
+    vit_bytes a = read_path(one), b = read_path(other);
+    ck_assert_msg(a.size == b.size && memcmp(a.data, b.data, a.size) == 0, "%s and %s differ", one,
+                  other);
+    vit_bytes_free(&a);
+    vit_bytes_free(&b);
+}
+
+void check_same_in(const char *one, const char *other, const char *name) {
+    char paths[2][1024];
+    check_same_file(temp_path(paths[0], one, "%s", name), temp_path(paths[1], other, "%s", name));
+}
+
+bool file_exists(const char *path) {
+    struct stat info;
+    return lstat(path, &info) == 0;
+}

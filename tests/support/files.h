@@ -1,0 +1,19 @@
+/* What a test reads of the files that the code under test left. */
+#ifndef VIT_TEST_FILES_H
+#define VIT_TEST_FILES_H
+
+#include "vit/file.h"
+
+#include <stdbool.h>
+
+/* FOLDER/NAME with a zero behind it; vit_bytes_free. */
+vit_bytes read_file(const char *folder, const char *name);
+
+/* Fails the test unless two files, or those of one name in two folders, hold the same bytes. */
+void check_same_file(const char *one, const char *other);
+void check_same_in(const char *one, const char *other, const char *name);
+
+/* Whether anything has that name, a dangling link too. */
+bool file_exists(const char *path);
+
+#endif
