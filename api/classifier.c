@@ -43,7 +43,7 @@ typedef struct given {
 
 vit_status vit_classifier_create(vit_classifier **out, vit_model *model,
                                  const vit_classifier_options *options) {
-    *out = NULL;
+    VIT_BEGIN_OUT(out);
     vit_classifier *c = NULL;
     int before = 0;
     vit_status status = VIT_OK;
@@ -177,9 +177,9 @@ static vit_picture picture_at(const given *g, size_t i) {
 }
 
 static vit_status check_rgb(const vit_picture *picture, const char *name, size_t index) {
-    ptrdiff_t stride = picture->stride < 0 ? -picture->stride : picture->stride;
+    size_t stride = picture->stride < 0 ? 0 - (size_t)picture->stride : (size_t)picture->stride;
     if (picture->width == 0 || picture->height == 0 || picture->width > PTRDIFF_MAX / 3 ||
-        (stride != 0 && (size_t)stride < 3 * picture->width)) {
+        (stride != 0 && stride < 3 * picture->width)) {
         return vit_fail(VIT_ERROR_ARGUMENT,
                         "%s (number %zu): %zu x %zu pixels with a stride of %td (expected at least "
                         "1 x 1, and 3 bytes for each pixel of a row)",
@@ -286,22 +286,24 @@ cleanup:
 
 vit_status vit_classify(vit_classifier *c, const vit_picture *pictures, size_t count) {
     const given g = {.pictures = pictures};
-    return classify(c, &g, count);
+    vit_status status = vit_check_given(c, "vit_classify", "classifier");
+    return status == VIT_OK ? classify(c, &g, count) : status;
 }
 
 vit_status vit_classify_files(vit_classifier *c, const char *const *paths, size_t count) {
     const given g = {.paths = paths};
-    return classify(c, &g, count);
+    vit_status status = vit_check_given(c, "vit_classify_files", "classifier");
+    return status == VIT_OK ? classify(c, &g, count) : status;
 }
 
 const vit_result *vit_classifier_get_result(const vit_classifier *c, size_t index) {
-    return index < c->count ? &c->results[index] : NULL;
+    return c && index < c->count ? &c->results[index] : NULL;
 }
 
 const float *vit_classifier_get_probabilities(const vit_classifier *c) {
-    return c->count > 0 ? c->probabilities : NULL;
+    return c && c->count > 0 ? c->probabilities : NULL;
 }
 
 const float *vit_classifier_get_features(const vit_classifier *c) {
-    return c->count > 0 ? c->features : NULL;
+    return c && c->count > 0 ? c->features : NULL;
 }

@@ -31,12 +31,6 @@ void vit_evaluation_free(vit_evaluation *e) {
     }
 }
 
-static void warn(const vit_evaluation *e) {
-    if (e->options.log) {
-        e->options.log(e->options.context, VIT_LOG_WARNING, vit_last_error());
-    }
-}
-
 static vit_status check_options(const vit_evaluation_options *o) {
     if (!(o->val_split >= 0 && o->val_split < 1) || o->tta < VIT_TTA_NONE ||
         o->tta > VIT_TTA_FLIP || o->batch_size > 65536) {
@@ -79,9 +73,9 @@ static vit_status find_pictures(vit_evaluation *e) {
     query.known_count = info->class_count;
     vit_status status = vit_dataset_find(&query, &e->dataset, &missing);
     if (status == VIT_OK && missing > 0) {
-        vit_fail(VIT_OK, "%s: %zu of the %zu classes of the model have no picture",
-                 e->dataset->root, missing, info->class_count);
-        warn(e);
+        vit_say(e->options.log, e->options.context, VIT_LOG_WARNING,
+                "%s: %zu of the %zu classes of the model have no picture", e->dataset->root,
+                missing, info->class_count);
     }
     return status;
 }
@@ -128,21 +122,22 @@ static vit_status measure(vit_evaluation *e) {
         .topk = TOP,
         .reading = &e->reading,
         .progress = o->progress,
+        .should_stop = o->should_stop,
         .context = o->context,
     };
     status = vit_measure(&request, &found, &e->outcome);
     vit_threads_end(before);
     if (status == VIT_OK && found.skipped > 0) {
-        vit_fail(VIT_OK, "%zu of %zu pictures could not be read and were left out; the first: %s",
-                 found.skipped, found.skipped + found.images, found.first_skipped);
-        warn(e);
+        vit_say(o->log, o->context, VIT_LOG_WARNING,
+                "%zu of %zu pictures could not be read and were left out; the first: %s",
+                found.skipped, found.skipped + found.images, found.first_skipped);
     }
     return status == VIT_OK ? describe(e, &found) : status;
 }
 
 vit_status vit_evaluation_run(vit_evaluation **out, vit_model *model, const char *data,
                               const vit_evaluation_options *options) {
-    *out = NULL;
+    VIT_BEGIN_OUT(out);
     vit_evaluation *e = NULL;
     vit_status status = VIT_OK;
     VIT_TRY(vit_check_given(model, "vit_evaluation_run", "model"));
@@ -161,10 +156,14 @@ cleanup:
 }
 
 const vit_evaluation_result *vit_evaluation_get_result(const vit_evaluation *e) {
-    return &e->result;
+    return e ? &e->result : NULL;
 }
 
 vit_status vit_evaluation_write(const vit_evaluation *e, const char *folder) {
-    vit_status status = vit_check_given(folder, "vit_evaluation_write", "folder");
-    return status == VIT_OK ? vit_outcome_write(e->outcome, folder) : status;
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_check_given(e, __func__, "evaluation"));
+    VIT_TRY(vit_check_given(folder, __func__, "folder"));
+    VIT_TRY(vit_outcome_write(e->outcome, folder));
+cleanup:
+    return status;
 }

@@ -1,6 +1,8 @@
 #include "api/handles.h"
 
 #include <omp.h>
+#include <stdarg.h>
+#include <stdio.h>
 
 /* Padding at the end of such a struct is memory that a later version's member may come to lie in,
  * and that an earlier program did not set. */
@@ -10,7 +12,7 @@
 CHECK_END(vit_allocator, release);
 CHECK_END(vit_model_options, reserved);
 CHECK_END(vit_classifier_options, max_pixels);
-CHECK_END(vit_evaluation_options, progress);
+CHECK_END(vit_evaluation_options, should_stop);
 CHECK_END(vit_training_options, should_stop);
 
 vit_status vit_threads_begin(int threads, const char *options, int *before) {
@@ -42,4 +44,16 @@ vit_status vit_reading_options(uint64_t max_pixels, const unsigned char *backgro
 
 vit_status vit_check_given(const void *pointer, const char *function, const char *what) {
     return pointer ? VIT_OK : vit_fail(VIT_ERROR_ARGUMENT, "%s: %s is NULL", function, what);
+}
+
+void vit_say(vit_log_function log, void *context, vit_log_level level, const char *format, ...) {
+    char message[2 * VIT_MESSAGE_MAX];
+    va_list args;
+    if (!log) {
+        return;
+    }
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    log(context, level, message);
 }

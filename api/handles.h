@@ -33,4 +33,17 @@ vit_status vit_reading_options(uint64_t max_pixels, const unsigned char *backgro
 /* VIT_ERROR_ARGUMENT "FUNCTION: WHAT is NULL" when the pointer is. */
 vit_status vit_check_given(const void *pointer, const char *function, const char *what);
 
+/* Begins a function that makes something: *out is NULL until it is made. */
+#define VIT_BEGIN_OUT(out)                                                                         \
+    do {                                                                                           \
+        if (!(out)) {                                                                              \
+            return vit_check_given(NULL, __func__, "out");                                         \
+        }                                                                                          \
+        *(out) = NULL;                                                                             \
+    } while (0)
+
+/* Hands a line to the function of an options struct; NULL: to nobody. */
+void vit_say(vit_log_function log, void *context, vit_log_level level, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
 #endif

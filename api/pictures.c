@@ -4,17 +4,19 @@
 #include "vit/heap.h"
 
 vit_status vit_find_pictures(char ***paths, size_t *count, const char *path) {
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_check_given(paths, __func__, "paths"));
     *paths = NULL;
+    VIT_TRY(vit_check_given(count, __func__, "count"));
     *count = 0;
-    vit_status status = vit_check_given(path, "vit_find_pictures", "path");
-    if (status == VIT_OK) {
-        status = vit_collect_images(path, paths, count);
-    }
+    VIT_TRY(vit_check_given(path, __func__, "path"));
+    status = vit_collect_images(path, paths, count);
     if (status != VIT_OK) {
         vit_free_paths(*paths, *count);
         *paths = NULL;
         *count = 0;
     }
+cleanup:
     return status;
 }
 

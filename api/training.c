@@ -6,7 +6,6 @@
 #include "vit/arena.h"
 #include "vit/versioned.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -98,7 +97,9 @@ static vit_status resolve(vit_training *t) {
     vit_settings_layers layers;
     vit_status status = VIT_OK;
     choose_layers(t, &layers);
-    memcpy(t->model_in_use, layers.model, sizeof t->model_in_use);
+    const char *named =
+        layers.model_given ? NULL : vit_json_string(vit_json_get(t->file, "model"), NULL);
+    snprintf(t->model_in_use, sizeof t->model_in_use, "%s", named ? named : layers.model);
     VIT_TRY(vit_settings_lay(&layers, &t->settings, t->groups));
     int began_with = t->settings.recipe.batch_size;
     for (size_t i = 0; i < t->value_count; i++) {
@@ -199,7 +200,8 @@ static vit_status set_value(vit_training *t, size_t group, size_t index, const c
 vit_status vit_training_set(vit_training *t, const char *name, const char *value) {
     size_t group, index;
     vit_status status = VIT_OK;
-    VIT_TRY(vit_check_given(name, "vit_training_set", "name"));
+    VIT_TRY(vit_check_given(t, __func__, "training"));
+    VIT_TRY(vit_check_given(name, __func__, "name"));
     VIT_TRY(vit_check_given(value, name, "the value"));
     if (t->has_run) {
         VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT, "%s: the training has run already", name));
@@ -227,7 +229,7 @@ cleanup:
 
 const char *vit_training_get(vit_training *t, const char *name) {
     size_t group, index;
-    if (!name) {
+    if (!t || !name) {
         return NULL;
     }
     if (strcmp(name, "model") == 0) {
@@ -282,7 +284,7 @@ cleanup:
 
 vit_status vit_training_create(vit_training **out, const char *data, const char *folder,
                                const vit_training_options *options) {
-    *out = NULL;
+    VIT_BEGIN_OUT(out);
     vit_training *t = NULL;
     vit_status status = VIT_OK;
     VIT_TRY(vit_check_given(data, "vit_training_create", "data"));
@@ -298,7 +300,7 @@ cleanup:
 
 vit_status vit_training_resume(vit_training **out, const char *folder, const char *data,
                                const vit_training_options *options) {
-    *out = NULL;
+    VIT_BEGIN_OUT(out);
     vit_training *t = NULL;
     vit_status status = VIT_OK;
     VIT_TRY(vit_check_given(folder, "vit_training_resume", "folder"));
@@ -323,20 +325,6 @@ cleanup:
 
 /* ---- running ---- */
 
-static void say(const vit_training *t, vit_log_level level, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static void say(const vit_training *t, vit_log_level level, const char *format, ...) {
-    char message[2 * VIT_MESSAGE_MAX];
-    va_list args;
-    if (!t->options.log) {
-        return;
-    }
-    va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
-    va_end(args);
-    t->options.log(t->options.context, level, message);
-}
-
 static void on_planned(void *context, const vit_memory_plan *plan, uint64_t memory) {
     const vit_training *t = context;
     char available[64] = "";
@@ -344,7 +332,8 @@ static void on_planned(void *context, const vit_memory_plan *plan, uint64_t memo
         snprintf(available, sizeof available, " of %.2f GB that are available",
                  1e-9 * (double)memory);
     }
-    say(t, VIT_LOG_INFO, "memory: %.2f GB%s", 1e-9 * (double)plan->total, available);
+    vit_say(t->options.log, t->options.context, VIT_LOG_INFO, "memory: %.2f GB%s",
+            1e-9 * (double)plan->total, available);
 }
 
 static void tell_start(const vit_training *t) {
@@ -400,13 +389,15 @@ static void on_epoch(void *context, const vit_epoch_row *row) {
 }
 
 static void on_warning(void *context, const char *message) {
-    say(context, VIT_LOG_WARNING, "%s", message);
+    const vit_training *t = context;
+    vit_say(t->options.log, t->options.context, VIT_LOG_WARNING, "%s", message);
 }
 
 static void on_initialised(void *context, vit_init_action action, const char *tensor,
                            const char *detail) {
-    say(context, VIT_LOG_INFO, "init: %s %s%s%s%s", vit_init_action_names[action], tensor,
-        *detail ? " (" : "", detail, *detail ? ")" : "");
+    const vit_training *t = context;
+    vit_say(t->options.log, t->options.context, VIT_LOG_INFO, "init: %s %s%s%s%s",
+            vit_init_action_names[action], tensor, *detail ? " (" : "", detail, *detail ? ")" : "");
 }
 
 static bool should_stop(void *context) {
@@ -462,15 +453,17 @@ static void take_settled(vit_training *t) {
 vit_status vit_training_run(vit_training *t) {
     vit_train_result result = {0};
     vit_status status = VIT_OK;
+    VIT_TRY(vit_check_given(t, __func__, "training"));
     if (t->has_run) {
-        return vit_fail(VIT_ERROR_ARGUMENT,
-                        "%s: the training has run already (expected vit_training_resume)",
-                        t->folder);
+        VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT,
+                         "%s: the training has run already (expected vit_training_resume)",
+                         t->folder));
     }
     VIT_TRY(vit_settings_finish(&t->settings, t->groups));
     t->has_run = true;
     VIT_TRY(train(t, &result));
     take_settled(t);
+    snprintf(t->model_in_use, sizeof t->model_in_use, "%s", t->settings.model.architecture);
     t->result = (vit_training_result){
         .folder = t->folder,
         .best_model = t->best,
@@ -486,9 +479,11 @@ cleanup:
 }
 
 void vit_training_stop(vit_training *t) {
-    atomic_store(&t->stop, true);
+    if (t) {
+        atomic_store(&t->stop, true);
+    }
 }
 
 const vit_training_result *vit_training_get_result(const vit_training *t) {
-    return t->done ? &t->result : NULL;
+    return t && t->done ? &t->result : NULL;
 }

@@ -41,6 +41,8 @@ struct vit_evaluator {
     worker *workers;
     said *said; /* (images); of this rank until they are gathered */
     vit_tta tta;
+    bool (*should_stop)(void *context);
+    void *stop_context;
 
     /* One batch's work list, inside the critical section vit_evaluate. */
     size_t next_chunk, next_fetch;
@@ -243,6 +245,12 @@ vit_status vit_evaluator_set_tta(vit_evaluator *evaluator, vit_tta tta) {
     return VIT_OK;
 }
 
+void vit_evaluator_set_stop(vit_evaluator *evaluator, bool (*should_stop)(void *context),
+                            void *context) {
+    evaluator->should_stop = should_stop;
+    evaluator->stop_context = context;
+}
+
 /* ---- one batch ---- */
 
 void vit_mirror_rows(size_t rows, size_t width, float *pixels) {
@@ -358,6 +366,10 @@ static vit_status run_share(vit_evaluator *e, const float *params, vit_eval_prog
     for (size_t i = 0; i < batches; i++) {
         vit_batch *batch = e->batches[i % 2], *next = e->batches[(i + 1) % 2];
         vit_status status = vit_first_error_raise(&batch->error);
+        if (status == VIT_OK && e->should_stop && e->should_stop(e->stop_context)) {
+            status = vit_fail(VIT_ERROR_STOPPED, "stopped after %zu of %zu pictures", done,
+                              e->part.count);
+        }
         if (status != VIT_OK) {
             return status;
         }

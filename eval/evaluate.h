@@ -63,6 +63,10 @@ size_t vit_evaluator_rows(const vit_evaluator *evaluator);
  * its mirror image, which is the network's input turned left to right. Twice the work. */
 extern const char *const vit_tta_names[];
 vit_status vit_evaluator_set_tta(vit_evaluator *evaluator, vit_tta tta);
+/* From the next call on should_stop (NULL: nobody) is asked before each batch: true ends the call
+ * with VIT_ERROR_STOPPED. */
+void vit_evaluator_set_stop(vit_evaluator *evaluator, bool (*should_stop)(void *context),
+                            void *context);
 /* Turns every row left to right: (3,H,W) as 3 H rows. */
 void vit_mirror_rows(size_t rows, size_t width, float *pixels /* (rows,width) */);
 

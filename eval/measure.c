@@ -8,6 +8,7 @@ static vit_status run(const vit_measure_request *q, float *logits, vit_eval_resu
     VIT_TRY(vit_evaluator_create(&q->bundle->model, &q->bundle->preprocess, q->dataset,
                                  q->batch_size, q->threads, q->reading, &evaluator));
     VIT_TRY(vit_evaluator_set_tta(evaluator, q->tta));
+    vit_evaluator_set_stop(evaluator, q->should_stop, q->context);
     status = vit_evaluate(evaluator, q->bundle->params, q->progress, q->context, logits, result);
 cleanup:
     vit_evaluator_free(evaluator);

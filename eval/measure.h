@@ -16,7 +16,8 @@ typedef struct vit_measure_request {
     vit_tta tta;
     size_t topk; /* of each picture in the outcome */
     const vit_data_options *reading;
-    vit_eval_progress progress; /* may be NULL */
+    vit_eval_progress progress;         /* may be NULL */
+    bool (*should_stop)(void *context); /* as vit_evaluator_set_stop */
     void *context;
 } vit_measure_request;
 

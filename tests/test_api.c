@@ -161,6 +161,97 @@ START_TEST(classifiers_keep_the_model) {
 }
 END_TEST
 
+/* ---- models with int8 weights ---- */
+
+static const char *make_int8(char path[1024]) {
+    vit_model_bundle *bundle;
+    ck_vit_ok(vit_model_bundle_load(model_path, &bundle));
+    ck_vit_ok(vit_model_bundle_save_int8(bundle, temp_path(path, base, "int8.safetensors")));
+    vit_model_bundle_free(bundle);
+    return path;
+}
+
+static void check_same_results(const char *what, const vit_classifier *a, const vit_classifier *b) {
+    check_same_bits(what, FILES * CLASSES, vit_classifier_get_probabilities(a),
+                    vit_classifier_get_probabilities(b));
+    check_same_bits(what, FILES * D, vit_classifier_get_features(a),
+                    vit_classifier_get_features(b));
+}
+
+/* As any other, from a file and from memory: near what the float weights say, in the same bits
+ * whatever computes them. */
+START_TEST(int8_models_are_models) {
+    char path[1024];
+    const char *const files[] = {paths[0], paths[1], paths[2], paths[3], paths[4]};
+    vit_bytes file = {0};
+    vit_model *model, *upload, *floats = open_model();
+    vit_classifier_options options = VIT_CLASSIFIER_OPTIONS_INIT;
+    ck_vit_ok(vit_model_open(&model, make_int8(path), NULL));
+    ck_vit_ok(vit_file_read(path, 1 << 24, &file));
+    ck_vit_ok(vit_model_open_memory(&upload, file.data, file.size, "upload", NULL));
+    memset(file.data, 0, file.size);
+    const vit_model_info *info = vit_model_get_info(model);
+    ck_assert_ptr_nonnull(strstr(info->config, "\"quantization\":\"int8\""));
+    ck_assert_ptr_null(strstr(vit_model_get_info(floats)->config, "quantization"));
+    ck_assert_uint_eq(info->parameter_count, vit_model_get_info(floats)->parameter_count);
+    ck_assert_str_eq(info->class_names[1], "bee");
+    options.features = true;
+    options.threads = 1;
+    vit_classifier *one = make_classifier(model, &options);
+    vit_classifier *near = make_classifier(floats, &options);
+    options.threads = 3;
+    vit_classifier *three = make_classifier(upload, &options);
+    options.prefer_latency = true;
+    vit_classifier *together = make_classifier(model, &options);
+    vit_model_close(model); /* the classifiers keep it */
+    ck_vit_ok(vit_classify_files(one, files, FILES));
+    ck_vit_ok(vit_classify_files(three, files, FILES));
+    ck_vit_ok(vit_classify_files(near, files, FILES));
+    check_same_results("threads", one, three);
+    for (size_t i = 0; i < FILES; i++) {
+        const vit_result *a = vit_classifier_get_result(one, i);
+        const vit_result *b = vit_classifier_get_result(near, i);
+        ck_assert_int_eq(a->status, VIT_OK);
+        ck_vit_ok(vit_classify_files(together, &files[i], 1));
+        check_same_bits("alone", CLASSES, a->probabilities,
+                        vit_classifier_get_result(together, 0)->probabilities);
+        for (size_t k = 0; k < CLASSES; k++) {
+            ck_assert_float_eq_tol(a->probabilities[k], b->probabilities[k], 0.05f);
+        }
+        ck_assert(memcmp(a->features, b->features, D * sizeof(float)) != 0); /* not the floats */
+    }
+    vit_classifier_free(one);
+    vit_classifier_free(three);
+    vit_classifier_free(near);
+    vit_classifier_free(together);
+    vit_model_close(upload);
+    vit_model_close(floats);
+    vit_bytes_free(&file);
+}
+END_TEST
+
+START_TEST(int8_models_are_measured) {
+    char path[1024], data[1024];
+    vit_model *model;
+    vit_evaluation *evaluation;
+    vit_evaluation_options options = VIT_EVALUATION_OPTIONS_INIT;
+    double loss = 0;
+    temp_path(data, base, "int8_data");
+    make_pictures(data, "val", classes, CLASSES, 6, WIDTH, HEIGHT, 3);
+    ck_vit_ok(vit_model_open(&model, make_int8(path), NULL));
+    for (options.threads = 1; options.threads <= 3; options.threads++) {
+        ck_vit_ok(vit_evaluation_run(&evaluation, model, data, &options));
+        const vit_evaluation_result *result = vit_evaluation_get_result(evaluation);
+        ck_assert_uint_eq(result->images, 6 * CLASSES);
+        ck_assert(isfinite(result->loss));
+        ck_assert(options.threads == 1 || result->loss == loss);
+        loss = result->loss;
+        vit_evaluation_free(evaluation);
+    }
+    vit_model_close(model);
+}
+END_TEST
+
 /* ---- options ---- */
 
 /* What a program built against a later header would hand over. */
@@ -253,6 +344,7 @@ START_TEST(wrong_pictures) {
         vit_picture_rgb(rgb, 4, 4, 11, "narrow"),
         vit_picture_rgb(rgb, 4, 4, -11, "narrow"),
         vit_picture_rgb(rgb, SIZE_MAX / 2, 1, 0, "wide"),
+        vit_picture_rgb(rgb, SIZE_MAX / 2, 1, PTRDIFF_MIN, "wide"),
         vit_picture_rgb(NULL, 4, 4, 0, NULL),
         vit_picture_encoded(NULL, 4, NULL),
         vit_picture_file(NULL),
@@ -645,6 +737,33 @@ START_TEST(model_is_measured) {
 }
 END_TEST
 
+static bool stop_after_first(void *context) {
+    const seen *s = context;
+    return s->calls > 0;
+}
+
+START_TEST(measuring_is_stopped) {
+    char data[1024];
+    vit_model *model = open_model();
+    vit_evaluation *evaluation = (vit_evaluation *)1;
+    seen s = {0};
+    vit_evaluation_options options = VIT_EVALUATION_OPTIONS_INIT;
+    options.context = &s;
+    options.progress = on_progress;
+    options.should_stop = stop_after_first;
+    options.batch_size = 4;
+    make_val(data);
+    check_error(vit_evaluation_run(&evaluation, model, data, &options), VIT_ERROR_STOPPED,
+                "4 of 12 pictures");
+    ck_assert_ptr_null(evaluation);
+    ck_assert_uint_eq(s.calls, 1);
+    options.should_stop = NULL;
+    ck_vit_ok(vit_evaluation_run(&evaluation, model, data, &options));
+    vit_evaluation_free(evaluation);
+    vit_model_close(model);
+}
+END_TEST
+
 START_TEST(measuring_is_refused) {
     char data[1024], broken[1024];
     vit_model *model = open_model();
@@ -672,6 +791,35 @@ START_TEST(measuring_is_refused) {
     ck_vit_fails(vit_evaluation_run(&evaluation, model, data, &options), VIT_ERROR_ARGUMENT,
                  "val_split 1");
     ck_vit_fails(vit_evaluation_run(&evaluation, model, NULL, NULL), VIT_ERROR_ARGUMENT, "NULL");
+    vit_model_close(model);
+}
+END_TEST
+
+/* ---- nothing ---- */
+
+START_TEST(nothing_is_refused) {
+    vit_model *model = open_model();
+    vit_classifier *classifier;
+    char **found;
+    size_t count;
+    const vit_picture picture = vit_picture_file(paths[0]);
+    const char *files[] = {paths[0]};
+    check_error(vit_model_open(NULL, model_path, NULL), VIT_ERROR_ARGUMENT, "vit_model_open: out");
+    check_error(vit_model_open_memory(NULL, "x", 1, NULL, NULL), VIT_ERROR_ARGUMENT, "out is NULL");
+    check_error(vit_classifier_create(NULL, model, NULL), VIT_ERROR_ARGUMENT, "out is NULL");
+    check_error(vit_classifier_create(&classifier, NULL, NULL), VIT_ERROR_ARGUMENT, "model");
+    check_error(vit_classify(NULL, &picture, 1), VIT_ERROR_ARGUMENT, "vit_classify: classifier");
+    check_error(vit_classify_files(NULL, files, 1), VIT_ERROR_ARGUMENT, "classifier is NULL");
+    check_error(vit_evaluation_run(NULL, model, base, NULL), VIT_ERROR_ARGUMENT, "out is NULL");
+    check_error(vit_evaluation_write(NULL, base), VIT_ERROR_ARGUMENT, "evaluation is NULL");
+    check_error(vit_find_pictures(NULL, &count, base), VIT_ERROR_ARGUMENT, "paths is NULL");
+    check_error(vit_find_pictures(&found, NULL, base), VIT_ERROR_ARGUMENT, "count is NULL");
+    ck_assert_ptr_null(vit_model_get_info(NULL));
+    ck_assert_ptr_null(vit_classifier_get_result(NULL, 0));
+    ck_assert_ptr_null(vit_classifier_get_probabilities(NULL));
+    ck_assert_ptr_null(vit_classifier_get_features(NULL));
+    ck_assert_ptr_null(vit_evaluation_get_result(NULL));
+    vit_free_paths(NULL, 3);
     vit_model_close(model);
 }
 END_TEST
@@ -712,7 +860,11 @@ int main(void) {
     tcase_add_test(tcase, latency_is_preferred);
     tcase_add_test(tcase, two_models_in_four_threads);
     tcase_add_test(tcase, model_is_measured);
+    tcase_add_test(tcase, measuring_is_stopped);
     tcase_add_test(tcase, measuring_is_refused);
+    tcase_add_test(tcase, int8_models_are_models);
+    tcase_add_test(tcase, int8_models_are_measured);
+    tcase_add_test(tcase, nothing_is_refused);
     tcase_add_test(tcase, names_and_statuses);
     suite_add_tcase(suite, tcase);
     return test_run(suite);

@@ -285,6 +285,7 @@ START_TEST(training_tells_and_results) {
     ck_vit_ok(vit_training_run(training));
     check_value(training, "num-classes", "3");
     check_value(training, "epochs", "3");
+    check_value(training, "model", "custom"); /* of other sizes than the named one */
     ck_assert_uint_eq(s.starts, 1);
     ck_assert_uint_eq(s.start.train_images, 24);
     ck_assert_uint_eq(s.start.val_images, 12);
@@ -372,6 +373,8 @@ START_TEST(resuming_is_refused) {
     ck_assert_ptr_null(training);
     temp_path(folder, base, "run");
     ck_vit_ok(vit_training_resume(&training, folder, NULL, NULL));
+    check_value(training, "model", "custom");
+    check_value(training, "embed-dim", "16");
     set(training, "lr", "0.5");
     ck_vit_fails(vit_training_run(training), VIT_ERROR_ARGUMENT, "lr");
     vit_training_free(training);
@@ -381,6 +384,20 @@ START_TEST(resuming_is_refused) {
     set(training, "lr", "0.5");
     ck_vit_ok(vit_training_run(training));
     vit_training_free(training);
+}
+END_TEST
+
+START_TEST(nothing_is_refused) {
+    vit_training *training;
+    check_error(vit_training_create(NULL, data, "run", NULL), VIT_ERROR_ARGUMENT, "out is NULL");
+    check_error(vit_training_resume(NULL, "run", NULL, NULL), VIT_ERROR_ARGUMENT, "out is NULL");
+    check_error(vit_training_resume(&training, NULL, NULL, NULL), VIT_ERROR_ARGUMENT, "folder");
+    check_error(vit_training_set(NULL, "lr", "1"), VIT_ERROR_ARGUMENT, "training is NULL");
+    check_error(vit_training_run(NULL), VIT_ERROR_ARGUMENT, "training is NULL");
+    ck_assert_ptr_null(vit_training_get(NULL, "lr"));
+    ck_assert_ptr_null(vit_training_get_result(NULL));
+    vit_training_stop(NULL);
+    vit_training_free(NULL);
 }
 END_TEST
 
@@ -437,6 +454,7 @@ int main(void) {
     tcase_add_test(tcase, training_tells_and_results);
     tcase_add_test(tcase, training_goes_on_where_it_was_stopped);
     tcase_add_test(tcase, resuming_is_refused);
+    tcase_add_test(tcase, nothing_is_refused);
     tcase_add_test(tcase, memory_is_limited);
     tcase_add_test(tcase, two_trainings_in_two_threads);
     suite_add_tcase(suite, tcase);

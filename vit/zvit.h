@@ -26,7 +26,8 @@
  * Errors.    A function that can fail returns a vit_status, VIT_OK (0) or why it failed. The
  *            message of the failure is vit_last_error(). An out-parameter comes first, and is NULL
  *            after a failure. Nothing is ever printed, no signal is caught, no failure ends the
- *            program.
+ *            program. NULL for what has to be there is VIT_ERROR_ARGUMENT, and asking NULL for
+ *            something gives NULL.
  * Ownership. What a *_create, *_open, *_resume or *_run function makes is the caller's, and goes
  *            with *_free or *_close, for which NULL is fine. What a const pointer shows belongs to
  *            the object that it was asked of, and lives as its function says. What is handed in is
@@ -88,8 +89,9 @@ typedef enum vit_status {
 VIT_API const char *vit_status_string(vit_status status);
 
 /* The message of the last failure in this thread: one line that names the file, or the option and
- * its value, and says what was expected. "" when there was none. Valid until the next failure in
- * this thread; a success leaves it as it is. */
+ * its value, and says what was expected. "" when there was none. It is that of a call when asked
+ * for right after it has failed; valid until the next call in this thread, which may change it also
+ * when it succeeds. */
 VIT_API const char *vit_last_error(void);
 
 /* The version of the library that is linked, "MAJOR.MINOR.PATCH". */
@@ -314,12 +316,13 @@ typedef struct vit_evaluation_options {
     void *context; /* handed to the functions, each of which may be NULL */
     vit_log_function log;
     void (*progress)(void *context, size_t done, size_t total); /* in the calling thread */
+    bool (*should_stop)(void *context); /* before each batch; true: VIT_ERROR_STOPPED */
 } vit_evaluation_options;
 
 #define VIT_EVALUATION_OPTIONS_INIT                                                                \
     {                                                                                              \
         sizeof(vit_evaluation_options), NULL, 0, 0, 0, VIT_TTA_NONE, false, NULL, 0, NULL, NULL,   \
-            NULL                                                                                   \
+            NULL, NULL                                                                             \
     }
 
 /* Measures the model on the pictures of data, as of vit_training_create. Labels are matched with
