@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <threads.h>
 
 const char *const vit_canvas_endings[] = {"png", "svg", NULL};
 
@@ -33,26 +32,10 @@ enum { LARGEST = 32767 }; /* cairo's limit for image surfaces */
 /* clang-format on */
 
 #define DECLARE(name) __typeof__(cairo_##name) *name;
-static struct {
-    CAIRO_FUNCTIONS(DECLARE)
-    bool found;
-} cairo; /* set once, by load */
-
-static void load(void) {
-    vit_library library;
-    if (!vit_library_open(&library, ZVIT_CAIRO_LIBRARY)) {
-        return;
-    }
-#define FIND(name) vit_library_find(&library, "cairo_" #name, &cairo.name);
-    CAIRO_FUNCTIONS(FIND)
-    cairo.found = library.complete;
-}
-
-static bool have_cairo(void) {
-    static once_flag once = ONCE_FLAG_INIT;
-    call_once(&once, load);
-    return cairo.found;
-}
+static struct { CAIRO_FUNCTIONS(DECLARE) } cairo;
+static const char *const cairo_names[] = {CAIRO_FUNCTIONS(VIT_LIBRARY_NAME) NULL};
+static vit_lazy_library library =
+    VIT_LAZY_LIBRARY(ZVIT_CAIRO_LIBRARY, cairo_names, "cairo_", cairo);
 
 struct vit_canvas {
     vit_canvas_format format;
@@ -64,7 +47,7 @@ struct vit_canvas {
 };
 
 bool vit_canvas_available(void) {
-    return have_cairo();
+    return vit_lazy_library_load(&library);
 }
 
 /* Appends to the bytes, growing them. */
@@ -112,7 +95,7 @@ vit_status vit_canvas_create(vit_canvas_format format, double width, double heig
                         "a canvas of %g x %g pixels, %g for 1 (expected sides of 1 to %d)", width,
                         height, scale, LARGEST);
     }
-    if (!have_cairo()) {
+    if (!vit_lazy_library_load(&library)) {
         return vit_fail(VIT_ERROR_UNSUPPORTED,
                         "drawing needs %s, which was not found (Debian package libcairo2)",
                         ZVIT_CAIRO_LIBRARY);

@@ -13,10 +13,6 @@ static bool open_with(vit_library *library, const char *name, int flags) {
     return library->complete;
 }
 
-bool vit_library_open(vit_library *library, const char *name) {
-    return open_with(library, name, RTLD_LOCAL);
-}
-
 bool vit_library_open_global(vit_library *library, const char *path) {
     return open_with(library, path, RTLD_GLOBAL);
 }
@@ -58,4 +54,30 @@ void vit_library_find(vit_library *library, const char *name, void *function) {
     /* POSIX lets a void pointer hold a function's address; C has no cast for it. */
     memcpy(function, &address, sizeof address);
     library->complete = library->complete && address != NULL;
+}
+
+/* POSIX has pointers to functions of whatever type of one size. */
+static bool find_all(const vit_lazy_library *lazy) {
+    vit_library library;
+    char *functions = lazy->functions;
+    if (!open_with(&library, lazy->file, RTLD_LOCAL)) {
+        return false;
+    }
+    for (size_t i = 0; lazy->names[i]; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s%s", lazy->prefix, lazy->names[i]);
+        vit_library_find(&library, name, functions + i * sizeof(void (*)(void)));
+    }
+    return library.complete;
+}
+
+bool vit_lazy_library_load(vit_lazy_library *library) {
+    pthread_mutex_lock(&library->mutex);
+    if (!library->tried) {
+        library->complete = find_all(library);
+        library->tried = true;
+    }
+    bool complete = library->complete;
+    pthread_mutex_unlock(&library->mutex);
+    return complete;
 }

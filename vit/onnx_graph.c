@@ -9,7 +9,6 @@
 #include <protobuf-c/protobuf-c.h>
 #include <stdio.h>
 #include <string.h>
-#include <threads.h>
 
 /* protobuf-c is loaded when the first graph is made. What protoc-c wrote calls it through these; of
  * that only the descriptions of messages are used. */
@@ -17,10 +16,10 @@
     F(get_packed_size) F(pack) F(pack_to_buffer) F(unpack) F(free_unpacked)
 
 #define DECLARE(name) __typeof__(protobuf_c_message_##name) *name;
-static struct {
-    PROTOBUF_FUNCTIONS(DECLARE)
-    bool found;
-} protobuf; /* set once, by load */
+static struct { PROTOBUF_FUNCTIONS(DECLARE) } protobuf;
+static const char *const protobuf_names[] = {PROTOBUF_FUNCTIONS(VIT_LIBRARY_NAME) NULL};
+static vit_lazy_library library =
+    VIT_LAZY_LIBRARY(ZVIT_PROTOBUF_C_LIBRARY, protobuf_names, "protobuf_c_message_", protobuf);
 
 #define protobuf_c_message_get_packed_size protobuf.get_packed_size
 #define protobuf_c_message_pack protobuf.pack
@@ -29,24 +28,13 @@ static struct {
 #define protobuf_c_message_free_unpacked protobuf.free_unpacked
 #include "onnx.pb-c.c"
 
-static void load(void) {
-    vit_library library;
-    if (!vit_library_open(&library, ZVIT_PROTOBUF_C_LIBRARY)) {
-        return;
-    }
-#define FIND(name) vit_library_find(&library, "protobuf_c_message_" #name, &protobuf.name);
-    PROTOBUF_FUNCTIONS(FIND)
-    protobuf.found = library.complete;
-}
-
 vit_status vit_onnx_available(void) {
-    static once_flag once = ONCE_FLAG_INIT;
-    call_once(&once, load);
-    return protobuf.found ? VIT_OK
-                          : vit_fail(VIT_ERROR_UNSUPPORTED,
-                                     "--format onnx: %s is not there (Debian package: "
-                                     "libprotobuf-c1)",
-                                     ZVIT_PROTOBUF_C_LIBRARY);
+    return vit_lazy_library_load(&library)
+               ? VIT_OK
+               : vit_fail(VIT_ERROR_UNSUPPORTED,
+                          "--format onnx: %s is not there (Debian package: "
+                          "libprotobuf-c1)",
+                          ZVIT_PROTOBUF_C_LIBRARY);
 }
 
 enum { IR_VERSION = 8, OPSET = 17, FLOAT32 = 1, INT64 = 7 };

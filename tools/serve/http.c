@@ -51,7 +51,6 @@ void serve_http_stop(serve_http *http) {
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <threads.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
@@ -67,20 +66,9 @@ void serve_http_stop(serve_http *http) {
 /* clang-format on */
 
 #define DECLARE(name) __typeof__(MHD_##name) *name;
-static struct {
-    MHD_FUNCTIONS(DECLARE)
-    bool found;
-} mhd; /* set once, by load */
-
-static void load(void) {
-    vit_library library;
-    if (!vit_library_open(&library, ZVIT_MICROHTTPD_LIBRARY)) {
-        return;
-    }
-#define FIND(name) vit_library_find(&library, "MHD_" #name, &mhd.name);
-    MHD_FUNCTIONS(FIND)
-    mhd.found = library.complete;
-}
+static struct { MHD_FUNCTIONS(DECLARE) } mhd;
+static const char *const mhd_names[] = {MHD_FUNCTIONS(VIT_LIBRARY_NAME) NULL};
+static vit_lazy_library library = VIT_LAZY_LIBRARY(ZVIT_MICROHTTPD_LIBRARY, mhd_names, "MHD_", mhd);
 
 /* What a page of ours may load and do, and that nobody may frame it. */
 #define PAGE_POLICY                                                                                \
@@ -565,9 +553,7 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
 /* ---- the server ---- */
 
 vit_status serve_http_check(void) {
-    static once_flag once = ONCE_FLAG_INIT;
-    call_once(&once, load);
-    if (!mhd.found) {
+    if (!vit_lazy_library_load(&library)) {
         return vit_fail(VIT_ERROR_UNSUPPORTED,
                         "serving needs %s, which was not found (Debian package libmicrohttpd12)",
                         ZVIT_MICROHTTPD_LIBRARY);
