@@ -3,11 +3,8 @@
 #include "tools/completion.h"
 #include "tools/help.h"
 
-/* Ends the branch of a flag: what its value may be. */
-static void put_value(const char *words, const cli_completion *paths) {
-    if (*words) {
-        printf(" words='%s'", words);
-    }
+/* Ends a branch: which files may stand there. */
+static void put_files(const cli_completion *paths) {
     switch (paths->kind) {
     case CLI_NO_PATH:
         break;
@@ -27,28 +24,28 @@ static void put_value(const char *words, const cli_completion *paths) {
 static void put_flag_value(const vit_option *option, const void *target) {
     cli_flag_text text;
     cli_completion paths;
-    char words[2048] = "";
-    size_t used = 0;
-    const char *help;
+    const char *name, *help;
     if (option->type == VIT_OPT_BOOL) {
         return;
     }
     cli_flag_describe(option, target, &text);
     cli_complete_metavar(text.variable, &paths);
-    for (size_t i = 0; option->choices != NULL && option->choices[i] != NULL; i++) {
-        used += (size_t)snprintf(words + used, sizeof words - used, "%s ", option->choices[i]);
-    }
-    const char *name;
-    for (size_t i = 0; option->names != NULL && (name = option->names(i, &help)) != NULL; i++) {
-        used += (size_t)snprintf(words + used, sizeof words - used, "%s ", name);
-    }
-    snprintf(words + used, sizeof words - used, "%s", paths.words);
     printf("        --%s", option->name);
     if (option->letter != 0) {
         printf(" | -%c", option->letter);
     }
     printf(") value=yes");
-    put_value(words, &paths);
+    if (option->choices != NULL || option->names != NULL || *paths.words) {
+        printf(" words='");
+        for (size_t i = 0; option->choices != NULL && option->choices[i] != NULL; i++) {
+            printf("%s ", option->choices[i]);
+        }
+        for (size_t i = 0; option->names != NULL && (name = option->names(i, &help)) != NULL; i++) {
+            printf("%s ", name);
+        }
+        printf("%s'", paths.words);
+    }
+    put_files(&paths);
 }
 
 static void put_verb(const cli_verb *verb, const vit_option_group *groups, size_t group_count) {
@@ -77,7 +74,7 @@ static void put_verb(const cli_verb *verb, const vit_option_group *groups, size_
         puts("' ;;");
     } else {
         cli_complete_metavar(verb->arguments, &paths);
-        put_value("", &paths);
+        put_files(&paths);
     }
     puts("        esac\n        ;;");
 }

@@ -74,14 +74,15 @@ install() { # install PACKAGE...
 
 install --no-install-recommends "/root/$(basename "$packages"/zvit_*.deb)"
 in_root zvit --version
-in_root ldd /usr/bin/zvit | grep -q "not found" && fail "libraries are missing: $(in_root ldd /usr/bin/zvit)"
+libraries=$(in_root ldd /usr/bin/zvit) || fail "ldd of /usr/bin/zvit fails"
+[[ $libraries != *"not found"* ]] || fail "libraries are missing: $libraries"
 answer=$(in_root zvit classify --topk 1 /root/model.safetensors /root/picture.jpg)
 echo "$answer"
 here_answer=$(build/package/zvit classify --topk 1 "$model" "$picture" | awk '{print $2, $3}')
 [ "$(echo "$answer" | awk '{print $2, $3}')" = "$here_answer" ] || fail "there '$answer', here '$here_answer'"
 explain() { in_root zvit explain /root/model.safetensors /root/picture.jpg --out /root/map.png 2>&1 >/dev/null; }
 warning=$(explain)
-echo "$warning" | grep -q cairo || fail "explain without cairo says '$warning'"
+[[ $warning == *cairo* ]] || fail "explain without cairo says '$warning'"
 echo "without recommended packages: $warning"
 
 recommended=$(dpkg-deb -f "$packages"/zvit_*.deb Recommends | tr -d ,)
@@ -89,7 +90,7 @@ recommended=$(dpkg-deb -f "$packages"/zvit_*.deb Recommends | tr -d ,)
 install --no-install-recommends $recommended
 [ -z "$(explain)" ] || fail "explain with cairo says '$(explain)'"
 serving=$(in_root timeout 3 zvit serve /root/model.safetensors --port 0 2>&1 || true)
-echo "$serving" | grep -q http:// || fail "serve says '$serving'"
+[[ $serving == *http://* ]] || fail "serve says '$serving'"
 for file in man/man1/zvit.1.gz man/man1/zvit-train.1.gz bash-completion/completions/zvit zsh/vendor-completions/_zvit \
     doc/zvit/copyright doc/zvit/README.md; do
     [ -s "$root/usr/share/$file" ] || fail "/usr/share/$file is not there"

@@ -130,11 +130,21 @@ static vit_status gather(vit_comm *comm, place *places) {
     return status;
 }
 
+/* Ranks of a machine need not follow each other: mpirun --map-by node deals them in turn. */
+static bool first_on_host(const place *places, size_t rank) {
+    for (size_t r = 0; r < rank; r++) {
+        if (strcmp(places[r].host, places[rank].host) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* "4 ranks on 2 machines: a: ranks 0-1, 8 threads each, processors 0-7 | 8-15 (...)" */
 static void describe(const place *places, size_t size, char *text, size_t room) {
     size_t hosts = 0, at;
     for (size_t r = 0; r < size; r++) {
-        hosts += r == 0 || strcmp(places[r].host, places[r - 1].host) != 0;
+        hosts += first_on_host(places, r);
     }
     at = (size_t)snprintf(text, room, "ranks: %zu on %zu machine%s", size, hosts,
                           hosts == 1 ? "" : "s");
