@@ -10,8 +10,6 @@
 
 #include <png.h>
 
-#define MAX_CHUNK_BYTES (8u << 20) /* of a chunk other than the pixels */
-
 typedef struct png_job {
     png_structp png;
     png_infop info, end;
@@ -60,11 +58,13 @@ static void set_limits(png_job *job) {
     /* A damaged chunk is an error even where libpng would only drop it. */
     png_set_crc_action(job->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
     png_set_user_limits(job->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* vit_check_pixels decides */
-    png_set_chunk_malloc_max(job->png, MAX_CHUNK_BYTES);
+    /* No chunk is larger than the file, whatever it claims. */
+    png_set_chunk_malloc_max(job->png, job->size);
     /* Texts, profiles and the like are skipped without being unpacked; of the chunks that are not
-     * needed for the pixels only the orientation is read. */
+     * needed for the pixels only the orientation is read. It is kept as if libpng did not know it:
+     * for those only does libpng mind the limit. */
     png_set_keep_unknown_chunks(job->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
-    png_set_keep_unknown_chunks(job->png, PNG_HANDLE_CHUNK_AS_DEFAULT, exif, 1);
+    png_set_keep_unknown_chunks(job->png, PNG_HANDLE_CHUNK_ALWAYS, exif, 1);
 }
 
 /* Asks libpng for 8-bit RGB, RGBA or palette indices whatever is stored. The palette is looked up
@@ -189,15 +189,15 @@ static vit_status read_rows(png_job *job, const vit_decode_options *options, vit
 }
 
 static int find_orientation(png_structp png, png_infop before, png_infop after) {
-    int orientation = 1;
-#ifdef PNG_eXIf_SUPPORTED
-    png_uint_32 size;
-    png_bytep exif;
-    if (png_get_eXIf_1(png, before, &size, &exif) || png_get_eXIf_1(png, after, &size, &exif)) {
-        orientation = vit_exif_orientation(exif, size);
+    const png_infop parts[] = {before, after};
+    for (int part = 0; part < 2; part++) {
+        png_unknown_chunkp chunks;
+        int count = png_get_unknown_chunks(png, parts[part], &chunks);
+        if (count > 0) { /* the first: eXIf only is kept */
+            return vit_exif_orientation(chunks[0].data, chunks[0].size);
+        }
     }
-#endif
-    return orientation;
+    return 1;
 }
 
 /* Everything that may longjmp. What it changes lives in *job and *image, so nothing is clobbered.

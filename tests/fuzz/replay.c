@@ -10,7 +10,26 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* Of an input of a few kilobytes, in KiB; as tools/fuzz.sh has it for libFuzzer. */
+#define MOST_MEMORY (256L << 10)
+
 static size_t replayed;
+
+/* The most address space that this process ever had, in KiB; 0 where that is not known. */
+static long peak_memory(void) {
+    FILE *file = fopen("/proc/self/status", "re");
+    char line[256];
+    long peak = 0;
+    while (file && peak == 0 && fgets(line, sizeof line, file)) {
+        if (sscanf(line, "VmPeak: %ld", &peak) != 1) {
+            peak = 0;
+        }
+    }
+    if (file) {
+        fclose(file);
+    }
+    return peak;
+}
 
 static bool replay_file(const char *path) {
     vit_bytes bytes = {0};
@@ -18,10 +37,16 @@ static bool replay_file(const char *path) {
         fprintf(stderr, "%s\n", vit_last_error());
         return false;
     }
+    long before = peak_memory();
     LLVMFuzzerTestOneInput(bytes.data, bytes.size);
+    bool well = peak_memory() - before <= MOST_MEMORY;
+    if (!well) {
+        fprintf(stderr, "%s: takes %ld MiB (expected at most %ld)\n", path,
+                (peak_memory() - before) >> 10, MOST_MEMORY >> 10);
+    }
     vit_bytes_free(&bytes);
     replayed++;
-    return true;
+    return well;
 }
 
 static bool replay(const char *path) {
