@@ -1,7 +1,7 @@
 /* JPEG, PNG and their EXIF: whole, in part, shrunk, and by the header alone. */
 #include "tests/fuzz/fuzz.h"
 
-#include "data/image.h"
+#include "data/decode.h"
 
 #include <string.h>
 
@@ -41,10 +41,32 @@ static void expect_same_window(const vit_image *whole, const vit_window *window,
     }
 }
 
+/* The part lies within its picture, at a size that the request allows. */
+static void expect_allowed(const vit_image *image, const choice *c, const vit_part *part) {
+    const vit_window *w = &c->window;
+    double width = part->box.x1 - part->box.x0, height = part->box.y1 - part->box.y0;
+    const vit_view *view = &part->view;
+    fuzz_expect(part->box.x0 >= 0 && part->box.y0 >= 0 && part->box.x1 <= (double)view->width &&
+                    part->box.y1 <= (double)view->height,
+                "the box lies within the view");
+    fuzz_expect(view->width > 0 && view->height > 0 && view->pixels >= image->pixels &&
+                    view->pixels + (view->height - 1) * view->stride + 3 * view->width <=
+                        image->pixels + 3 * image->width * image->height,
+                "the view lies within the picture");
+    bool allowed = false;
+    for (int shrink = 1; shrink <= (c->shrink ? 8 : 1); shrink *= 2) {
+        allowed = allowed ||
+                  (width == (double)w->width / shrink && height == (double)w->height / shrink &&
+                   (shrink == 1 || (w->width / (size_t)shrink >= 1 + w->width / 3 &&
+                                    w->height / (size_t)shrink >= 1 + w->height / 3)));
+    }
+    fuzz_expect(allowed, "a part is not smaller than it may be");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const uint8_t middle[4] = {40, 90, 120, 60};
     vit_decode_options options = vit_decode_defaults();
-    options.max_pixels = 1 << 16;
+    options.max_pixels = 1 << 14;
     vit_image whole = {0}, partly = {0};
     uint64_t pixels = 0;
     vit_status status = vit_image_decode(data, size, "input", &options, &whole);
@@ -60,10 +82,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         fuzz_expect_message(parted);
         fuzz_expect(status != VIT_OK || parted == VIT_OK,
                     "what can be decoded whole can be decoded in part");
+        if (parted == VIT_OK) {
+            expect_allowed(&partly, &c, &part);
+        }
         if (status == VIT_OK && !shrink) {
             expect_same_window(&whole, &c.window, &part);
         }
     }
+    int orientation = vit_exif_orientation(data, size);
+    fuzz_expect(orientation >= 1 && orientation <= 8, "an orientation is one of eight");
     vit_image_free(&whole);
     vit_image_free(&partly);
     return 0;
