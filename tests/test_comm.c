@@ -1,11 +1,11 @@
 /* Ranks as threads of one process: what they tell each other, and the order in which they sum. */
+#include "support/allocator.h"
 #include "support/support.h"
 
 #include "train/comm.h"
 #include "vit/rng.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,31 +194,6 @@ END_TEST
 
 /* ---- memory ---- */
 
-typedef struct failing {
-    atomic_long calls;
-    long fail_at; /* which call, from 1 */
-} failing;
-
-static bool fails(failing *f) {
-    return atomic_fetch_add(&f->calls, 1) + 1 == f->fail_at;
-}
-
-static void *allocate(void *context, size_t size, size_t alignment) {
-    void *block = NULL;
-    return fails(context) || posix_memalign(&block, alignment < 16 ? 16 : alignment, size) != 0
-               ? NULL
-               : block;
-}
-
-static void *resize(void *context, void *block, size_t size) {
-    return fails(context) ? NULL : realloc(block, size);
-}
-
-static void release_block(void *context, void *block) {
-    (void)context;
-    free(block);
-}
-
 static void agree_and_sum(rank *self) {
     vit_comm_times times = {0};
     uint64_t bits = 1;
@@ -232,13 +207,12 @@ static void agree_and_sum(rank *self) {
 
 /* Whatever is not there, every rank gets on or fails with a message, and nothing is left. */
 START_TEST(lack_of_memory_is_an_error) {
-    failing f = {.fail_at = _i + 1};
-    const vit_allocator allocator = {sizeof allocator, &f, allocate, resize, release_block};
+    counting c = {.fail_at = _i + 1};
     vit_comm *comms[3];
     rank ranks[3] = {0};
     float data[3][5] = {{0}};
     pthread_t threads[3];
-    ck_vit_ok(vit_set_allocator(&allocator));
+    counting_install(&c);
     vit_status status = vit_comm_local(2, comms);
     for (size_t r = 0; status == VIT_OK && r < 2; r++) {
         ranks[r] =
@@ -250,7 +224,7 @@ START_TEST(lack_of_memory_is_an_error) {
         ck_assert(ranks[r].status == VIT_OK || *ranks[r].message);
     }
     ck_assert(status == VIT_OK || status == VIT_ERROR_MEMORY);
-    ck_vit_ok(vit_set_allocator(NULL)); /* every block is back */
+    counting_remove(&c, "ranks");
 }
 END_TEST
 
