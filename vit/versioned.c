@@ -29,15 +29,3 @@ vit_status vit_versioned_take(void *to, size_t known, const void *from, const ch
     }
     return status;
 }
-
-vit_status vit_versioned_give(void *to, const void *from, size_t known, const char *name) {
-    size_t size;
-    memcpy(&size, to, sizeof size);
-    vit_status status = check_size(size, known, name);
-    if (status == VIT_OK) {
-        memset(to, 0, size);
-        memcpy(to, from, size < known ? size : known);
-        memcpy(to, &size, sizeof size);
-    }
-    return status;
-}

@@ -11,8 +11,4 @@
  * VIT_ERROR_UNSUPPORTED. name is the struct's, for messages. */
 vit_status vit_versioned_take(void *to, size_t known, const void *from, const char *name);
 
-/* The other way: fills the caller's struct, as much of it as both know; the rest becomes 0. Its
- * size stays. */
-vit_status vit_versioned_give(void *to, const void *from, size_t known, const char *name);
-
 #endif
