@@ -72,10 +72,20 @@ same() {
 alone() {
     [ -e alone ] || "$zvit" train data --out alone $everything >alone.out 2>&1 || fail "alone: $(cat alone.out)"
 }
-# Long enough that a run is not over when a signal comes, which mpirun hands on about a second late.
-long="$everything --steps 600"
-undisturbed() {
-    [ -e undisturbed ] || OMP_NUM_THREADS=4 "$zvit" train data --out undisturbed $long >undisturbed.out 2>&1 || fail "alone: $(cat undisturbed.out)"
+# Endless as far as a test is concerned: how far it came when a signal reached it is read from its checkpoint.
+# The rate does not depend on where the end is, so the same steps can be taken by a run that ends there.
+endless="$everything --sched constant --warmup-epochs 0 --save-every 1s"
+steps_done() {
+    head -c 400 "$1/last.state.safetensors" | tr -d '\\' | grep -ao '"step":[0-9]*' | head -n 1 | cut -d: -f2
+}
+# wait_for_steps RUN NUMBER: until a checkpoint has more.
+wait_for_steps() {
+    tries=0
+    until [ -e "$1/last.state.safetensors" ] && [ "$(steps_done "$1")" -gt "$2" ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 600 ] || return 1
+        sleep 0.1
+    done
 }
 # said WHAT CODE EXPECTED_CODE OUTPUT PATTERN: the code, and one line of error of zvit's that matches.
 said() {
@@ -121,27 +131,25 @@ case_identity() {
     [ "$(grep -c 'exchange .* hidden' placed.out)" = 1 ] || fail "no word of the exchange: $(cat placed.out)"
 }
 
-# Begun by 2 ranks, gone on with by 4, ended by one process.
-case_resume() {
-    undisturbed
-    start moved.out 2 train data --out moved $long --save-every 1s
-    wait_for_file moved/last.state.safetensors || fail "no checkpoint"
-    kill -TERM $launcher
-    ! wait $launcher || fail "stopped: exit code 0"
-    start moved.out 4 train --resume moved --quiet --save-every 1s
-    rm moved/last.safetensors
-    wait_for_file moved/last.safetensors || fail "no checkpoint"
-    kill -TERM $launcher
-    ! wait $launcher || fail "stopped: exit code 0"
-    "$zvit" train --resume moved --quiet >moved.out 2>&1 || fail "resume: $(cat moved.out)"
-    same undisturbed moved "2 ranks, then 4, then 1"
-}
-
-# A rank that is killed takes the others along, at once; the run goes on from its checkpoint.
-case_killed() {
-    undisturbed
-    start killed.out 2 train data --out killed $long --save-every 1s
-    wait_for_file killed/last.state.safetensors || fail "no checkpoint"
+# Begun by 2 ranks and stopped by every signal that stops, gone on with by other numbers of ranks, bereft of one,
+# and ended by one process: still the bytes of a run that nothing happened to.
+case_stopped() {
+    number=2
+    start stopped.out $number train data --out stopped $endless --steps 100000
+    wait_for_steps stopped 0 || fail "no checkpoint"
+    for signal in TERM INT USR1; do
+        kill -$signal $launcher
+        code=0
+        wait $launcher || code=$?
+        grep -q 'stopped in epoch' stopped.out || fail "SIG$signal: $(cat stopped.out)"
+        [ $code != 0 ] || fail "SIG$signal: exit code 0"
+        step=$(sed -n 's/.*stopped in epoch \([0-9]*\) after step \([0-9]*\) of \([0-9]*\).*/(\1 - 1) * \3 + \2/p' stopped.out)
+        [ "$(steps_done stopped)" = "$(($step))" ] || fail "SIG$signal: stopped after $step and saved $(steps_done stopped)"
+        number=$((6 - number))
+        start stopped.out $number train --resume stopped --quiet --save-every 1s
+        wait_for_steps stopped $(($step)) || fail "no checkpoint"
+    done
+    # A rank that is killed takes the others along, at once.
     began=$(seconds)
     pids=$(rank_pids)
     kill -9 ${pids##* }
@@ -150,8 +158,11 @@ case_killed() {
     [ $code != 0 ] || fail "killed: exit code 0"
     [ $(($(seconds) - began)) -le 30 ] || fail "the others went on for $(($(seconds) - began)) s"
     ! are_left $pids || fail "a rank is left"
-    ranks 4 train --resume killed --quiet >killed.out 2>&1 || fail "resume: $(cat killed.out)"
-    same undisturbed killed "killed and resumed"
+    steps=$(($(steps_done stopped) + 6))
+    "$zvit" train --resume stopped --override --steps $steps --quiet >stopped.out 2>&1 || fail "resume: $(cat stopped.out)"
+    OMP_NUM_THREADS=4 "$zvit" train data --out undisturbed $endless --steps $steps >undisturbed.out 2>&1 ||
+        fail "alone: $(cat undisturbed.out)"
+    same undisturbed stopped "stopped and resumed"
 }
 
 # A rank that stands still: the others notice.
@@ -169,21 +180,25 @@ case_hung() {
     ! are_left $pids || fail "a rank is left"
 }
 
-case_signal() {
-    undisturbed
-    for signal in TERM INT; do
-        run=stopped$signal
-        start $run.out 2 train data --out $run $long
-        wait_for_file $run/args.json || fail "not begun"
-        kill -$signal $launcher
-        code=0
-        wait $launcher || code=$?
-        grep -q 'stopped in epoch' $run.out || fail "SIG$signal: $(cat $run.out)"
-        [ $code != 0 ] || fail "SIG$signal: exit code 0"
-        [ -e $run/last.state.safetensors ] || fail "SIG$signal saved nothing"
-        ranks 4 train --resume $run --quiet >$run.out 2>&1 || fail "SIG$signal: resume: $(cat $run.out)"
-        same undisturbed $run "SIG$signal and resumed"
-    done
+# What else learns, reads or measures in its own way.
+case_features() {
+    "$zvit" train data --out teacher $everything --steps 4 >teacher.out 2>&1 || fail "teacher: $(cat teacher.out)"
+    "$zvit" pack data data.zpk >pack.out 2>&1 || fail "pack: $(cat pack.out)"
+    features="$everything --steps 10 --distill teacher --init teacher --cache ram --model-ema-warmup --on-nan skip:3"
+    "$zvit" train data.zpk --out features $features >features.out 2>&1 || fail "features: $(cat features.out)"
+    ranks 2 train data.zpk --out features2 $features >features.out 2>&1 || fail "features, 2 ranks: $(cat features.out)"
+    same features features2 "distill, init, cache, pack"
+    # No loss is finite after the first step: the same pictures are named, and the same steps left out.
+    wild="--model zeros_micro_patch4_28 --embed-dim 32 --depth 2 --num-heads 2 --batch-size 32 --steps 5 --opt sgd --lr 3e37
+        --warmup-epochs 0 --quiet --no-report --on-nan skip:3"
+    code=0
+    "$zvit" train data --out wild $wild 2>wild1.out || code=$?
+    [ $code = 1 ] || fail "not finite: exit code $code"
+    code=0
+    ranks 2 train data --out wild $wild 2>wild2.out || code=$?
+    grep '^zvit train: ' wild2.out >wild2.words || true
+    cmp wild1.out wild2.words || fail "not finite: $(cat wild2.out)"
+    said "not finite" $code 1 wild2.out "the loss is not a number, first at data/train"
 }
 
 # Two ranks that differ are refused, on both, within seconds.
@@ -212,6 +227,9 @@ case_refused() {
     ranks 3 train data --out other $few >other.out 2>&1 || code=$?
     said "3 ranks" $code 1 other.out "3 ranks for 8 slots .*expected 1, 2, 4, ... up to 8"
     code=0
+    ranks 2 train data --out other $few --batch-size auto >other.out 2>&1 || code=$?
+    said "a batch by memory" $code 1 other.out "batch-size auto: chosen by one machine's memory"
+    code=0
     ranks 2 train nowhere --out other $few >other.out 2>&1 || code=$?
     said "no data" $code 1 other.out "nowhere"
     code=0
@@ -222,7 +240,7 @@ case_refused() {
     [ $code = 2 ] && grep -q '^zvit info: started as 2 ranks' other.out || fail "info: code $code: $(cat other.out)"
 }
 
-for name in ${*:-identity resume killed hung signal refused}; do
+for name in ${*:-identity stopped hung features refused}; do
     began=$(seconds)
     "case_$name"
     echo "$name: $(($(seconds) - began)) s"
