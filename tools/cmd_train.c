@@ -494,6 +494,9 @@ static int run(const cli_verb *verb, request *r, int argc, char **argv) {
     char message[VIT_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", vit_last_error());
     vit_status joined = cli_ranks_join(&r->common, &ranks);
+    if (ranks.comm) {
+        cli_signals_expect_mpirun();
+    }
     if (joined != VIT_OK) {
         status = joined;
     } else if (status != VIT_OK) {

@@ -42,6 +42,7 @@ typedef struct vit_run {
     vit_optimizer_blocks changed; /* of the above, by an update; not owned */
     vit_run_folder *folder;       /* of rank 0, else NULL */
     vit_saver *saver;             /* of rank 0 of several, with --save-every; else NULL */
+    struct vit_keeper *keeper;    /* of rank 0 of several; else NULL */
     size_t epoch_batches, epoch_steps;
     uint64_t total_steps;
     uint64_t bad_steps;  /* --on-nan: that may be left out */
@@ -54,6 +55,7 @@ typedef struct vit_run {
 
     vit_first_error unread; /* the epoch's first picture that was left out */
     vit_position at;
+    vit_position finished; /* `at` after the last step */
 } vit_run;
 
 /* One of the blocks that a run holds beside the parameters. */

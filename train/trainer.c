@@ -1,5 +1,5 @@
+#include "train/keeper.h"
 #include "train/ranks.h"
-#include "train/run.h"
 
 #include "vit/memory.h"
 
@@ -87,12 +87,17 @@ static size_t steps_in_epoch(const vit_run *r) {
                : r->epoch_steps;
 }
 
-/* The very first batch; all others are filled during the one before. */
+/* The very first batch; all others are filled during the one before. Saved while it was measured,
+ * an epoch has no step left. */
 static void fill_first(vit_run *r) {
     vit_batch *batch = r->batches[r->current];
-    vit_loader_start_epoch(r->loader, (uint32_t)r->at.epochs_done);
-    vit_loader_prepare(r->loader,
-                       (size_t)r->at.cursor * (size_t)r->settings.recipe.grad_accum_steps, batch);
+    size_t most = (size_t)r->settings.recipe.grad_accum_steps;
+    bool over = r->at.cursor >= steps_in_epoch(r);
+    if (over && r->at.epochs_done + 1 >= r->settings.recipe.epochs) {
+        return;
+    }
+    vit_loader_start_epoch(r->loader, (uint32_t)(r->at.epochs_done + over));
+    vit_loader_prepare(r->loader, over ? 0 : (size_t)r->at.cursor * most, batch);
     vit_run_fill(r, batch);
 }
 
@@ -171,8 +176,10 @@ static vit_status compute(vit_run *r, int epoch, size_t n, vit_step_result *resu
     vit_batch *next = prepare_next(r, epoch, n);
     *images = batch->count;
     if (batch->count > 0) {
+        vit_keeper_lend(r->keeper);
         status =
             vit_slots_step(r->slots, r->bundle->params, batch, r->loader, next, r->grads, result);
+        vit_keeper_take_back(r->keeper);
     } else if (next) {
         vit_run_fill(r, next);
     }
@@ -347,7 +354,11 @@ static vit_status look_around(vit_run *r, vit_decisions *decisions) {
         .out_of_time = is_out_of_time(r),
         .save = save_is_due(r),
     };
-    return vit_ranks_decide(r, decisions);
+    r->finished = r->at;
+    vit_keeper_lend(r->keeper); /* other ranks may be busy yet */
+    vit_status status = vit_ranks_decide(r, decisions);
+    vit_keeper_take_back(r->keeper);
+    return status;
 }
 
 /* The steps of an epoch from the cursor on. Fills lr, train_loss, images_per_second and data_wait
@@ -356,6 +367,7 @@ static vit_status train_epoch(vit_run *r, int epoch, vit_epoch_row *row) {
     vit_status status = VIT_OK;
     size_t steps = steps_in_epoch(r);
     vit_decisions now;
+    row->lr = r->at.cursor > 0 ? vit_schedule_lr(&r->schedule, (double)r->at.step - 1) : 0;
     VIT_TRY(look_around(r, &now));
     while (r->at.cursor < steps && !r->out_of_time) {
         if (now.stop) {
@@ -392,8 +404,10 @@ static vit_status measure(vit_run *r, vit_epoch_row *row) {
     }
     vit_eval_result result;
     const float *params = r->ema ? r->ema : r->bundle->params;
+    vit_keeper_lend(r->keeper);
     vit_status status = vit_evaluate(r->evaluator, params, r->callbacks.evaluating,
                                      r->callbacks.context, r->logits, &result);
+    vit_keeper_take_back(r->keeper);
     if (status != VIT_OK) {
         return status;
     }
@@ -510,6 +524,7 @@ vit_status vit_train(const vit_train_request *request, const vit_train_callbacks
                                             .should_stop = r.callbacks.should_stop};
     }
     VIT_TRY(vit_run_set_up(&r, request));
+    VIT_TRY(vit_comm_agree(r.comm, vit_keeper_create(&r, &r.keeper)));
     r.out_of_time = is_out_of_time(&r); /* of a resumed run, before */
     if (!is_over(&r)) {
         fill_first(&r);
@@ -521,6 +536,7 @@ vit_status vit_train(const vit_train_request *request, const vit_train_callbacks
         VIT_TRY(run_epoch(&r));
     }
 cleanup:
+    vit_keeper_free(r.keeper);
     look_back(&r, status);
     *result = (vit_train_result){
         .best_epoch = r.at.best_epoch,

@@ -32,7 +32,8 @@ typedef struct vit_train_callbacks {
     void (*evaluating)(void *context, size_t done, size_t total);
     void (*epoch)(void *context, const vit_epoch_row *row);
     void (*warning)(void *context, const char *message);
-    bool (*should_stop)(void *context); /* asked between steps */
+    /* Asked between steps; with several ranks also by a thread of rank 0's own, meanwhile. */
+    bool (*should_stop)(void *context);
     /* with --init, before started: vit_init_listener */
     void (*initialised)(void *context, vit_init_action action, const char *tensor,
                         const char *detail);
