@@ -34,8 +34,6 @@ printf 'no picture' >data/train/3/zz_broken.png
 # word of its own when a rank ends with an error: only zvit's lines are looked at.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
-# Three seconds between the signals that mpirun ends ranks with, in place of one: the machine may be busy.
-export OMPI_MCA_odls_base_sigkill_timeout=3
 launcher=""
 trap '[ -z "$launcher" ] || kill -TERM "$launcher" 2>/dev/null || true' EXIT
 ranks() {
@@ -129,6 +127,8 @@ case_identity() {
 # Begun by 2 ranks and stopped by every signal that stops, gone on with by other numbers of ranks, bereft of one,
 # and ended by one process: still the bytes of a run that nothing happened to.
 case_stopped() {
+    # Seconds between the signals that mpirun ends ranks with, in place of one: the machine may be busy.
+    export OMPI_MCA_odls_base_sigkill_timeout=2
     number=2
     start stopped.out $number train data --out stopped $endless --steps 100000
     wait_for_steps stopped 0 || fail "no checkpoint"
@@ -144,6 +144,7 @@ case_stopped() {
         start stopped.out $number train --resume stopped --quiet --save-every 1s
         wait_for_steps stopped $(($step)) || fail "no checkpoint"
     done
+    unset OMPI_MCA_odls_base_sigkill_timeout
     # A rank that is killed takes the others along, at once.
     began=$(seconds)
     pids=$(rank_pids)
@@ -236,8 +237,8 @@ case_refused() {
 }
 
 for name in ${*:-identity stopped hung features refused}; do
-    began=$(seconds)
+    case_began=$(seconds)
     "case_$name"
-    echo "$name: $(($(seconds) - began)) s"
+    echo "$name: $(($(seconds) - case_began)) s"
 done
 [ $failures = 0 ]
