@@ -7,7 +7,7 @@ A run that comes to its end is compared (models, tables byte for byte, log.csv b
 time is up or so many faults happened; every start takes another number of threads. Between faults the process is watched while
 nothing disturbs it: its memory must be flat within 1 % after the warm-up, and its descriptors constant. --rest 1 idles as long
 as it works. As root the run lies on a small tmpfs that can be filled up. Prints a line for each kind of fault; exit code 1 on
-any violation. The seed is that of the faults: the same one gives the same kinds in the same order.
+any violation. The seed is that of the faults; what they meet also depends on how fast the machine is.
 """
 import argparse
 import collections
