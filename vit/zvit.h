@@ -173,7 +173,7 @@ typedef struct vit_model_info {
     size_t patch_size;              /* pixels */
     size_t feature_count;           /* D, the width of the model and of its features */
     size_t depth, head_count;
-    const char *attention; /* "zeros", "zeros_sm", "softmax", "linear" */
+    const char *attention; /* "zeros", "zeros-sm", "softmax", "linear" */
     size_t parameter_count;
     double flops; /* of one picture's forward pass; a multiply-add counts 2 */
     /* How a picture becomes the input: its short side is resized to input size / crop_pct, the
