@@ -140,7 +140,7 @@ static vit_status run(const cli_verb *verb, const bench_kind *kind, bench_flags 
     }
     VIT_TRY(kind->run(settings, &report));
     if (cli_machine_blas_warning(&machine, warning, sizeof warning)) {
-        cli_warn(verb, warning);
+        cli_warn(verb, "%s", warning);
     }
     if (common->json) {
         VIT_TRY(print_json(kind->name, &machine, settings->threads, &report));

@@ -111,27 +111,24 @@ cleanup:
 
 static void warn_missing(const evaluation *e, const char *model, const subject *s) {
     if (s->missing > 0) {
-        vit_fail(VIT_OK, "%s: %zu of the %zu classes of %s have no picture", s->dataset->root,
+        cli_warn(e->verb, "%s: %zu of the %zu classes of %s have no picture", s->dataset->root,
                  s->missing, s->dataset->class_count, e->count > 1 ? model : "the model");
-        cli_warn(e->verb, vit_last_error());
     }
 }
 
 static void warn_whole(const evaluation *e, const subject *s) {
     if (s->dataset->whole) {
-        vit_fail(VIT_OK,
+        cli_warn(e->verb,
                  "%s: is not divided into train and val; measuring on all its pictures (with "
                  "--val-split as in training, only on those that were held out)",
                  e->data);
-        cli_warn(e->verb, vit_last_error());
     }
 }
 
 static void warn_skipped(const evaluation *e, const vit_eval_result *result) {
     if (result->skipped > 0) {
-        vit_fail(VIT_OK, "%zu of %zu pictures could not be read and were left out; the first: %s",
+        cli_warn(e->verb, "%zu of %zu pictures could not be read and were left out; the first: %s",
                  result->skipped, result->skipped + result->images, result->first_skipped);
-        cli_warn(e->verb, vit_last_error());
     }
 }
 

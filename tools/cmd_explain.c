@@ -141,7 +141,7 @@ static vit_status write_overlay(const explained *e) {
 
 static vit_status draw(const explained *e) {
     if (!vit_canvas_available()) {
-        cli_warn(e->verb, "built without cairo: --out is the heat map over the picture, without "
+        cli_warn(e->verb, "cairo is not there: --out is the heat map over the picture, without "
                           "title and legend");
         return write_overlay(e);
     }

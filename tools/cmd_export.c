@@ -57,10 +57,7 @@ static vit_status write_all(const cli_verb *verb, const cli_common *common,
     vit_export_format format = (vit_export_format)flags->format;
     VIT_TRY(vit_model_bundle_load(path, &bundle));
     if (bundle->model.int8 && format != VIT_EXPORT_INT8) {
-        char message[4200];
-        snprintf(message, sizeof message,
-                 "%s: int8 weights, written as the floats that they stand for", path);
-        cli_warn(verb, message);
+        cli_warn(verb, "%s: int8 weights, written as the floats that they stand for", path);
         vit_model_bundle_dequantise(bundle);
     }
     VIT_TRY(vit_export_check(bundle, format));

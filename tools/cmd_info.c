@@ -111,7 +111,7 @@ static vit_status show_machine(const cli_verb *verb, bool json) {
         machine_table(&machine);
     }
     if (warning != NULL) {
-        cli_warn(verb, warning);
+        cli_warn(verb, "%s", warning);
     }
     return status;
 }

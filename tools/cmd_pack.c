@@ -61,9 +61,8 @@ static vit_status pack(const cli_verb *verb, const pack_flags *flags,
     vit_status status = vit_pack_write(data, path, &options, &result);
     cli_progress_clear(&progress);
     if (status == VIT_OK && result.skipped > 0) {
-        vit_fail(VIT_OK, "%zu pictures could not be read and were left out; the first: %s",
+        cli_warn(verb, "%zu pictures could not be read and were left out; the first: %s",
                  result.skipped, result.first_skipped);
-        cli_warn(verb, vit_last_error());
     }
     return status == VIT_OK ? print_result(path, common->json, &result) : status;
 }

@@ -57,7 +57,7 @@ static void found_free(found_run *f) {
 static void leave_out(found_run *f, const char *what) {
     if (*f->note == 0) {
         snprintf(f->note, sizeof f->note, "%s: %s", what, vit_last_error());
-        cli_warn(f->verb, f->note);
+        cli_warn(f->verb, "%s", f->note);
     }
 }
 
@@ -244,7 +244,7 @@ static vit_status write_report(found_run *f, const char *data, const char *out, 
     cli_report_settings(&report, &f->settings, f->groups, f->train, &samples);
     VIT_TRY(cli_write_report(&report, path, folder, &left_out));
     if (left_out) {
-        cli_warn(f->verb, left_out);
+        cli_warn(f->verb, "%s", left_out);
     }
     VIT_TRY(print_result(f, path, json));
 cleanup:

@@ -49,12 +49,10 @@ cleanup:
 static vit_status announce(const server *s, const char *url, int port) {
     const serve_settings *settings = s->context.settings;
     if (!s->listener.loopback) {
-        char text[512];
-        snprintf(text, sizeof text,
+        cli_warn(s->verb,
                  "host %s: everybody who reaches this machine can use the server; it knows no "
                  "passwords and no encryption",
                  settings->host);
-        cli_warn(s->verb, text);
     }
     if (!s->common->quiet) {
         fprintf(stderr, "zvit serve: %s with %d classes; Ctrl-C stops\n",

@@ -235,7 +235,7 @@ static void warn_of_slow_blas(const display *d) {
     cli_machine machine = cli_machine_look();
     if (getenv("OPENBLAS_CORETYPE") == NULL &&
         cli_machine_blas_warning(&machine, warning, sizeof warning)) {
-        cli_warn(d->verb, warning);
+        cli_warn(d->verb, "%s", warning);
     }
 }
 
@@ -359,7 +359,7 @@ static void show_epoch(void *context, const vit_epoch_row *row) {
 static void show_warning(void *context, const char *message) {
     display *d = context;
     cli_progress_clear(&d->progress);
-    cli_warn(d->verb, message);
+    cli_warn(d->verb, "%s", message);
 }
 
 static void show_look(void *context, const vit_train_look *look) {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,7 +147,12 @@ int cli_fail_usage(const cli_verb *verb) {
     return CLI_USAGE;
 }
 
-void cli_warn(const cli_verb *verb, const char *message) {
+void cli_warn(const cli_verb *verb, const char *format, ...) {
+    char message[2 * VIT_MESSAGE_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
     print_message(verb, "warning", message);
 }
 

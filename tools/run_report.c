@@ -64,7 +64,7 @@ vit_status cli_write_report(const vit_report *report, const char *path, const ch
     if (vit_canvas_available()) {
         VIT_TRY(vit_report_plots(report, folder));
     } else {
-        *left_out = "this zvit was built without cairo: no PNG and SVG files beside the report";
+        *left_out = "cairo is not there: no PNG and SVG files beside the report";
     }
 cleanup:
     return status;
@@ -185,7 +185,7 @@ void cli_train_report_look(cli_train_report *r, const vit_train_look *look) {
 cleanup:
     if (status != VIT_OK && !(r->warned && look->row)) { /* once, and at the end */
         vit_fail_context(status, "the report is not written");
-        cli_warn(r->verb, vit_last_error());
+        cli_warn(r->verb, "%s", vit_last_error());
         r->warned = true;
     }
 }
