@@ -753,8 +753,8 @@ START_TEST(measuring_is_stopped) {
     options.should_stop = stop_after_first;
     options.batch_size = 4;
     make_val(data);
-    check_error(vit_evaluation_run(&evaluation, model, data, &options), VIT_ERROR_STOPPED,
-                "4 of 12 pictures");
+    ck_vit_fails(vit_evaluation_run(&evaluation, model, data, &options), VIT_ERROR_STOPPED,
+                 "4 of 12 pictures");
     ck_assert_ptr_null(evaluation);
     ck_assert_uint_eq(s.calls, 1);
     options.should_stop = NULL;
@@ -804,16 +804,17 @@ START_TEST(nothing_is_refused) {
     size_t count;
     const vit_picture picture = vit_picture_file(paths[0]);
     const char *files[] = {paths[0]};
-    check_error(vit_model_open(NULL, model_path, NULL), VIT_ERROR_ARGUMENT, "vit_model_open: out");
-    check_error(vit_model_open_memory(NULL, "x", 1, NULL, NULL), VIT_ERROR_ARGUMENT, "out is NULL");
-    check_error(vit_classifier_create(NULL, model, NULL), VIT_ERROR_ARGUMENT, "out is NULL");
-    check_error(vit_classifier_create(&classifier, NULL, NULL), VIT_ERROR_ARGUMENT, "model");
-    check_error(vit_classify(NULL, &picture, 1), VIT_ERROR_ARGUMENT, "vit_classify: classifier");
-    check_error(vit_classify_files(NULL, files, 1), VIT_ERROR_ARGUMENT, "classifier is NULL");
-    check_error(vit_evaluation_run(NULL, model, base, NULL), VIT_ERROR_ARGUMENT, "out is NULL");
-    check_error(vit_evaluation_write(NULL, base), VIT_ERROR_ARGUMENT, "evaluation is NULL");
-    check_error(vit_find_pictures(NULL, &count, base), VIT_ERROR_ARGUMENT, "paths is NULL");
-    check_error(vit_find_pictures(&found, NULL, base), VIT_ERROR_ARGUMENT, "count is NULL");
+    ck_vit_fails(vit_model_open(NULL, model_path, NULL), VIT_ERROR_ARGUMENT, "vit_model_open: out");
+    ck_vit_fails(vit_model_open_memory(NULL, "x", 1, NULL, NULL), VIT_ERROR_ARGUMENT,
+                 "out is NULL");
+    ck_vit_fails(vit_classifier_create(NULL, model, NULL), VIT_ERROR_ARGUMENT, "out is NULL");
+    ck_vit_fails(vit_classifier_create(&classifier, NULL, NULL), VIT_ERROR_ARGUMENT, "model");
+    ck_vit_fails(vit_classify(NULL, &picture, 1), VIT_ERROR_ARGUMENT, "vit_classify: classifier");
+    ck_vit_fails(vit_classify_files(NULL, files, 1), VIT_ERROR_ARGUMENT, "classifier is NULL");
+    ck_vit_fails(vit_evaluation_run(NULL, model, base, NULL), VIT_ERROR_ARGUMENT, "out is NULL");
+    ck_vit_fails(vit_evaluation_write(NULL, base), VIT_ERROR_ARGUMENT, "evaluation is NULL");
+    ck_vit_fails(vit_find_pictures(NULL, &count, base), VIT_ERROR_ARGUMENT, "paths is NULL");
+    ck_vit_fails(vit_find_pictures(&found, NULL, base), VIT_ERROR_ARGUMENT, "count is NULL");
     ck_assert_ptr_null(vit_model_get_info(NULL));
     ck_assert_ptr_null(vit_classifier_get_result(NULL, 0));
     ck_assert_ptr_null(vit_classifier_get_probabilities(NULL));

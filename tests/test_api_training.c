@@ -389,11 +389,11 @@ END_TEST
 
 START_TEST(nothing_is_refused) {
     vit_training *training;
-    check_error(vit_training_create(NULL, data, "run", NULL), VIT_ERROR_ARGUMENT, "out is NULL");
-    check_error(vit_training_resume(NULL, "run", NULL, NULL), VIT_ERROR_ARGUMENT, "out is NULL");
-    check_error(vit_training_resume(&training, NULL, NULL, NULL), VIT_ERROR_ARGUMENT, "folder");
-    check_error(vit_training_set(NULL, "lr", "1"), VIT_ERROR_ARGUMENT, "training is NULL");
-    check_error(vit_training_run(NULL), VIT_ERROR_ARGUMENT, "training is NULL");
+    ck_vit_fails(vit_training_create(NULL, data, "run", NULL), VIT_ERROR_ARGUMENT, "out is NULL");
+    ck_vit_fails(vit_training_resume(NULL, "run", NULL, NULL), VIT_ERROR_ARGUMENT, "out is NULL");
+    ck_vit_fails(vit_training_resume(&training, NULL, NULL, NULL), VIT_ERROR_ARGUMENT, "folder");
+    ck_vit_fails(vit_training_set(NULL, "lr", "1"), VIT_ERROR_ARGUMENT, "training is NULL");
+    ck_vit_fails(vit_training_run(NULL), VIT_ERROR_ARGUMENT, "training is NULL");
     ck_assert_ptr_null(vit_training_get(NULL, "lr"));
     ck_assert_ptr_null(vit_training_get_result(NULL));
     vit_training_stop(NULL);
