@@ -16,7 +16,7 @@
 
 /* ---- lists of names ---- */
 
-vit_status vit_list_no_memory(const char *what) {
+vit_status(vit_list_no_memory)(const char *what) {
     return vit_fail(VIT_ERROR_MEMORY, "%s: no memory for the list of files", what);
 }
 

@@ -27,6 +27,9 @@ void vit_list_sort(vit_name_list *list);
 /* "FOLDER/NAME", malloc'ed, or NULL. A folder given with a slash at its end gets no second one. */
 char *vit_list_join(const char *folder, const char *name);
 vit_status vit_list_no_memory(const char *what);
+#ifdef __clang_analyzer__ /* see vit_fail */
+#define vit_list_no_memory(what) ((void)(vit_list_no_memory)(what), VIT_ERROR_MEMORY)
+#endif
 
 /* A folder that is being read, and those it lies in: to follow symlinks but no loop. */
 typedef struct vit_level {

@@ -520,7 +520,7 @@ vit_status vit_slots_step(vit_slots *slots, const float *params, const vit_batch
                         batch->count, slots->config.batch_size);
     }
     begin_step(slots, batch, grads);
-    double start = omp_get_wtime(), filled = start;
+    double start = omp_get_wtime(), filled;
 #pragma omp parallel num_threads(slots->config.threads)
     {
         work_through(slots, params, batch, loader, next);

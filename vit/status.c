@@ -47,7 +47,7 @@ static void make_one_line(char *text) {
     }
 }
 
-vit_status vit_fail(vit_status status, const char *format, ...) {
+vit_status(vit_fail)(vit_status status, const char *format, ...) {
     /* By way of a copy: the arguments may point into last_message. */
     char message[VIT_MESSAGE_MAX];
     va_list args;

@@ -429,6 +429,7 @@ static enum MHD_Result begin(exchange *x, const char *url, const char *method,
 }
 
 static enum MHD_Result answer(exchange *x) {
+    static const char healthy[] = "{\"status\":\"ok\"}";
     if (x->request.code == 204) {
         return respond(x, 204, NULL, "", 0, MHD_RESPMEM_PERSISTENT, NULL);
     }
@@ -441,7 +442,8 @@ static enum MHD_Result answer(exchange *x) {
     case SERVE_ROUTE_MODEL:
         return respond_model(x);
     case SERVE_ROUTE_HEALTH:
-        return respond_text(x, 200, x->route->type, strdup("{\"status\":\"ok\"}"));
+        return respond(x, 200, x->route->type, healthy, sizeof healthy - 1, MHD_RESPMEM_PERSISTENT,
+                       NULL);
     case SERVE_ROUTE_METRICS:
         return respond_metrics(x);
     case SERVE_ROUTE_CLASSIFY:
