@@ -26,18 +26,16 @@ typedef struct source {
     char *path; /* a folder of class folders, a list, or PACK/SECTION; NULL: there is none */
     bool is_list;
     const vit_pack_section *section; /* of the query's pack */
+    bool is_data;                    /* the list is DATA itself */
     bool whole;                      /* DATA is not divided into splits */
     part part;                       /* which of its pictures */
 } source;
 
-static bool is_folder(const char *path) {
-    struct stat s;
-    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
-}
-
-static bool is_file(const char *path) {
-    struct stat s;
-    return stat(path, &s) == 0 && S_ISREG(s.st_mode);
+static vit_status look_for(const char *path, vit_path_kind wanted, bool *there) {
+    vit_path_kind kind;
+    vit_status status = vit_path_look(path, &kind);
+    *there = kind == wanted;
+    return status;
 }
 
 static bool is_list_name(const char *path) {
@@ -64,6 +62,7 @@ static vit_status find_named(const char *data, const vit_pack *pack, const char 
         return find_section(data, pack, name, out);
     }
     char *list_name = NULL, *path = NULL;
+    bool there = false;
     vit_status status =
         vit_asprintf(&list_name, "%s.csv", name) < 0 ? vit_list_no_memory(data) : VIT_OK;
     if (status != VIT_OK) {
@@ -72,14 +71,17 @@ static vit_status find_named(const char *data, const vit_pack *pack, const char 
     for (int i = 0; i < 2 && !out->path; i++) {
         path = vit_list_join(data, i == 0 ? list_name : name);
         VIT_TRY(path ? VIT_OK : vit_list_no_memory(data));
-        if (i == 0 ? is_file(path) : is_folder(path)) {
+        VIT_TRY(look_for(path, i == 0 ? VIT_PATH_FILE : VIT_PATH_FOLDER, &there));
+        if (there) {
             out->path = path;
             out->is_list = i == 0;
         } else {
             vit_free(path);
         }
+        path = NULL;
     }
 cleanup:
+    vit_free(path);
     vit_free(list_name);
     return status;
 }
@@ -133,7 +135,7 @@ cleanup:
 
 /* pack: q->data as one, or NULL. */
 static vit_status find_source(const vit_dataset_query *q, const vit_pack *pack, source *out) {
-    bool val = strcmp(q->split, "val") == 0, train = strcmp(q->split, "train") == 0;
+    bool val = strcmp(q->split, "val") == 0, train = strcmp(q->split, "train") == 0, list = false;
     vit_status status = VIT_OK;
     *out = (source){0};
     if (!(q->val_split >= 0 && q->val_split < 1)) {
@@ -145,8 +147,12 @@ static vit_status find_source(const vit_dataset_query *q, const vit_pack *pack, 
                         "--val-split %g makes train and val only (asked for split '%s')",
                         q->val_split, q->split);
     }
-    if (is_list_name(q->data) && is_file(q->data)) {
-        *out = (source){.path = vit_strdup(q->data), .is_list = true, .whole = true};
+    if (is_list_name(q->data)) {
+        VIT_TRY(look_for(q->data, VIT_PATH_FILE, &list));
+    }
+    if (list) {
+        *out =
+            (source){.path = vit_strdup(q->data), .is_list = true, .is_data = true, .whole = true};
         VIT_TRY(out->path ? VIT_OK : vit_list_no_memory(q->data));
     } else if (val || train) {
         VIT_TRY(find_in_folder(q, pack, val, out));
@@ -163,8 +169,10 @@ cleanup:
 
 /* *out is NULL when data is no pack. */
 static vit_status open_pack(const char *data, vit_pack **out) {
+    bool there = false;
     *out = NULL;
-    return vit_pack_is_name(data) && is_file(data) ? vit_pack_open(data, out) : VIT_OK;
+    vit_status status = vit_pack_is_name(data) ? look_for(data, VIT_PATH_FILE, &there) : VIT_OK;
+    return there ? vit_pack_open(data, out) : status;
 }
 
 vit_status vit_dataset_has(const vit_dataset_query *query, bool *has) {
@@ -182,12 +190,15 @@ vit_status vit_dataset_has(const vit_dataset_query *query, bool *has) {
 
 static vit_status fail_missing_split(const char *data, const char *split) {
     bool either = strcmp(split, "val") == 0 || strcmp(split, "train") == 0;
-    if (!is_folder(data)) {
-        struct stat s;
-        int reason = stat(data, &s) == 0 ? ENOTDIR : errno;
+    vit_path_kind kind;
+    vit_status status = vit_path_look(data, &kind);
+    if (status != VIT_OK) {
+        return status;
+    }
+    if (kind != VIT_PATH_FOLDER) {
         return vit_fail(VIT_ERROR_IO,
                         "%s: %s (expected a folder with %s/%s/CLASS/pictures, or a .csv list)",
-                        data, strerror(reason), data, split);
+                        data, strerror(kind == VIT_PATH_NONE ? ENOENT : ENOTDIR), data, split);
     }
     const char *others = strcmp(split, "val") == 0 ? ", 'validation' or 'test'" : "";
     return vit_fail(
@@ -451,9 +462,11 @@ vit_status vit_dataset_find(const vit_dataset_query *query, vit_dataset **out, s
     VIT_TRY(open_pack(query->data, &d->pack));
     VIT_TRY(find_source(query, d->pack, &from));
     VIT_TRY(!d->pack || from.path ? VIT_OK : fail_missing_section(query));
-    VIT_TRY(d->pack || (from.path && (from.is_list || is_folder(from.path)))
-                ? VIT_OK
-                : fail_missing_split(query->data, query->split));
+    bool there = d->pack || (from.path && from.is_list);
+    if (!there && from.path) {
+        VIT_TRY(look_for(from.path, VIT_PATH_FOLDER, &there));
+    }
+    VIT_TRY(there ? VIT_OK : fail_missing_split(query->data, query->split));
     d->root = from.path;
     from.path = NULL;
     d->whole = from.whole;
@@ -465,8 +478,8 @@ vit_status vit_dataset_find(const vit_dataset_query *query, vit_dataset **out, s
         qsort(d->samples, d->count, sizeof *d->samples, compare_samples);
     }
     if (from.part != PART_ALL) {
-        VIT_TRY(vit_hold_out(d, base_length(query, from.is_list && is_file(query->data)),
-                             query->val_split, from.part == PART_VAL));
+        VIT_TRY(vit_hold_out(d, base_length(query, from.is_data), query->val_split,
+                             from.part == PART_VAL));
     }
     if (missing) {
         *missing = count_missing(d);

@@ -64,9 +64,13 @@ static vit_status set_paths(vit_run_folder *run, const char *out) {
 }
 
 static vit_status make_folder(vit_run_folder *run, bool resume) {
-    struct stat info;
-    run->made = stat(run->folder, &info) != 0;
-    if (!run->made && !S_ISDIR(info.st_mode)) {
+    vit_path_kind kind;
+    vit_status status = vit_path_look(run->folder, &kind);
+    if (status != VIT_OK) {
+        return status;
+    }
+    run->made = kind == VIT_PATH_NONE;
+    if (!run->made && kind != VIT_PATH_FOLDER) {
         return vit_fail(VIT_ERROR_IO, "%s: not a folder (expected one, or a free name)",
                         run->folder);
     }
@@ -119,6 +123,10 @@ static vit_status look_for_run(vit_run_folder *run, bool resume) {
     struct stat info;
     for (int i = 0; i < FILE_COUNT; i++) {
         bool there = lstat(run->paths[i], &info) == 0;
+        if (!there && errno != ENOENT) { /* not the same as no run, which would be overwritten */
+            return vit_fail(VIT_ERROR_IO, "%s: cannot look at it: %s", run->paths[i],
+                            strerror(errno));
+        }
         if (there && !resume) {
             return vit_fail(VIT_ERROR_ARGUMENT,
                             "%s: the folder already holds a run (expected another --out, or "
@@ -183,12 +191,13 @@ cleanup:
 
 vit_status vit_run_folder_args(const char *folder, vit_json **args) {
     char path[PATH_MAX];
-    struct stat info;
+    vit_path_kind kind;
     vit_state *state = NULL;
     vit_status status = VIT_OK;
     *args = NULL;
     VIT_TRY(vit_path_join(path, sizeof path, folder, file_names[FILE_STATE]));
-    if (stat(path, &info) == 0) {
+    VIT_TRY(vit_path_look(path, &kind));
+    if (kind != VIT_PATH_NONE) {
         VIT_TRY(vit_state_open(path, &state));
         *args = vit_json_copy(vit_state_args(state));
         if (!*args) {

@@ -474,6 +474,18 @@ vit_status vit_file_replace(const char *path, const void *data, size_t size) {
 
 /* ---- folders and paths ---- */
 
+vit_status vit_path_look(const char *path, vit_path_kind *kind) {
+    struct stat info;
+    *kind = VIT_PATH_NONE;
+    if (stat(path, &info) != 0) {
+        return errno == ENOENT || errno == ENOTDIR ? VIT_OK : fail_errno(path, "look at it", errno);
+    }
+    *kind = S_ISREG(info.st_mode)   ? VIT_PATH_FILE
+            : S_ISDIR(info.st_mode) ? VIT_PATH_FOLDER
+                                    : VIT_PATH_OTHER;
+    return VIT_OK;
+}
+
 static vit_status make_one_folder(const char *path) {
     if (mkdir(path, 0777) == 0) {
         return VIT_OK;

@@ -57,6 +57,16 @@ void vit_file_abort(vit_file_writer *writer); /* NULL is fine */
 /* begin + write + commit. */
 vit_status vit_file_replace(const char *path, const void *data, size_t size);
 
+/* What has a name, links followed. That it cannot be told (a disk that does not answer, a folder on
+ * the way that may not be entered) is an error, and not the same as nothing. */
+typedef enum vit_path_kind {
+    VIT_PATH_NONE, /* nothing, or a part of the path is no folder */
+    VIT_PATH_FILE, /* a regular one */
+    VIT_PATH_FOLDER,
+    VIT_PATH_OTHER
+} vit_path_kind;
+vit_status vit_path_look(const char *path, vit_path_kind *kind);
+
 /* Makes a folder and its parents; an existing folder is fine. */
 vit_status vit_folder_make(const char *path);
 

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* ---- bundles ---- */
 
@@ -125,22 +124,19 @@ vit_status vit_param_check_finite(const vit_param *param, const float *values, c
 
 /* ---- loading ---- */
 
-static bool is_file(const char *path) {
-    struct stat info;
-    return stat(path, &info) == 0;
-}
-
 vit_status vit_model_path(const char *path, char *buffer, size_t size) {
     vit_status status = VIT_OK;
-    struct stat info;
-    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) {
+    vit_path_kind kind;
+    VIT_TRY(vit_path_look(path, &kind));
+    if (kind != VIT_PATH_FOLDER) {
         return vit_path_join(buffer, size, "", path);
     }
     static const char *const names[] = {"best.safetensors", "last.safetensors",
                                         "model.safetensors"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         VIT_TRY(vit_path_join(buffer, size, path, names[i]));
-        if (is_file(buffer)) {
+        VIT_TRY(vit_path_look(buffer, &kind));
+        if (kind != VIT_PATH_NONE) {
             return VIT_OK;
         }
     }
