@@ -132,6 +132,19 @@ static vit_status label_present(const vit_dataset *d, const vit_dataset_query *q
     return status;
 }
 
+/* RUN/classes.txt and lists have a line for each. A model of others may have any names. */
+static vit_status check_lines(const vit_dataset *d) {
+    for (size_t i = 0; i < d->class_count; i++) {
+        if (strpbrk(d->class_names[i], "\r\n")) {
+            return vit_fail(VIT_ERROR_FORMAT,
+                            "%s: class '%.200s' has a line break in its name (expected a name on "
+                            "one line)",
+                            d->root, d->class_names[i]);
+        }
+    }
+    return VIT_OK;
+}
+
 static vit_status copy_names(vit_dataset *d, const char *const *names, size_t count) {
     if (count == 0 || count > INT_MAX) {
         return vit_fail(VIT_ERROR_ARGUMENT, "%s: a model of %zu classes (expected 1 to %d)",
@@ -165,6 +178,7 @@ vit_status vit_classes_make(vit_dataset *d, const vit_dataset_query *query,
         VIT_TRY(read_order(order, &file));
         VIT_TRY(copy_names(d, (const char *const *)file.names, file.count));
     }
+    VIT_TRY(query->known_classes ? VIT_OK : check_lines(d));
     if (!query->known_classes && natural) {
         qsort(d->class_names, d->class_count, sizeof *d->class_names, compare_natural);
     }

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -525,13 +524,8 @@ void vit_dataset_free(vit_dataset *dataset) {
 vit_status vit_sample_read(const vit_sample *sample, vit_bytes *buffer, const void **bytes,
                            size_t *size) {
     vit_status status;
-    if (sample->entry) {
-        vit_sample_announce(sample); /* else its pages are read one by one */
-        *bytes = sample->entry->bytes;
-        *size = sample->entry->size;
-        return vit_pack_check(sample->entry, sample->path);
-    }
-    VIT_TRY(vit_file_read(sample->path, VIT_MAX_FILE_BYTES, buffer));
+    VIT_TRY(sample->entry ? vit_pack_read(sample->entry, buffer, sample->path)
+                          : vit_file_read(sample->path, VIT_MAX_FILE_BYTES, buffer));
     *bytes = buffer->data;
     *size = buffer->size;
 cleanup:
@@ -541,10 +535,7 @@ cleanup:
 /* Only a hint: whatever fails here is reported when the picture is read. */
 void vit_sample_announce(const vit_sample *sample) {
     if (sample->entry) {
-        uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-        uintptr_t start = (uintptr_t)sample->entry->bytes & ~(page - 1);
-        size_t length = (uintptr_t)sample->entry->bytes + sample->entry->size - start;
-        (void)madvise((void *)start, length, MADV_WILLNEED);
+        vit_file_announce(sample->entry->file, sample->entry->offset, sample->entry->size);
         return;
     }
     int fd = open(sample->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

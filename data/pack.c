@@ -6,14 +6,13 @@
 
 #include <string.h>
 #include <strings.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 /* What is left of the index, and the name for messages. */
 typedef struct cursor {
     const uint8_t *at;
     size_t left;
     const char *path;
+    const vit_file *file;
 } cursor;
 
 bool vit_pack_is_name(const char *path) {
@@ -95,9 +94,9 @@ cleanup:
     return status;
 }
 
-/* *bytes: where the next picture begins; *left: bytes up to the index. */
-static vit_status read_entry(cursor *c, const vit_pack_section *s, const uint8_t **bytes,
-                             uint64_t *left, vit_pack_entry *e) {
+/* *at: where the next picture begins; *left: bytes up to the index. */
+static vit_status read_entry(cursor *c, const vit_pack_section *s, size_t *at, uint64_t *left,
+                             vit_pack_entry *e) {
     uint64_t size = 0, class_index = 0;
     vit_status status;
     VIT_TRY(read_number(c, 8, &size));
@@ -110,17 +109,17 @@ static vit_status read_entry(cursor *c, const vit_pack_section *s, const uint8_t
     if (class_index >= s->class_count) {
         VIT_TRY(fail_damaged(c->path, "a picture has no class"));
     }
-    e->bytes = *bytes;
+    e->file = c->file;
+    e->offset = *at;
     e->size = (size_t)size;
     e->class_index = (uint32_t)class_index;
-    *bytes += size;
+    *at += (size_t)size;
     *left -= size;
 cleanup:
     return status;
 }
 
-static vit_status read_section(cursor *c, const uint8_t **bytes, uint64_t *left,
-                               vit_pack_section *s) {
+static vit_status read_section(cursor *c, size_t *at, uint64_t *left, vit_pack_section *s) {
     void *block = NULL;
     vit_status status;
     VIT_TRY(read_text(c, &s->name));
@@ -128,20 +127,22 @@ static vit_status read_section(cursor *c, const uint8_t **bytes, uint64_t *left,
     VIT_TRY(read_array(c, 8, PACK_ENTRY_LEAST, sizeof *s->entries, &s->count, &block));
     s->entries = block;
     for (size_t i = 0; i < s->count; i++) {
-        VIT_TRY(read_entry(c, s, bytes, left, &s->entries[i]));
+        VIT_TRY(read_entry(c, s, at, left, &s->entries[i]));
     }
 cleanup:
     return status;
 }
 
-static vit_status read_index(vit_pack *pack, cursor *c, const uint8_t *bytes, uint64_t left) {
+/* left: bytes of pictures. */
+static vit_status read_index(vit_pack *pack, cursor *c, uint64_t left) {
     void *block = NULL;
+    size_t at = PACK_HEADER;
     vit_status status;
     VIT_TRY(
         read_array(c, 4, PACK_SECTION_LEAST, sizeof *pack->sections, &pack->section_count, &block));
     pack->sections = block;
     for (size_t i = 0; i < pack->section_count; i++) {
-        VIT_TRY(read_section(c, &bytes, &left, &pack->sections[i]));
+        VIT_TRY(read_section(c, &at, &left, &pack->sections[i]));
     }
     if (c->left != 0 || left != 0) {
         VIT_TRY(fail_damaged(c->path, "its index does not account for all bytes"));
@@ -150,63 +151,64 @@ cleanup:
     return status;
 }
 
-/* Pictures are read in any order, so the kernel is not to read what lies around them; each is asked
- * for whole (vit_sample_announce), as is the index. Only hints. */
-static void advise(const void *data, size_t size, int advice) {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), within = (uintptr_t)data & (page - 1);
-    (void)madvise((void *)((uintptr_t)data - within), size + within, advice);
-}
-
-/* Header and footer; sets the cursor to the index. */
-static vit_status find_index(const vit_mapping *file, cursor *c) {
-    const uint8_t *start = file->data;
-    if (file->size < 8 || memcmp(start, PACK_MAGIC, 8) != 0) {
+/* Header and footer; reads the index into *index and sets the cursor to it. */
+static vit_status find_index(const vit_file *file, vit_bytes *index, cursor *c,
+                             uint64_t *pictures) {
+    uint8_t header[PACK_HEADER], summed[PACK_HEADER + PACK_FOOTER - 8], footer[PACK_FOOTER];
+    vit_status status = VIT_OK;
+    size_t head = file->size < PACK_HEADER ? file->size : PACK_HEADER;
+    VIT_TRY(vit_file_read_at(file, 0, head, header, c->path));
+    if (head < 8 || memcmp(header, PACK_MAGIC, 8) != 0) {
         return vit_fail(VIT_ERROR_FORMAT,
                         "%s: no pack (expected a file that zvit pack has written)", c->path);
     }
     if (file->size < PACK_HEADER + PACK_FOOTER) {
         return fail_damaged(c->path, "it ends within its header");
     }
-    uint64_t version = number_at(start + 8, 4);
+    uint64_t version = number_at(header + 8, 4);
     if (version != VIT_PACK_VERSION) {
         return vit_fail(VIT_ERROR_UNSUPPORTED, "%s: a pack of version %llu (expected %d)", c->path,
                         (unsigned long long)version, VIT_PACK_VERSION);
     }
     size_t end = file->size - PACK_FOOTER;
-    const uint8_t *footer = start + end;
-    uint8_t summed[PACK_HEADER + PACK_FOOTER - 8];
-    memcpy(summed, start, PACK_HEADER);
+    VIT_TRY(vit_file_read_at(file, end, PACK_FOOTER, footer, c->path));
+    memcpy(summed, header, PACK_HEADER);
     memcpy(summed + PACK_HEADER, footer, PACK_FOOTER - 8);
     uint64_t at = number_at(footer, 8), size = number_at(footer + 8, 8);
     if (vit_checksum(summed, sizeof summed) != number_at(footer + 24, 8) || at < PACK_HEADER ||
         at > end || size != end - at) {
         return fail_damaged(c->path, "its end is not where it should be");
     }
-    advise(start + at, (size_t)size, MADV_WILLNEED);
-    if (vit_checksum(start + at, (size_t)size) != number_at(footer + 16, 8)) {
+    VIT_TRY(vit_bytes_reserve(index, size ? (size_t)size : 1, c->path));
+    VIT_TRY(vit_file_read_at(file, (size_t)at, (size_t)size, index->data, c->path));
+    if (vit_checksum(index->data, (size_t)size) != number_at(footer + 16, 8)) {
         return fail_damaged(c->path, "its index has changed");
     }
-    c->at = start + at;
+    c->at = index->data;
     c->left = (size_t)size;
-    return VIT_OK;
+    *pictures = at - PACK_HEADER;
+cleanup:
+    return status;
 }
 
 vit_status vit_pack_open(const char *path, vit_pack **out) {
     void *block = NULL;
     vit_pack *pack = NULL;
-    cursor c = {.path = path};
+    vit_bytes index = {0};
+    uint64_t pictures = 0;
     vit_status status;
     *out = NULL;
     VIT_TRY(vit_alloc(&block, 1, sizeof *pack, "pack"));
     pack = block;
-    VIT_TRY(vit_file_map(path, &pack->file));
-    advise(pack->file.data, pack->file.size, MADV_RANDOM);
-    VIT_TRY(find_index(&pack->file, &c));
-    const uint8_t *bytes = (const uint8_t *)pack->file.data + PACK_HEADER;
-    VIT_TRY(read_index(pack, &c, bytes, (uint64_t)(c.at - bytes)));
+    VIT_TRY(vit_file_open(path, &pack->file));
+    vit_file_expect_random(&pack->file); /* each picture is announced whole before it is read */
+    cursor c = {.path = path, .file = &pack->file};
+    VIT_TRY(find_index(&pack->file, &index, &c, &pictures));
+    VIT_TRY(read_index(pack, &c, pictures));
     *out = pack;
     pack = NULL;
 cleanup:
+    vit_bytes_free(&index);
     vit_pack_close(pack);
     return status;
 }
@@ -228,7 +230,7 @@ void vit_pack_close(vit_pack *pack) {
         vit_free(s->entries);
     }
     vit_free(pack->sections);
-    vit_file_unmap(&pack->file);
+    vit_file_close(&pack->file);
     vit_free(pack);
 }
 
@@ -241,11 +243,16 @@ const vit_pack_section *vit_pack_find(const vit_pack *pack, const char *name) {
     return NULL;
 }
 
-vit_status vit_pack_check(const vit_pack_entry *entry, const char *what) {
-    if (vit_checksum(entry->bytes, entry->size) != entry->checksum) {
-        return vit_fail(VIT_ERROR_FORMAT,
-                        "%s: its bytes in the pack have changed (expected the checksum %016llx)",
-                        what, (unsigned long long)entry->checksum);
+vit_status vit_pack_read(const vit_pack_entry *entry, vit_bytes *bytes, const char *what) {
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_bytes_reserve(bytes, entry->size ? entry->size : 1, what));
+    VIT_TRY(vit_file_read_at(entry->file, entry->offset, entry->size, bytes->data, what));
+    bytes->size = entry->size;
+    if (vit_checksum(bytes->data, bytes->size) != entry->checksum) {
+        VIT_TRY(vit_fail(VIT_ERROR_FORMAT,
+                         "%s: its bytes in the pack have changed (expected the checksum %016llx)",
+                         what, (unsigned long long)entry->checksum));
     }
-    return VIT_OK;
+cleanup:
+    return status;
 }

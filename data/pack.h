@@ -1,4 +1,4 @@
-/* A pack: one file with all pictures of a data set, read by mapping it into memory.
+/* A pack: one file with all pictures of a data set, each read where the index says it lies.
  *
  * All numbers are little-endian; a text is its length in bytes as u32, then the bytes.
  *   header   "zvitpack", u32 version 1, u32 0
@@ -20,8 +20,8 @@
 /* ---- reading ---- */
 
 typedef struct vit_pack_entry {
-    const uint8_t *bytes;
-    size_t size;
+    const vit_file *file; /* of its pack */
+    size_t offset, size;  /* of the picture in it */
     uint64_t checksum;
     uint32_t class_index;
     char *path;
@@ -36,7 +36,7 @@ typedef struct vit_pack_section {
 } vit_pack_section;
 
 typedef struct vit_pack {
-    vit_mapping file;
+    vit_file file;
     vit_pack_section *sections;
     size_t section_count;
 } vit_pack;
@@ -47,8 +47,8 @@ vit_status vit_pack_open(const char *path, vit_pack **out);
 void vit_pack_close(vit_pack *pack);
 /* NULL when there is none of that name. */
 const vit_pack_section *vit_pack_find(const vit_pack *pack, const char *name);
-/* Fails with VIT_ERROR_FORMAT when the picture's bytes have changed. what names it. */
-vit_status vit_pack_check(const vit_pack_entry *entry, const char *what);
+/* The picture's bytes; what names it. Fails with VIT_ERROR_FORMAT when they have changed. */
+vit_status vit_pack_read(const vit_pack_entry *entry, vit_bytes *bytes, const char *what);
 /* True for names that end in .zpk, in any case. */
 bool vit_pack_is_name(const char *path);
 

@@ -2,6 +2,7 @@
 
 #include "eval/metrics.h"
 #include "vit/arena.h"
+#include "vit/clock.h"
 
 #include <math.h>
 #include <omp.h>
@@ -471,7 +472,7 @@ static size_t rank_of(const vit_evaluator *e, size_t image) {
 
 vit_status vit_evaluate(vit_evaluator *evaluator, const float *params, vit_eval_progress progress,
                         void *context, float *logits, vit_eval_result *result) {
-    double start = omp_get_wtime();
+    double start = vit_seconds();
     vit_first_error first = {0};
     vit_status status = run_share(evaluator, params, progress, context, logits, &first);
     VIT_TRY(gather(evaluator, status, logits));
@@ -483,7 +484,7 @@ vit_status vit_evaluate(vit_evaluator *evaluator, const float *params, vit_eval_
         vit_first_error_raise(&first);
         return vit_fail_context(first.status, "no picture could be read; the first");
     }
-    double seconds = omp_get_wtime() - start, images = (double)(evaluator->images - sum.skipped);
+    double seconds = vit_seconds() - start, images = (double)(evaluator->images - sum.skipped);
     *result = (vit_eval_result){
         .images = evaluator->images - sum.skipped,
         .skipped = sum.skipped,

@@ -2,6 +2,7 @@
 
 #include "data/decode.h"
 #include "vit/arena.h"
+#include "vit/clock.h"
 
 #include <math.h>
 #include <omp.h>
@@ -248,7 +249,7 @@ static void fill_nan(float *values, size_t count) {
 
 static void predict(const vit_predictor *p, worker *w, const vit_predict_input *input, size_t index,
                     vit_prediction *prediction) {
-    double start = omp_get_wtime();
+    double start = vit_seconds();
     const vit_model *model = &p->bundle->model;
     size_t K = model->head_shape.classes, D = (size_t)model->config.embed_dim;
     float *probabilities = p->probabilities + index * K;
@@ -261,7 +262,7 @@ static void predict(const vit_predictor *p, worker *w, const vit_predict_input *
         fill_nan(probabilities, K);
         fill_nan(features, D);
     }
-    prediction->milliseconds = (omp_get_wtime() - start) * 1e3;
+    prediction->milliseconds = (vit_seconds() - start) * 1e3;
 }
 
 vit_status vit_predict(vit_predictor *predictor, const vit_predict_input *inputs, size_t count,

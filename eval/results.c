@@ -1,6 +1,7 @@
 #include "eval/results.h"
 
 #include "data/csv_write.h"
+#include "vit/file.h"
 #include "vit/heap.h"
 
 #include <errno.h>
@@ -25,12 +26,13 @@ typedef struct table {
     bool cut;
 } table;
 
-static vit_status check_columns(const char *path, const table *t) {
+static vit_status check_columns(const char *path, const vit_file *file) {
     enum { LENGTH = sizeof vit_results_columns - 1 };
     char head[LENGTH + 1];
-    ssize_t got = pread(t->fd, head, sizeof head, 0);
-    if (got < 0) {
-        return fail_errno(path, "read");
+    size_t got = file->size < sizeof head ? file->size : sizeof head;
+    vit_status status = vit_file_read_at(file, 0, got, head, path);
+    if (status != VIT_OK) {
+        return status;
     }
     if (got < LENGTH || memcmp(head, vit_results_columns, LENGTH) != 0 ||
         (got > LENGTH && !strchr("\r\n", head[LENGTH]))) {
@@ -57,8 +59,9 @@ static vit_status open_table(const char *path, int flags, table *out) {
     out->size = lseek(out->fd, 0, SEEK_END);
     if (out->size > 0) {
         char last = '\n';
-        VIT_TRY(check_columns(path, out));
-        VIT_TRY(pread(out->fd, &last, 1, out->size - 1) == 1 ? VIT_OK : fail_errno(path, "read"));
+        const vit_file file = {.size = (size_t)out->size, .handle = out->fd + 1};
+        VIT_TRY(check_columns(path, &file));
+        VIT_TRY(vit_file_read_at(&file, file.size - 1, 1, &last, path));
         out->cut = last != '\n';
     }
 cleanup:
@@ -110,17 +113,39 @@ static void fill_row(const char *name, const vit_model_bundle *bundle, double to
     vit_csv_end_line(csv);
 }
 
+/* One write, but for signals and full disks; *done is what came of it. */
+static bool write_all(int fd, const vit_bytes *text, size_t *done) {
+    *done = 0;
+    while (*done < text->size) {
+        ssize_t put = write(fd, text->data + *done, text->size - *done);
+        if (put == 0 || (put < 0 && errno != EINTR)) {
+            errno = put == 0 ? ENOSPC : errno;
+            return false;
+        }
+        *done += put > 0 ? (size_t)put : 0;
+    }
+    return true;
+}
+
+static bool sync_all(int fd) {
+    while (fsync(fd) != 0) {
+        if (errno != EINTR) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static vit_status append(const char *path, const table *t, const vit_csv *csv) {
+    size_t done;
     if (csv->status != VIT_OK) {
         return csv->status;
     }
-    ssize_t put = write(t->fd, csv->text.data, csv->text.size);
-    if (put == (ssize_t)csv->text.size && fsync(t->fd) == 0) {
+    if (write_all(t->fd, &csv->text, &done) && sync_all(t->fd)) {
         return VIT_OK;
     }
-    errno = put >= 0 && put < (ssize_t)csv->text.size ? ENOSPC : errno;
     vit_status status = fail_errno(path, "write");
-    if (put > 0 && ftruncate(t->fd, t->size) != 0) {
+    if (done > 0 && ftruncate(t->fd, t->size) != 0) {
         vit_fail_context(status, "a part of a row is left in it");
     }
     return status;

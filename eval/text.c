@@ -1,6 +1,7 @@
 #include "eval/text.h"
 
 #include "vit/heap.h"
+#include "vit/utf8.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -70,22 +71,6 @@ void vit_text_printf(vit_text *text, const char *format, ...) {
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
-/* Well-formed, so that the lead byte says the length. */
-static uint32_t code_of(const unsigned char *c, size_t length) {
-    static const unsigned char masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
-    uint32_t code = c[0] & masks[length];
-    for (size_t i = 1; i < length; i++) {
-        code = code << 6 | (c[i] & 0x3fu);
-    }
-    return code;
-}
-
-/* What makes a page show something else than what is there. */
-static bool is_unsafe(uint32_t code) {
-    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029 ||
-           (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
-}
-
 /* One character of the remaining `left` bytes; returns how many it took. */
 static size_t put_character(vit_text *text, const char *at, size_t left) {
     size_t length = vit_utf8_length(at, left);
@@ -93,8 +78,7 @@ static size_t put_character(vit_text *text, const char *at, size_t left) {
         vit_text_put(text, replacement);
         return 1;
     }
-    uint32_t code = code_of((const unsigned char *)at, length);
-    switch (code) {
+    switch (*at) {
     case '&':
         vit_text_put(text, "&amp;");
         break;
@@ -115,7 +99,7 @@ static size_t put_character(vit_text *text, const char *at, size_t left) {
         vit_text_put(text, " ");
         break;
     default:
-        if (is_unsafe(code)) {
+        if (vit_utf8_steers(at, left)) {
             vit_text_put(text, replacement);
         } else {
             vit_text_add(text, at, length);

@@ -99,14 +99,14 @@ END_TEST
 
 START_TEST(only_files_are_read) {
     vit_bytes bytes = {0};
-    vit_mapping mapping;
+    vit_file file;
     ck_vit_fails(vit_file_read(folder, 10, &bytes), VIT_ERROR_IO, "is a folder (expected a file)");
-    ck_vit_fails(vit_file_map(folder, &mapping), VIT_ERROR_IO, "is a folder");
+    ck_vit_fails(vit_file_open(folder, &file), VIT_ERROR_IO, "is a folder");
     ck_vit_fails(vit_file_read("/dev/null", 10, &bytes), VIT_ERROR_IO, "/dev/null: is a device");
     ck_assert_int_eq(mkfifo(path, 0600), 0);
     ck_vit_fails(vit_file_read(path, 10, &bytes), VIT_ERROR_IO,
                  "is a pipe"); /* and does not wait */
-    ck_vit_fails(vit_file_map(path, &mapping), VIT_ERROR_IO, "is a pipe");
+    ck_vit_fails(vit_file_open(path, &file), VIT_ERROR_IO, "is a pipe");
     char missing[1024];
     temp_path(missing, folder, "missing");
     ck_vit_fails(vit_file_read(missing, 10, &bytes), VIT_ERROR_IO,
@@ -115,21 +115,62 @@ START_TEST(only_files_are_read) {
 }
 END_TEST
 
-START_TEST(maps_what_is_there) {
-    vit_mapping mapping;
+START_TEST(reads_parts_of_what_is_there) {
+    vit_file file;
+    char bytes[16] = "";
     ck_vit_ok(vit_file_replace(path, "0123456789", 10));
-    ck_vit_ok(vit_file_map(path, &mapping));
-    ck_assert_uint_eq(mapping.size, 10);
-    /* A replaced file leaves the old mapping as it was. */
+    ck_vit_ok(vit_file_open(path, &file));
+    ck_assert_uint_eq(file.size, 10);
+    ck_vit_ok(vit_file_read_at(&file, 3, 4, bytes, "part"));
+    ck_assert_mem_eq(bytes, "3456", 4);
+    ck_vit_ok(vit_file_read_at(&file, 10, 0, bytes, "part"));
+    ck_vit_fails(vit_file_read_at(&file, 10, 1, bytes, "part"), VIT_ERROR_ARGUMENT,
+                 "part: 1 bytes at 10 (expected within its 10)");
+    ck_vit_fails(vit_file_read_at(&file, SIZE_MAX, 2, bytes, "part"), VIT_ERROR_ARGUMENT, "within");
+    /* A replaced file stays as it was for whoever has it open. */
     ck_vit_ok(vit_file_replace(path, "abcde", 5));
-    ck_assert_mem_eq(mapping.data, "0123456789", 10);
-    vit_file_unmap(&mapping);
-    ck_assert_ptr_null(mapping.data);
+    ck_vit_ok(vit_file_read_at(&file, 0, 10, bytes, "part"));
+    ck_assert_mem_eq(bytes, "0123456789", 10);
+    vit_file_close(&file);
+    vit_file_close(&file); /* none: fine */
     ck_vit_ok(vit_file_replace(path, "", 0));
-    ck_vit_ok(vit_file_map(path, &mapping));
-    ck_assert_ptr_null(mapping.data);
-    ck_assert_uint_eq(mapping.size, 0);
-    vit_file_unmap(&mapping);
+    ck_vit_ok(vit_file_open(path, &file));
+    ck_assert_uint_eq(file.size, 0);
+    vit_file_close(&file);
+}
+END_TEST
+
+/* A mapping would end the process. */
+START_TEST(a_file_that_is_cut_short_meanwhile_is_an_error) {
+    enum { SIZE = 100000 };
+    static char bytes[SIZE];
+    vit_file file;
+    ck_vit_ok(vit_file_replace(path, bytes, SIZE));
+    ck_vit_ok(vit_file_open(path, &file));
+    ck_assert_int_eq(truncate(path, 10), 0);
+    ck_vit_fails(vit_file_read_at(&file, 0, SIZE, bytes, path), VIT_ERROR_IO,
+                 "became shorter while it was read");
+    vit_file_close(&file);
+}
+END_TEST
+
+START_TEST(what_has_a_name) {
+    vit_path_kind kind;
+    ck_vit_ok(vit_path_look(folder, &kind));
+    ck_assert_int_eq(kind, VIT_PATH_FOLDER);
+    ck_vit_ok(vit_file_replace(path, "x", 1));
+    ck_vit_ok(vit_path_look(path, &kind));
+    ck_assert_int_eq(kind, VIT_PATH_FILE);
+    ck_vit_ok(vit_path_look("/dev/null", &kind));
+    ck_assert_int_eq(kind, VIT_PATH_OTHER);
+    char below[2048];
+    snprintf(below, sizeof below, "%s/below", path);
+    ck_vit_ok(vit_path_look(below, &kind));
+    ck_assert_int_eq(kind, VIT_PATH_NONE);
+    char link[1024];
+    ck_assert_int_eq(symlink("loop", temp_path(link, folder, "loop")), 0);
+    ck_vit_fails(vit_path_look(link, &kind), VIT_ERROR_IO,
+                 "loop: cannot look at it: Too many levels");
 }
 END_TEST
 
@@ -390,7 +431,9 @@ static Suite *suite(void) {
     tcase_add_test(t, reads_standard_input);
     tcase_add_test(t, standard_input_is_bounded);
     tcase_add_test(t, only_files_are_read);
-    tcase_add_test(t, maps_what_is_there);
+    tcase_add_test(t, reads_parts_of_what_is_there);
+    tcase_add_test(t, a_file_that_is_cut_short_meanwhile_is_an_error);
+    tcase_add_test(t, what_has_a_name);
     tcase_add_test(t, writes_appear_at_commit);
     tcase_add_test(t, a_new_file_replaces_nothing);
     tcase_add_test(t, abort_leaves_the_old_file);

@@ -392,15 +392,21 @@ START_TEST(checksums_are_xxh64) {
 }
 END_TEST
 
-/* Pages of a mapping that are in memory. */
-static size_t resident(const vit_mapping *map) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = (map->size + page - 1) / page, count = 0;
+/* Pages of a file that are in memory. */
+static size_t resident(const char *path) {
+    vit_file file;
+    ck_vit_ok(vit_file_open(path, &file));
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = (file.size + page - 1) / page, count = 0;
+    void *map = mmap(NULL, file.size, PROT_READ, MAP_SHARED, file.handle - 1, 0);
+    ck_assert(map != MAP_FAILED);
     unsigned char *in = calloc(pages, 1);
-    ck_assert_int_eq(mincore((void *)(uintptr_t)map->data, map->size, in), 0);
+    ck_assert_int_eq(mincore(map, file.size, in), 0);
     for (size_t i = 0; i < pages; i++) {
         count += in[i] & 1;
     }
     free(in);
+    munmap(map, file.size);
+    vit_file_close(&file);
     return count;
 }
 
@@ -416,25 +422,43 @@ START_TEST(only_what_is_asked_for_is_read) {
     ck_assert_int_eq(fsync(fd), 0);
     ck_assert_int_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
     close(fd);
-    vit_mapping map;
-    ck_vit_ok(vit_file_map(path, &map));
-    bool gone = resident(&map) == 0; /* else a file system in memory, or one that does not let go */
-    vit_file_unmap(&map);
+    bool gone = resident(path) == 0; /* else a file system in memory, or one that does not let go */
     vit_dataset *dataset;
     vit_bytes buffer = {0};
     const void *bytes;
     size_t size, page = (size_t)sysconf(_SC_PAGESIZE);
     ck_vit_ok(vit_dataset_open(path, "train", NULL, 0, &dataset, NULL));
-    size_t before = gone ? resident(&dataset->pack->file) : 0;
+    size_t before = gone ? resident(path) : 0;
     ck_assert_uint_le(before, 5); /* the header, the index and the footer */
     for (size_t i = 7; gone && i < dataset->count; i += 25) {
         ck_vit_ok(vit_sample_read(&dataset->samples[i], &buffer, &bytes, &size));
-        size_t now = resident(&dataset->pack->file);
+        size_t now = resident(path);
         ck_assert_uint_ge(now - before, size / page);
         ck_assert_msg(now - before <= size / page + 2, "%zu pages for %zu bytes", now - before,
                       size);
         before = now;
     }
+    vit_bytes_free(&buffer);
+    vit_dataset_free(dataset);
+}
+END_TEST
+
+/* While it is being trained on. */
+START_TEST(a_pack_that_is_cut_short_is_an_error) {
+    char path[1024];
+    vit_dataset *dataset;
+    vit_bytes buffer = {0};
+    const void *bytes;
+    size_t size;
+    pack("data", "cut.zpk", (vit_pack_options){0});
+    ck_vit_ok(vit_dataset_open(temp_path(path, root, "cut.zpk"), "train", NULL, 0, &dataset, NULL));
+    const vit_sample *last = &dataset->samples[dataset->count - 1];
+    ck_vit_ok(vit_sample_read(last, &buffer, &bytes, &size));
+    ck_assert_int_eq(truncate(path, 100), 0);
+    vit_sample_announce(last);
+    ck_assert_int_eq(vit_sample_read(last, &buffer, &bytes, &size), VIT_ERROR_IO);
+    ck_assert_ptr_nonnull(strstr(vit_last_error(), "became shorter"));
+    vit_bytes_free(&buffer);
     vit_dataset_free(dataset);
 }
 END_TEST
@@ -449,6 +473,7 @@ int main(void) {
     tcase_add_test(same, short_side_shrinks_the_larger_ones);
     tcase_add_test(same, encoding_keeps_a_photograph);
     tcase_add_test(same, only_what_is_asked_for_is_read);
+    tcase_add_test(same, a_pack_that_is_cut_short_is_an_error);
     tcase_add_test(same, unreadable_pictures_fail_or_are_left_out);
     suite_add_tcase(suite, same);
     TCase *malformed = tcase_create("malformed");

@@ -392,7 +392,7 @@ START_TEST(writes_what_it_reads) {
     ck_vit_ok(save_five());
     ck_assert_uint_eq(count_entries(folder), 1);
     vit_safetensors *file;
-    ck_vit_ok(vit_safetensors_open(path, &file));
+    ck_vit_ok(vit_safetensors_load(path, &file));
     ck_assert_uint_eq(vit_safetensors_count(file), 5);
     const vit_tensor *w = vit_safetensors_find(file, "blocks.0.w \"\\\n\xc3\xa9");
     ck_assert_ptr_eq(w, vit_safetensors_at(file, 0));
@@ -463,12 +463,12 @@ END_TEST
 
 START_TEST(a_missing_file_is_named) {
     vit_safetensors *file;
-    ck_vit_fails(vit_safetensors_open("/nowhere/model.safetensors", &file), VIT_ERROR_IO,
+    ck_vit_fails(vit_safetensors_load("/nowhere/model.safetensors", &file), VIT_ERROR_IO,
                  "/nowhere/model.safetensors: cannot open: No");
-    ck_vit_fails(vit_safetensors_open(folder, &file), VIT_ERROR_IO,
+    ck_vit_fails(vit_safetensors_load(folder, &file), VIT_ERROR_IO,
                  "is a folder (expected a file)");
     ck_vit_ok(vit_file_replace(path, "", 0));
-    ck_vit_fails(vit_safetensors_open(path, &file), VIT_ERROR_FORMAT, "cut short: 0 bytes");
+    ck_vit_fails(vit_safetensors_load(path, &file), VIT_ERROR_FORMAT, "cut short: 0 bytes");
 }
 END_TEST
 

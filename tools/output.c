@@ -1,65 +1,30 @@
 /* Output of the command: safe text, numbers, JSON, error lines. */
 #include "tools/cmd.h"
 
+#include "vit/clock.h"
 #include "vit/heap.h"
+#include "vit/utf8.h"
 
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-/* Decodes one UTF-8 character of at most 4 bytes; returns its length, or 0 when the bytes are not
- * UTF-8 (overlong forms and surrogates included). */
-static size_t decode_utf8(const unsigned char *text, uint32_t *out) {
-    static const uint32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t length = text[0] < 0x80             ? 1
-                    : (text[0] & 0xe0) == 0xc0 ? 2
-                    : (text[0] & 0xf0) == 0xe0 ? 3
-                    : (text[0] & 0xf8) == 0xf0 ? 4
-                                               : 0;
-    if (length <= 1) {
-        *out = text[0];
-        return length;
-    }
-    uint32_t code = text[0] & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) { /* the final zero is no continuation byte, so it stops */
-        if ((text[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-        code = code << 6 | (text[i] & 0x3fu);
-    }
-    if (code < smallest[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) {
-        return 0;
-    }
-    *out = code;
-    return length;
-}
-
-/* Escape sequences begin with C0 or C1 controls; line separators and direction overrides make a
- * line show something else than what it says. */
-static bool is_unsafe(uint32_t code) {
-    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029 ||
-           (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
-}
-
 size_t cli_put(FILE *stream, const char *text) {
-    const unsigned char *at = (const unsigned char *)text;
-    size_t characters = 0;
-    while (*at != 0) {
-        uint32_t code = 0;
-        size_t length = decode_utf8(at, &code);
-        bool safe = length > 0 && !is_unsafe(code);
-        if (stream != NULL && safe) {
-            fwrite(at, 1, length, stream);
+    size_t left = strlen(text), characters = 0;
+    while (left > 0) {
+        size_t length = vit_utf8_length(text, left);
+        if (stream != NULL && length > 0 && !vit_utf8_steers(text, left)) {
+            fwrite(text, 1, length, stream);
         } else if (stream != NULL) {
             fputc('?', stream);
         }
-        at += length > 0 ? length : 1;
+        length = length > 0 ? length : 1;
+        text += length;
+        left -= length;
         characters++;
     }
     return characters;
@@ -98,9 +63,7 @@ vit_status cli_print_json(vit_json *root, bool pretty) {
 }
 
 double cli_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return vit_seconds();
 }
 
 vit_json *cli_event(const cli_verb *verb, const char *event) {

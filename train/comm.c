@@ -2,10 +2,10 @@
 
 #include "train/comm_transport.h"
 #include "vit/arena.h"
+#include "vit/clock.h"
 #include "vit/simd.h"
 
 #include <errno.h>
-#include <omp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -107,7 +107,7 @@ static const char network_failed[] = "rank %zu: the network failed";
  * 0: only looks. */
 static void beat(vit_comm *c, char what) {
     const vit_transport *t = &c->transport;
-    double now = omp_get_wtime();
+    double now = vit_seconds();
     if (now - c->looked > SILENCE_SECONDS / 4) {
         c->heard = now; /* it was this process that stood still; what came meanwhile is unread */
     }
@@ -161,7 +161,7 @@ static void pause_a_little(size_t looks, double waited) {
 static void wait_for(vit_comm *c, const vit_message *messages, size_t count,
                      void (*on_done)(void *context, size_t message), void *context) {
     const vit_transport *t = &c->transport;
-    double start = omp_get_wtime(), last = start; /* when the one before came */
+    double start = vit_seconds(), last = start; /* when the one before came */
     size_t looks = 0;
     for (size_t i = 0; i < count && !c->broken;) {
         bool done = false;
@@ -174,16 +174,16 @@ static void wait_for(vit_comm *c, const vit_message *messages, size_t count,
             }
             i++;
             looks = 0;
-            last = omp_get_wtime();
+            last = vit_seconds();
             continue;
         }
-        pause_a_little(++looks, omp_get_wtime() - last);
+        pause_a_little(++looks, vit_seconds() - last);
         if (looks % 256 == 0) {
             beat(c, 'a');
-            if (omp_get_wtime() - start > PATIENCE_SECONDS) {
+            if (vit_seconds() - start > PATIENCE_SECONDS) {
                 fail(c, "rank %zu has waited half an hour for the others", c->rank);
             }
-            if (c->neighbour_left && omp_get_wtime() - c->left > GRACE_SECONDS) {
+            if (c->neighbour_left && vit_seconds() - c->left > GRACE_SECONDS) {
                 fail(c, "rank %zu has ended", (c->rank + c->size - 1) % c->size);
             }
         }
@@ -345,14 +345,14 @@ static double thread_cpu(void) {
 }
 
 static void run_sum(vit_comm *c, const job *j) {
-    double began = omp_get_wtime(), cpu = thread_cpu();
+    double began = vit_seconds(), cpu = thread_cpu();
     float *data = (float *)(void *)j->data;
     for (size_t at = 0; at < j->count && !c->broken; at += PIECE) {
         beat(c, 'a');
         sum_piece(c, data + at, j->count - at < PIECE ? j->count - at : PIECE);
     }
     pthread_mutex_lock(&c->mutex);
-    c->sum_seconds += omp_get_wtime() - began;
+    c->sum_seconds += vit_seconds() - began;
     c->sum_cpu += thread_cpu() - cpu;
     pthread_mutex_unlock(&c->mutex);
 }
@@ -402,7 +402,7 @@ static bool open_transport(vit_comm *c) {
     const char *why = c->transport.open(&c->transport);
     c->rank = c->transport.rank;
     c->size = c->transport.size;
-    c->heard = c->beat_sent = c->looked = omp_get_wtime();
+    c->heard = c->beat_sent = c->looked = vit_seconds();
     if (why) {
         snprintf(c->why, sizeof c->why, "%s", why);
     } else {
@@ -421,7 +421,7 @@ static job next_job(vit_comm *c) {
     pthread_mutex_lock(&c->mutex);
     while (c->post_count == c->done_count) {
         struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += 100000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
@@ -564,7 +564,7 @@ vit_status vit_comm_finish(vit_comm *comm, vit_comm_times *times) {
     if (!comm) {
         return VIT_OK;
     }
-    double began = omp_get_wtime();
+    double began = vit_seconds();
     pthread_mutex_lock(&comm->mutex);
     uint64_t number = comm->post_count;
     pthread_mutex_unlock(&comm->mutex);
@@ -576,7 +576,7 @@ vit_status vit_comm_finish(vit_comm *comm, vit_comm_times *times) {
     comm->sum_seconds = comm->sum_cpu = 0;
     comm->sum_bytes = 0;
     pthread_mutex_unlock(&comm->mutex);
-    times->exposed += omp_get_wtime() - began;
+    times->exposed += vit_seconds() - began;
     return status;
 }
 
@@ -593,6 +593,16 @@ static void release(vit_comm *c) {
     vit_free(c);
 }
 
+/* next_job waits until a time of the clock that nobody sets: the other one put back by an hour
+ * would stop the beats for as long. */
+static void init_posted(pthread_cond_t *posted) {
+    pthread_condattr_t settings;
+    pthread_condattr_init(&settings);
+    pthread_condattr_setclock(&settings, CLOCK_MONOTONIC);
+    pthread_cond_init(posted, &settings);
+    pthread_condattr_destroy(&settings);
+}
+
 vit_status vit_comm_create(const vit_transport *transport, vit_comm **out) {
     vit_status status = VIT_OK;
     vit_comm *c = NULL;
@@ -600,7 +610,7 @@ vit_status vit_comm_create(const vit_transport *transport, vit_comm **out) {
     VIT_TRY(vit_alloc((void **)&c, 1, sizeof *c, "ranks"));
     c->transport = *transport;
     pthread_mutex_init(&c->mutex, NULL);
-    pthread_cond_init(&c->posted, NULL);
+    init_posted(&c->posted);
     pthread_cond_init(&c->finished, NULL);
     VIT_TRY(vit_alloc((void **)&c->received, PIECE / 2 + 1, sizeof(float), "what ranks receive"));
     if (pthread_create(&c->thread, NULL, comm_main, c) != 0) {

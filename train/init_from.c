@@ -83,8 +83,8 @@ vit_status init_read(init_source *source, const char *name, int ndim, const size
         return vit_fail(VIT_ERROR_ARGUMENT, "%s: tensor %s: shape %s (expected %s, the model's)",
                         source->path, name, found, expected);
     }
-    vit_tensor_to_f32(tensor, out);
-    return check_values(source, name, tensor->count, out);
+    status = vit_safetensors_to_f32(source->file, tensor, out, source->path);
+    return status == VIT_OK ? check_values(source, name, tensor->count, out) : status;
 }
 
 static float *values_of(const init_source *source, const vit_param *param) {

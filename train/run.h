@@ -49,7 +49,7 @@ typedef struct vit_run {
     bool out_of_time;    /* --time-limit */
     uint64_t save_steps; /* --save-every, in either unit; 0: none */
     double save_seconds;
-    double saved; /* when: omp_get_wtime() */
+    double saved; /* when: vit_seconds() */
     vit_schedule schedule;
     vit_memory_plan plan;
 

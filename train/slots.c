@@ -2,6 +2,7 @@
 
 #include "eval/metrics.h"
 #include "train/tree.h"
+#include "vit/clock.h"
 #include "vit/heap.h"
 
 #include <math.h>
@@ -420,7 +421,7 @@ static void run_slot(vit_slots *slots, const float *params, const vit_batch *bat
         run_chunk(&run, params, batch, first, last - first, c + 1 == chunks, w);
     }
     merge_from(&run, 0);
-    double now = omp_get_wtime();
+    double now = vit_seconds();
 #pragma omp critical(vit_slots)
     {
         slots->slots_done++;
@@ -520,18 +521,18 @@ vit_status vit_slots_step(vit_slots *slots, const float *params, const vit_batch
                         batch->count, slots->config.batch_size);
     }
     begin_step(slots, batch, grads);
-    double start = omp_get_wtime(), filled;
+    double start = vit_seconds(), filled;
 #pragma omp parallel num_threads(slots->config.threads)
     {
         work_through(slots, params, batch, loader, next);
 #pragma omp barrier
 #pragma omp master
-        filled = omp_get_wtime();
+        filled = vit_seconds();
         vit_tree_last_sum(slots->tree);
     }
     double wait = filled - slots->last_done;
     result->wait_seconds = wait > 0 ? wait : 0;
-    result->compute_seconds = omp_get_wtime() - start - result->wait_seconds;
+    result->compute_seconds = vit_seconds() - start - result->wait_seconds;
     vit_status status = vit_tree_finish(slots->tree, &result->comm);
     if (status == VIT_OK) {
         status = vit_comm_all_gather(slots->config.comm, slots->results, slots->offsets);

@@ -241,7 +241,8 @@ vit_status vit_state_read(const vit_state *state, const vit_param_table *table,
             if (!tensor) {
                 VIT_TRY(find(state, VIT_STATE_MODEL, param, &tensor));
             }
-            vit_tensor_to_f32(tensor, blocks[b] + param->offset);
+            VIT_TRY(vit_safetensors_to_f32(state->file, tensor, blocks[b] + param->offset,
+                                           state->path));
             if (b == VIT_STATE_MODEL || b == VIT_STATE_EMA) { /* moments may be infinite */
                 VIT_TRY(check_finite(state, b, param, blocks[b] + param->offset));
             }

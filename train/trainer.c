@@ -1,6 +1,7 @@
 #include "train/keeper.h"
 #include "train/ranks.h"
 
+#include "vit/clock.h"
 #include "vit/memory.h"
 
 #include <math.h>
@@ -50,7 +51,7 @@ cleanup:
 
 /* behind: while training goes on, if there is a saver; how it went is known at the next one. */
 static vit_status save(vit_run *r, const vit_epoch_row *row, bool behind) {
-    r->saved = omp_get_wtime();
+    r->saved = vit_seconds();
     return vit_comm_agree(r->comm, vit_run_leads(r) ? write_checkpoint(r, row, behind) : VIT_OK);
 }
 
@@ -319,7 +320,7 @@ static void report(const vit_run *r, int epoch, double lr) {
 /* Between two steps of an epoch: --save-every. */
 static bool save_is_due(const vit_run *r) {
     return (r->save_steps > 0 && r->at.step % r->save_steps == 0) ||
-           (r->save_seconds > 0 && omp_get_wtime() - r->saved >= r->save_seconds);
+           (r->save_seconds > 0 && vit_seconds() - r->saved >= r->save_seconds);
 }
 
 /* What was left out must be known. */
@@ -373,9 +374,9 @@ static vit_status train_epoch(vit_run *r, int epoch, vit_epoch_row *row) {
         if (now.stop) {
             return stop(r, epoch);
         }
-        double start = omp_get_wtime();
+        double start = vit_seconds();
         VIT_TRY(train_step(r, epoch, &row->lr));
-        double seconds = omp_get_wtime() - start;
+        double seconds = vit_seconds() - start;
         r->at.epoch_seconds += seconds;
         r->at.train_seconds += seconds;
         report(r, epoch, row->lr);
@@ -503,7 +504,7 @@ static void look_back(const vit_run *r, vit_status status) {
 
 vit_status vit_train(const vit_train_request *request, const vit_train_callbacks *callbacks,
                      vit_train_result *result) {
-    double start = omp_get_wtime();
+    double start = vit_seconds();
     vit_status status = VIT_OK;
     vit_run r = {
         .settings = *request->settings,
@@ -542,7 +543,7 @@ cleanup:
         .best_epoch = r.at.best_epoch,
         .best_top1 = r.at.best_top1,
         .last_top1 = r.at.last_top1,
-        .seconds = omp_get_wtime() - start,
+        .seconds = vit_seconds() - start,
         .exchange = r.exchange,
     };
     memcpy(result->init, r.init_counts, sizeof result->init);

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -144,46 +143,30 @@ vit_status vit_file_read(const char *path, size_t limit, vit_bytes *bytes) {
     return status;
 }
 
-vit_status vit_file_map(const char *path, vit_mapping *out) {
-    *out = (vit_mapping){0};
+vit_status vit_file_open(const char *path, vit_file *out) {
     int fd;
-    size_t size;
-    vit_status status = open_regular(path, &fd, &size);
-    if (status != VIT_OK) {
-        return status;
-    }
-    if (size > 0) {
-        void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED) {
-            status = fail_errno(path, "map into memory", errno);
-        } else {
-            *out = (vit_mapping){.data = data, .size = size, .handle = fd + 1};
-            return VIT_OK;
-        }
-    }
-    close(fd);
+    *out = (vit_file){0};
+    vit_status status = open_regular(path, &fd, &out->size);
+    out->handle = status == VIT_OK ? fd + 1 : 0;
     return status;
 }
 
-void vit_file_unmap(vit_mapping *mapping) {
-    if (mapping->data) {
-        munmap((void *)(uintptr_t)mapping->data, mapping->size);
+void vit_file_close(vit_file *file) {
+    if (file->handle > 0) {
+        close(file->handle - 1);
     }
-    if (mapping->handle > 0) {
-        close(mapping->handle - 1);
-    }
-    *mapping = (vit_mapping){0};
+    *file = (vit_file){0};
 }
 
-vit_status vit_mapping_read(const vit_mapping *mapping, size_t offset, size_t size, void *out,
+vit_status vit_file_read_at(const vit_file *file, size_t offset, size_t size, void *out,
                             const char *what) {
-    if (offset > mapping->size || size > mapping->size - offset) {
+    if (offset > file->size || size > file->size - offset) {
         return vit_fail(VIT_ERROR_ARGUMENT, "%s: %zu bytes at %zu (expected within its %zu)", what,
-                        size, offset, mapping->size);
+                        size, offset, file->size);
     }
     for (size_t done = 0; done < size;) {
-        ssize_t got =
-            pread(mapping->handle - 1, (char *)out + done, size - done, (off_t)(offset + done));
+        size_t left = size - done < SSIZE_MAX ? size - done : SSIZE_MAX;
+        ssize_t got = pread(file->handle - 1, (char *)out + done, left, (off_t)(offset + done));
         if (got < 0 && errno != EINTR) {
             return fail_errno(what, "read", errno);
         }
@@ -193,6 +176,14 @@ vit_status vit_mapping_read(const vit_mapping *mapping, size_t offset, size_t si
         done += got > 0 ? (size_t)got : 0;
     }
     return VIT_OK;
+}
+
+void vit_file_announce(const vit_file *file, size_t offset, size_t size) {
+    (void)posix_fadvise(file->handle - 1, (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
+}
+
+void vit_file_expect_random(const vit_file *file) {
+    (void)posix_fadvise(file->handle - 1, 0, 0, POSIX_FADV_RANDOM);
 }
 
 /* ---- writing ---- */

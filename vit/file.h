@@ -21,20 +21,23 @@ vit_status vit_bytes_reserve(vit_bytes *bytes, size_t capacity, const char *what
  * VIT_ERROR_LIMIT. "-" reads standard input. */
 vit_status vit_file_read(const char *path, size_t limit, vit_bytes *bytes);
 
-/* A regular file's bytes, mapped read-only; data is NULL for an empty file. Whoever shortens the
- * file in place meanwhile ends the process (SIGBUS), as with any mapping; files written through the
- * functions below are replaced instead. */
-typedef struct vit_mapping {
-    const void *data;
-    size_t size;
-    int handle; /* the open file plus one; 0: none */
-} vit_mapping;
-vit_status vit_file_map(const char *path, vit_mapping *out);
-void vit_file_unmap(vit_mapping *mapping);
-/* Copies a part of a mapping out of the file itself: for much that is read once, the page faults of
- * the mapping cost more than the copy. what names the file in messages. Thread-safe. */
-vit_status vit_mapping_read(const vit_mapping *mapping, size_t offset, size_t size, void *out,
+/* A regular file, open for reading at any place. What is read is copied; nothing here is mapped
+ * into memory, where a file that somebody shortens meanwhile, or a disk that does not answer, ends
+ * the process (SIGBUS) instead of giving an error. Of much that is read once, the page faults of a
+ * mapping cost more than the copy. */
+typedef struct vit_file {
+    size_t size; /* when it was opened */
+    int handle;  /* the descriptor plus one; 0: none */
+} vit_file;
+vit_status vit_file_open(const char *path, vit_file *out);
+void vit_file_close(vit_file *file);
+/* what names the file in messages. Thread-safe. */
+vit_status vit_file_read_at(const vit_file *file, size_t offset, size_t size, void *out,
                             const char *what);
+/* Asks the kernel to have a part of it ready soon. Only a hint. */
+void vit_file_announce(const vit_file *file, size_t offset, size_t size);
+/* Tells the kernel that it is read in no order, so that it reads what is asked for and no more. */
+void vit_file_expect_random(const vit_file *file);
 
 /* Writing: into path's folder under a temporary name; commit flushes, fsyncs, renames, fsyncs the
  * folder. Any failure, or abort, removes the temporary. After commit or abort the handle is gone.

@@ -21,46 +21,6 @@ static vit_json *json_of(cJSON *node) {
     return (vit_json *)node;
 }
 
-/* ---- UTF-8 ---- */
-
-size_t vit_utf8_length(const char *text, size_t length) {
-    const unsigned char *s = (const unsigned char *)text;
-    if (length == 0 || (s[0] >= 0x80 && s[0] < 0xc2) || s[0] > 0xf4) {
-        return 0;
-    }
-    if (s[0] < 0x80) {
-        return 1;
-    }
-    size_t bytes = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    if (length < bytes) {
-        return 0;
-    }
-    for (size_t i = 1; i < bytes; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    /* Overlong forms, surrogates, and what lies past U+10FFFF. */
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) ||
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90)) {
-        return 0;
-    }
-    return bytes;
-}
-
-bool vit_utf8_valid(const char *text) {
-    size_t left = strlen(text);
-    while (left > 0) {
-        size_t bytes = vit_utf8_length(text, left);
-        if (bytes == 0) {
-            return false;
-        }
-        text += bytes;
-        left -= bytes;
-    }
-    return true;
-}
-
 /* ---- the scan before cJSON: what cJSON lets through, or does quadratically, is refused here ----
  */
 
@@ -551,6 +511,30 @@ static bool prepare_print(cJSON *node) {
     return true;
 }
 
+/* A copy in which characters that steer are \u escapes: JSON reaches terminals too. They can only
+ * be within strings. */
+static char *escape_steering(const char *text) {
+    size_t left = strlen(text), room = left, bytes;
+    for (const char *c = text; *c; c++) {
+        room += vit_utf8_steers(c, 4) ? 5 : 0;
+    }
+    char *copy = vit_malloc(room + 1), *to = copy;
+    for (; copy && left > 0; text += bytes, left -= bytes) {
+        bytes = vit_utf8_length(text, left);
+        bytes = bytes > 0 ? bytes : 1;
+        if ((unsigned char)*text >= 0x20 && vit_utf8_steers(text, left)) {
+            to += snprintf(to, 7, "\\u%04x", (unsigned)vit_utf8_code(text, bytes));
+        } else {
+            memcpy(to, text, bytes);
+            to += bytes;
+        }
+    }
+    if (copy) {
+        *to = 0;
+    }
+    return copy;
+}
+
 vit_status vit_json_print(const vit_json *root, bool pretty, char **out) {
     *out = NULL;
     cJSON *copy = cJSON_Duplicate(node_of(root), true);
@@ -559,7 +543,7 @@ vit_status vit_json_print(const vit_json *root, bool pretty, char **out) {
         text = pretty ? cJSON_Print(copy) : cJSON_PrintUnformatted(copy);
     }
     if (text) {
-        *out = vit_strdup(text); /* cJSON has an allocator of its own */
+        *out = escape_steering(text); /* into memory of ours: cJSON has an allocator of its own */
     }
     cJSON_free(text);
     cJSON_Delete(copy);

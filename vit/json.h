@@ -4,6 +4,7 @@
 #define VIT_JSON_H
 
 #include "vit/status.h"
+#include "vit/utf8.h"
 
 #include <stdbool.h>
 
@@ -61,11 +62,5 @@ bool vit_json_bool(const vit_json *node, bool fallback);
 vit_status vit_json_print(const vit_json *root, bool pretty, char **out);
 /* The indented text and a newline, as a file (vit_file_replace). */
 vit_status vit_json_save(const vit_json *root, const char *path);
-
-/* The bytes (1 to 4) of the UTF-8 character at text, of which length bytes may be read; 0 when
- * there is none or it is not well formed. */
-size_t vit_utf8_length(const char *text, size_t length);
-/* True when the zero-terminated text is UTF-8 throughout. */
-bool vit_utf8_valid(const char *text);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "vit/file.h"
 #include "vit/heap.h"
+#include "vit/memory.h"
 #include "vit/model_parts.h"
 #include "vit/quant_model.h"
 
@@ -317,32 +318,31 @@ static vit_status check_tensors(const vit_safetensors *file, const char *path,
     return VIT_OK;
 }
 
-/* Where the file holds the weights as the block in memory does, or NULL: the tensors in the order
- * of the table, all F32, on a processor that stores numbers as the file does. zvit writes such
- * files.
- */
-static const float *flat_block(const vit_safetensors *file, const vit_param_table *table) {
+/* Whether the file holds the weights as the block in memory does, and where: the tensors in the
+ * order of the table, all F32, on a processor that stores numbers as the file does. zvit writes
+ * such files. */
+static bool is_flat(const vit_safetensors *file, const vit_param_table *table, size_t *offset) {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    const char *block = NULL;
     for (size_t i = 0; i < table->count; i++) {
         const vit_tensor *tensor = vit_safetensors_find(file, table->items[i].name);
-        block = i == 0 ? tensor->data : block;
+        *offset = i == 0 ? tensor->offset : *offset;
         if (tensor->dtype != VIT_F32 ||
-            (const char *)tensor->data != block + table->items[i].offset * sizeof(float)) {
-            return NULL;
+            tensor->offset != *offset + table->items[i].offset * sizeof(float)) {
+            return false;
         }
     }
-    return (const float *)(const void *)block;
+    return true;
 #else
     (void)file;
     (void)table;
-    return NULL;
+    (void)offset;
+    return false;
 #endif
 }
 
 /* Copies the block in pieces that are still in cache when they are looked at; with much to copy the
  * threads share it. */
-static vit_status copy_block(const vit_safetensors *file, const char *path, const float *block,
+static vit_status copy_block(const vit_safetensors *file, const char *path, size_t offset,
                              size_t total, float *out, bool *finite) {
     enum { PIECE = 1 << 18 }; /* floats: 1 MiB */
     size_t pieces = (total + PIECE - 1) / PIECE;
@@ -351,8 +351,8 @@ static vit_status copy_block(const vit_safetensors *file, const char *path, cons
 #pragma omp parallel for schedule(dynamic, 1) reduction(&& : all) if (pieces > 4)
     for (size_t i = 0; i < pieces; i++) {
         size_t first = i * PIECE, count = total - first < PIECE ? total - first : PIECE;
-        vit_status status = vit_safetensors_copy(file, (const char *)block + first * sizeof *block,
-                                                 count * sizeof *block, out + first, path);
+        vit_status status = vit_safetensors_copy(file, offset + first * sizeof *out,
+                                                 count * sizeof *out, out + first, path);
         if (status != VIT_OK) {
             vit_first_error_note(&error, (long)i, status);
         } else {
@@ -366,18 +366,20 @@ static vit_status copy_block(const vit_safetensors *file, const char *path, cons
 static vit_status read_param(const vit_safetensors *file, const char *path, const vit_param *param,
                              float *params) {
     float *values = params + param->offset;
-    vit_tensor_to_f32(vit_safetensors_find(file, param->name), values);
-    return vit_param_check_finite(param, values, path, VIT_ERROR_FORMAT);
+    const vit_tensor *tensor = vit_safetensors_find(file, param->name);
+    vit_status status = vit_safetensors_to_f32(file, tensor, values, path);
+    return status == VIT_OK ? vit_param_check_finite(param, values, path, VIT_ERROR_FORMAT)
+                            : status;
 }
 
 static vit_status read_weights(const vit_safetensors *file, const char *path,
                                vit_model_bundle *bundle) {
     const vit_param_table *table = &bundle->model.params;
-    const float *block = flat_block(file, table);
+    size_t offset = 0;
     vit_status status = VIT_OK;
     bool finite = false;
-    if (block) {
-        VIT_TRY(copy_block(file, path, block, table->total, bundle->params, &finite));
+    if (is_flat(file, table, &offset)) {
+        VIT_TRY(copy_block(file, path, offset, table->total, bundle->params, &finite));
     }
     for (size_t i = 0; i < table->count && !finite; i++) {
         VIT_TRY(read_param(file, path, &table->items[i], bundle->params));
@@ -390,7 +392,10 @@ static vit_status read_scales(const vit_safetensors *file, const char *path, con
                               float *scale) {
     vit_scale_name name;
     vit_name_scale(param, name);
-    vit_tensor_to_f32(vit_safetensors_find(file, name), scale);
+    vit_status status = vit_safetensors_to_f32(file, vit_safetensors_find(file, name), scale, path);
+    if (status != VIT_OK) {
+        return status;
+    }
     for (size_t n = 0; n < param->shape[0]; n++) {
         if (!(scale[n] >= 0 && scale[n] <= FLT_MAX)) {
             return vit_fail(VIT_ERROR_FORMAT,
@@ -418,7 +423,7 @@ static vit_status read_int8(const vit_safetensors *file, const char *path,
         }
         const vit_tensor *tensor = vit_safetensors_find(file, param->name);
         VIT_TRY(
-            vit_safetensors_copy(file, tensor->data, param->size, block.q + param->offset, path));
+            vit_safetensors_copy(file, tensor->offset, param->size, block.q + param->offset, path));
         VIT_TRY(read_scales(file, path, param, block.scale + row));
     }
     status = vit_quant_model_attach(model, &block, bundle->params);
@@ -428,6 +433,20 @@ static vit_status read_int8(const vit_safetensors *file, const char *path,
 cleanup:
     vit_quant_block_free(&block);
     return status;
+}
+
+/* A file may be a hole of any size that says to be weights. The kernel would hand out the memory
+ * and end the process, or another one, once it is written to. */
+static vit_status check_memory(const char *path, size_t floats) {
+    enum { ALWAYS = 64 << 20 }; /* floats; asking takes time that a small model's start has not */
+    uint64_t available = floats > ALWAYS ? vit_memory_available() : 0;
+    if (available > 0 && floats > available / sizeof(float)) {
+        return vit_fail(VIT_ERROR_LIMIT,
+                        "%s: weights of %.1f GB (expected at most the %.1f GB of memory that are "
+                        "available)",
+                        path, (double)floats * sizeof(float) / 1e9, (double)available / 1e9);
+    }
+    return VIT_OK;
 }
 
 static vit_status load_file(const vit_safetensors *file, const char *path,
@@ -450,6 +469,7 @@ static vit_status load_file(const vit_safetensors *file, const char *path,
     for (const vit_json *n = vit_json_first(labels); n; n = vit_json_next(n)) {
         VIT_TRY(set_class_name(bundle, index++, vit_json_string(n, NULL)));
     }
+    VIT_TRY(check_memory(path, bundle->model.params.total / (int8 ? sizeof(float) : 1)));
     VIT_TRY(int8 ? allocate_few_params(bundle) : allocate_params(bundle));
     VIT_TRY(int8 ? read_int8(file, path, bundle) : read_weights(file, path, bundle));
 cleanup:

@@ -47,8 +47,12 @@ typedef struct entry {
 } entry;
 
 struct vit_safetensors {
-    vit_mapping mapping; /* data NULL when the bytes are the caller's */
-    vit_json *header;    /* owns names and metadata */
+    vit_file source;   /* none when the bytes are in memory */
+    vit_bytes owned;   /* of vit_safetensors_load */
+    const char *bytes; /* the data in memory, or NULL */
+    size_t start;      /* of the data in the source */
+    size_t data_size;
+    vit_json *header; /* owns names and metadata */
     const vit_json *metadata;
     entry *entries; /* in the header's order */
     size_t count;
@@ -153,8 +157,7 @@ static vit_status read_offsets(const vit_safetensors *file, const vit_json *node
     return VIT_OK;
 }
 
-static vit_status read_entry(const vit_safetensors *file, const vit_json *node, const char *data,
-                             size_t data_size, entry *e) {
+static vit_status read_entry(const vit_safetensors *file, const vit_json *node, entry *e) {
     vit_status status = VIT_OK;
     e->tensor.name = vit_json_key(node);
     if (!vit_json_is_object(node)) {
@@ -164,8 +167,9 @@ static vit_status read_entry(const vit_safetensors *file, const vit_json *node, 
     size_t bytes = 0;
     VIT_TRY(read_dtype(file, node, e));
     VIT_TRY(read_shape(file, node, e, &bytes));
-    VIT_TRY(read_offsets(file, node, bytes, data_size, e));
-    e->tensor.data = data + e->begin;
+    VIT_TRY(read_offsets(file, node, bytes, file->data_size, e));
+    e->tensor.offset = e->begin;
+    e->tensor.data = file->bytes ? file->bytes + e->begin : NULL;
 cleanup:
     return status;
 }
@@ -242,15 +246,8 @@ cleanup:
     return status;
 }
 
-/* The parsed header, and where the data begins. */
-static vit_status read_header(vit_safetensors *file, const unsigned char *bytes, size_t size,
-                              size_t *data_start) {
-    if (size < 8) {
-        return vit_fail(VIT_ERROR_FORMAT, "%s: cut short: %zu bytes (expected 8 and a header)",
-                        file->what, size);
-    }
-    uint64_t length;
-    memcpy(&length, bytes, sizeof length);
+/* The length of the header after its 8 bytes, of which the file has `size` in all. */
+static vit_status check_length(const vit_safetensors *file, uint64_t length, size_t size) {
     if (length > VIT_SAFETENSORS_MAX_HEADER) {
         return vit_fail(VIT_ERROR_LIMIT,
                         "%s: a header of %llu bytes (expected at most %u; is this a safetensors "
@@ -261,19 +258,57 @@ static vit_status read_header(vit_safetensors *file, const unsigned char *bytes,
         return vit_fail(VIT_ERROR_FORMAT, "%s: cut short: a header of %llu bytes, %zu are there",
                         file->what, (unsigned long long)length, size - 8);
     }
-    if (length == 0 || bytes[8] != '{') {
-        return vit_fail(VIT_ERROR_FORMAT,
-                        "%s: the header does not begin with '{' (is this a safetensors file?)",
-                        file->what);
-    }
-    *data_start = 8 + (size_t)length;
-    return vit_json_parse((const char *)bytes + 8, (size_t)length, file->what, &file->header);
+    return VIT_OK;
 }
 
-static vit_status read_bytes(vit_safetensors *file, const void *bytes, size_t size) {
+/* The header's text: in memory, or read from the file into *buffer. */
+static vit_status read_text(vit_safetensors *file, const void *bytes, size_t size,
+                            vit_bytes *buffer, const char **text, size_t *length) {
+    uint64_t announced;
     vit_status status = VIT_OK;
-    size_t start = 0;
-    VIT_TRY(read_header(file, bytes, size, &start));
+    if (size < sizeof announced) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: cut short: %zu bytes (expected 8 and a header)",
+                        file->what, size);
+    }
+    if (bytes) {
+        memcpy(&announced, bytes, sizeof announced);
+    } else {
+        VIT_TRY(vit_file_read_at(&file->source, 0, sizeof announced, &announced, file->what));
+    }
+    VIT_TRY(check_length(file, announced, size));
+    *length = (size_t)announced;
+    if (!bytes && *length > 0) {
+        VIT_TRY(vit_bytes_reserve(buffer, *length, file->what));
+        VIT_TRY(vit_file_read_at(&file->source, 8, *length, buffer->data, file->what));
+    }
+    *text = bytes ? (const char *)bytes + 8 : (const char *)buffer->data;
+    if (*length == 0 || **text != '{') {
+        VIT_TRY(vit_fail(VIT_ERROR_FORMAT,
+                         "%s: the header does not begin with '{' (is this a safetensors file?)",
+                         file->what));
+    }
+cleanup:
+    return status;
+}
+
+/* The parsed header, and where the data is. */
+static vit_status read_header(vit_safetensors *file, const void *bytes, size_t size) {
+    vit_status status = VIT_OK;
+    vit_bytes buffer = {0};
+    const char *text = NULL;
+    size_t length = 0;
+    VIT_TRY(read_text(file, bytes, size, &buffer, &text, &length));
+    file->start = 8 + length;
+    file->data_size = size - file->start;
+    file->bytes = bytes ? (const char *)bytes + file->start : NULL;
+    VIT_TRY(vit_json_parse(text, length, file->what, &file->header));
+cleanup:
+    vit_bytes_free(&buffer);
+    return status;
+}
+
+static vit_status read_entries(vit_safetensors *file) {
+    vit_status status = VIT_OK;
     size_t count = vit_json_count(file->header);
     file->entries = vit_calloc(count ? count : 1, sizeof *file->entries);
     if (!file->entries) {
@@ -283,46 +318,62 @@ static vit_status read_bytes(vit_safetensors *file, const void *bytes, size_t si
         if (strcmp(vit_json_key(n), "__metadata__") == 0) {
             VIT_TRY(check_metadata(file, n));
         } else {
-            VIT_TRY(read_entry(file, n, (const char *)bytes + start, size - start,
-                               &file->entries[file->count]));
+            VIT_TRY(read_entry(file, n, &file->entries[file->count]));
             file->count++;
         }
     }
-    VIT_TRY(index_entries(file, size - start));
+    VIT_TRY(index_entries(file, file->data_size));
 cleanup:
     return status;
 }
 
-static vit_status open_bytes(vit_mapping mapping, const void *data, size_t size, const char *what,
-                             vit_safetensors **out) {
+/* Takes the source over. bytes NULL: they are there. */
+static vit_status open_source(vit_file source, const void *bytes, size_t size, const char *what,
+                              vit_safetensors **out) {
+    vit_status status = VIT_OK;
     *out = NULL;
     vit_safetensors *file = vit_calloc(1, sizeof *file);
     if (!file) {
-        vit_file_unmap(&mapping);
+        vit_file_close(&source);
         return vit_fail(VIT_ERROR_MEMORY, "%s: out of memory", what);
     }
-    file->mapping = mapping;
+    file->source = source;
     file->what = what;
-    vit_status status = read_bytes(file, data, size);
+    VIT_TRY(read_header(file, bytes, size));
+    VIT_TRY(read_entries(file));
     file->what = NULL;
-    if (status != VIT_OK) {
-        vit_safetensors_close(file);
-        return status;
-    }
     *out = file;
-    return VIT_OK;
+    file = NULL;
+cleanup:
+    vit_safetensors_close(file);
+    return status;
 }
 
 vit_status vit_safetensors_open(const char *path, vit_safetensors **out) {
+    vit_file source;
     *out = NULL;
-    vit_mapping mapping;
-    vit_status status = vit_file_map(path, &mapping);
-    return status == VIT_OK ? open_bytes(mapping, mapping.data, mapping.size, path, out) : status;
+    vit_status status = vit_file_open(path, &source);
+    return status == VIT_OK ? open_source(source, NULL, source.size, path, out) : status;
 }
 
 vit_status vit_safetensors_open_memory(const void *data, size_t size, const char *what,
                                        vit_safetensors **out) {
-    return open_bytes((vit_mapping){0}, data, size, what, out);
+    return open_source((vit_file){0}, data ? data : "", data ? size : 0, what, out);
+}
+
+vit_status vit_safetensors_load(const char *path, vit_safetensors **out) {
+    vit_bytes bytes = {0};
+    *out = NULL;
+    vit_status status = vit_file_read(path, SIZE_MAX / 2, &bytes);
+    if (status == VIT_OK) {
+        status = vit_safetensors_open_memory(bytes.data, bytes.size, path, out);
+    }
+    if (status == VIT_OK) {
+        (*out)->owned = bytes;
+    } else {
+        vit_bytes_free(&bytes);
+    }
+    return status;
 }
 
 void vit_safetensors_close(vit_safetensors *file) {
@@ -330,19 +381,25 @@ void vit_safetensors_close(vit_safetensors *file) {
         vit_json_free(file->header);
         vit_free(file->entries);
         vit_free(file->by_name);
-        vit_file_unmap(&file->mapping);
+        vit_file_close(&file->source);
+        vit_bytes_free(&file->owned);
         vit_free(file);
     }
 }
 
-vit_status vit_safetensors_copy(const vit_safetensors *file, const void *from, size_t size,
-                                void *out, const char *what) {
-    if (!file->mapping.data) {
-        memcpy(out, from, size);
-        return VIT_OK;
+vit_status vit_safetensors_copy(const vit_safetensors *file, size_t offset, size_t size, void *out,
+                                const char *what) {
+    if (!file->bytes) {
+        return vit_file_read_at(&file->source, file->start + offset, size, out, what);
     }
-    size_t offset = (size_t)((const char *)from - (const char *)file->mapping.data);
-    return vit_mapping_read(&file->mapping, offset, size, out, what);
+    if (offset > file->data_size || size > file->data_size - offset) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "%s: %zu bytes at %zu (expected within its %zu)", what,
+                        size, offset, file->data_size);
+    }
+    if (size > 0) {
+        memcpy(out, file->bytes + offset, size);
+    }
+    return VIT_OK;
 }
 
 size_t vit_safetensors_count(const vit_safetensors *file) {
@@ -442,6 +499,32 @@ void vit_tensor_to_f32(const vit_tensor *tensor, float *out) {
 #define TARGET float
     switch (tensor->dtype) { CONVERT_ALL; }
 #undef TARGET
+}
+
+/* What is not float32 comes in pieces and is converted from there. */
+vit_status vit_safetensors_to_f32(const vit_safetensors *file, const vit_tensor *tensor, float *out,
+                                  const char *what) {
+    enum { PIECE = 4096 }; /* elements, of at most 8 bytes */
+    uint64_t piece[PIECE];
+    size_t size = vit_dtype_size(tensor->dtype);
+    if (tensor->data) {
+        vit_tensor_to_f32(tensor, out);
+        return VIT_OK;
+    }
+    if (tensor->dtype == VIT_F32) { /* nearly always */
+        return vit_safetensors_copy(file, tensor->offset, tensor->count * size, out, what);
+    }
+    for (size_t at = 0; at < tensor->count; at += PIECE) {
+        vit_tensor part = {.dtype = tensor->dtype, .data = piece};
+        part.count = tensor->count - at < PIECE ? tensor->count - at : PIECE;
+        vit_status status =
+            vit_safetensors_copy(file, tensor->offset + at * size, part.count * size, piece, what);
+        if (status != VIT_OK) {
+            return status;
+        }
+        vit_tensor_to_f32(&part, out + at);
+    }
+    return VIT_OK;
 }
 
 void vit_tensor_to_f64(const vit_tensor *tensor, double *out) {

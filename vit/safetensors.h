@@ -35,12 +35,16 @@ typedef struct vit_tensor {
     int ndim;
     size_t shape[VIT_TENSOR_MAX_DIMS];
     size_t count;     /* elements */
-    const void *data; /* in the file's mapping, little-endian, may be unaligned */
+    size_t offset;    /* of an open file: where its bytes begin in the file's data */
+    const void *data; /* little-endian, may be unaligned; NULL: in an open file, not in memory */
 } vit_tensor;
 
 typedef struct vit_safetensors vit_safetensors; /* an open file */
 
+/* Reads the header; the tensors' bytes stay in the file (vit/file.h says why it is not mapped). */
 vit_status vit_safetensors_open(const char *path, vit_safetensors **out);
+/* With all of its bytes in memory, which the handle owns. */
+vit_status vit_safetensors_load(const char *path, vit_safetensors **out);
 /* The same from bytes in memory, which must outlive the handle; what names them in messages. */
 vit_status vit_safetensors_open_memory(const void *data, size_t size, const char *what,
                                        vit_safetensors **out);
@@ -56,14 +60,16 @@ const char *vit_safetensors_metadata(const vit_safetensors *file, const char *ke
 bool vit_safetensors_metadata_at(const vit_safetensors *file, size_t index, const char **key,
                                  const char **value);
 
-/* Converts a float tensor of any float type (or integers) to float32 / float64. */
+/* Converts a tensor in memory, of any float type (or integers), to float32 / float64. */
 void vit_tensor_to_f32(const vit_tensor *tensor, float *out);
 void vit_tensor_to_f64(const vit_tensor *tensor, double *out);
 
-/* Copies size bytes from a place in the file's data (a tensor's data, or within); as
- * vit_mapping_read. */
-vit_status vit_safetensors_copy(const vit_safetensors *file, const void *from, size_t size,
-                                void *out, const char *what);
+/* The same from the file, or from the memory, that holds the tensor. what names it in messages. */
+vit_status vit_safetensors_to_f32(const vit_safetensors *file, const vit_tensor *tensor, float *out,
+                                  const char *what);
+/* Copies size bytes that begin at offset in the data; as vit_file_read_at. */
+vit_status vit_safetensors_copy(const vit_safetensors *file, size_t offset, size_t size, void *out,
+                                const char *what);
 
 typedef struct vit_metadata {
     const char *key, *value;

@@ -16,7 +16,7 @@ const char *golden_path(const char *name, char buffer[1024]) {
 vit_safetensors *golden_open(const char *name) {
     char path[1024];
     vit_safetensors *file;
-    ck_vit_ok(vit_safetensors_open(golden_path(name, path), &file));
+    ck_vit_ok(vit_safetensors_load(golden_path(name, path), &file));
     return file;
 }
 
