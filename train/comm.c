@@ -421,11 +421,12 @@ static job next_job(vit_comm *c) {
     pthread_mutex_lock(&c->mutex);
     while (c->post_count == c->done_count) {
         struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until); /* the other one may be set back by an hour */
         until.tv_nsec += 100000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
-        if (pthread_cond_timedwait(&c->posted, &c->mutex, &until) == ETIMEDOUT && !c->broken) {
+        if (pthread_cond_clockwait(&c->posted, &c->mutex, CLOCK_MONOTONIC, &until) == ETIMEDOUT &&
+            !c->broken) {
             pthread_mutex_unlock(&c->mutex);
             beat(c, 'a');
             pthread_mutex_lock(&c->mutex);
@@ -593,16 +594,6 @@ static void release(vit_comm *c) {
     vit_free(c);
 }
 
-/* next_job waits until a time of the clock that nobody sets: the other one put back by an hour
- * would stop the beats for as long. */
-static void init_posted(pthread_cond_t *posted) {
-    pthread_condattr_t settings;
-    pthread_condattr_init(&settings);
-    pthread_condattr_setclock(&settings, CLOCK_MONOTONIC);
-    pthread_cond_init(posted, &settings);
-    pthread_condattr_destroy(&settings);
-}
-
 vit_status vit_comm_create(const vit_transport *transport, vit_comm **out) {
     vit_status status = VIT_OK;
     vit_comm *c = NULL;
@@ -610,7 +601,7 @@ vit_status vit_comm_create(const vit_transport *transport, vit_comm **out) {
     VIT_TRY(vit_alloc((void **)&c, 1, sizeof *c, "ranks"));
     c->transport = *transport;
     pthread_mutex_init(&c->mutex, NULL);
-    init_posted(&c->posted);
+    pthread_cond_init(&c->posted, NULL);
     pthread_cond_init(&c->finished, NULL);
     VIT_TRY(vit_alloc((void **)&c->received, PIECE / 2 + 1, sizeof(float), "what ranks receive"));
     if (pthread_create(&c->thread, NULL, comm_main, c) != 0) {

@@ -2,9 +2,9 @@
 
 #include "train/ranks.h"
 #include "vit/arena.h"
+#include "vit/clock.h"
 
 #include <math.h>
-#include <omp.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -41,11 +41,11 @@ static void keep(vit_run *r) {
 
 static void nap(vit_keeper *k) {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until); /* the clock that nobody sets */
     until.tv_nsec += (long)(1e9 * LOOK_SECONDS);
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
-    pthread_cond_timedwait(&k->changed, &k->mutex, &until);
+    pthread_cond_clockwait(&k->changed, &k->mutex, CLOCK_MONOTONIC, &until);
 }
 
 static void *keeper_main(void *context) {
@@ -57,9 +57,9 @@ static void *keeper_main(void *context) {
     while (!k->leaving && !kept) {
         nap(k);
         if (asked == 0 && c->should_stop(c->context)) {
-            asked = omp_get_wtime();
+            asked = vit_seconds();
         }
-        if (asked > 0 && k->lent && !k->leaving && omp_get_wtime() - asked >= STEP_SECONDS) {
+        if (asked > 0 && k->lent && !k->leaving && vit_seconds() - asked >= STEP_SECONDS) {
             k->writing = true;
             pthread_mutex_unlock(&k->mutex);
             keep(k->run);
