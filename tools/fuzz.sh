@@ -72,7 +72,7 @@ fuzz() {
     mkdir -p "$out/corpus/$name" "$out/findings/$name"
     rm -f "$out/$name".*.log
     set -- -print_final_stats=1 -max_len="$(longest "$name")" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 \
-        -reload=5 -artifact_prefix="$out/findings/$name/"
+        -reload=60 -artifact_prefix="$out/findings/$name/"
     [ -z "$runs" ] || set -- "$@" -runs=$(((runs + jobs - 1) / jobs))
     [ -z "$seconds" ] || set -- "$@" -max_total_time="$seconds"
     [ ! -f "tests/fuzz/$name.dict" ] || set -- "$@" -dict="tests/fuzz/$name.dict"
