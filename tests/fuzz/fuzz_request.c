@@ -120,6 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     vit_option_group group = serve_group(&settings);
     vit_options_defaults(&group);
     settings.max_body = 1;
+    settings.queue = 4;
     serve_budget budget = {.limit = 3 * SERVE_MIB / 2};
     script s = {data, size};
     serve_request request;
