@@ -16,8 +16,8 @@ void *__libc_realloc(void *block, size_t size);
 
 /* Libraries that report a failure. libgomp and OpenBLAS end the process, which no caller can help;
  * Check is not what is tested. */
-static const char *const looked_at[] = {"libcjson",      "libjpeg",  "libpng", "libz.",
-                                        "libprotobuf-c", "libcairo", "libc.so"};
+static const char *const looked_at[] = {"libcjson", "libjpeg",       "libpng",
+                                        "libz.",    "libprotobuf-c", "libc.so"};
 
 enum { MOST = 16 };
 typedef struct range {

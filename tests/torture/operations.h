@@ -18,6 +18,8 @@ typedef struct operation {
     /* Looks at what a failed attempt left in the work folder; NULL: nothing is written. */
     void (*inspect)(void);
     bool goes_on; /* the work folder holds the finished run, which may be tried again */
+    /* Uses libraries that themselves end the process without memory (fontconfig, under cairo). */
+    bool foreign_ends;
 } operation;
 
 extern const operation operations[];
