@@ -228,11 +228,21 @@ static vit_status decode_guarded(png_job *job, const vit_decode_options *options
     return VIT_OK;
 }
 
+/* The first chunk must be IHDR. libpng takes chunks that it is to skip or to keep before it too,
+ * and then width and height are not where vit_png_pixels finds them. */
+static vit_status check_start(const uint8_t *bytes, size_t size, const char *what) {
+    if (size >= 16 && memcmp(bytes + 12, "IHDR", 4) != 0) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: damaged PNG: its first chunk is not IHDR", what);
+    }
+    return VIT_OK;
+}
+
 vit_status vit_decode_png(const void *bytes, size_t size, const char *what,
                           const vit_decode_options *options, vit_image *image) {
     png_job job = {.bytes = bytes, .size = size, .what = what};
     vit_status status;
     int orientation = 1;
+    VIT_TRY(check_start(bytes, size, what));
     job.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning);
     job.info = job.png ? png_create_info_struct(job.png) : NULL;
     job.end = job.info ? png_create_info_struct(job.png) : NULL;
@@ -243,15 +253,22 @@ vit_status vit_decode_png(const void *bytes, size_t size, const char *what,
     }
     png_destroy_read_struct(&job.png, &job.info, &job.end);
     vit_free(job.stored);
-    return status == VIT_OK ? vit_image_orient(image, orientation, what) : status;
+    VIT_TRY(status);
+    VIT_TRY(vit_image_orient(image, orientation, what));
+cleanup:
+    return status;
 }
 
-/* The first chunk is always IHDR, which begins with width and height. */
+/* IHDR begins with width and height. */
 vit_status vit_png_pixels(const void *bytes, size_t size, const char *what,
                           const vit_decode_options *options, uint64_t *pixels) {
     const uint8_t *header = bytes;
     if (size < 24) {
         return vit_fail(VIT_ERROR_FORMAT, "%s: the file is cut short: %zu bytes", what, size);
+    }
+    vit_status status = check_start(header, size, what);
+    if (status != VIT_OK) {
+        return status;
     }
     uint64_t width = png_get_uint_32(header + 16), height = png_get_uint_32(header + 20);
     *pixels = width * height;

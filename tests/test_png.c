@@ -383,6 +383,29 @@ START_TEST(huge_sizes_are_refused) {
 }
 END_TEST
 
+/* libpng would skip the text, and the header was looked for where it stands. */
+START_TEST(a_chunk_before_the_header_is_refused) {
+    static const char *const types[] = {"tEXt", "eXIf", "PLTE"};
+    for (int i = 0; i < 3; i++) {
+        made m = {0};
+        bytes raw = {0};
+        vit_decode_options options = vit_decode_defaults();
+        uint64_t pixels;
+        put(&raw, "\0\1\2\3", 4);
+        put(&m.file, "\x89PNG\r\n\x1a\n", 8);
+        put_chunk(&m.file, types[i], "abcdefghijkl", 12);
+        put_chunk(&m.file, "IHDR", "\0\0\0\3\0\0\0\1\x8\0\0\0\0", 13);
+        put_idat(&m.file, &raw);
+        put_chunk(&m.file, "IEND", "", 0);
+        check_refused(&m, VIT_ERROR_FORMAT, "damaged PNG: its first chunk is not IHDR");
+        ck_assert_int_eq(vit_image_pixels(m.file.data, m.file.size, "x.png", &options, &pixels),
+                         VIT_ERROR_FORMAT);
+        free(raw.data);
+        made_free(&m);
+    }
+}
+END_TEST
+
 START_TEST(missing_pixels_are_refused) {
     made m = {0};
     bytes raw = {0};
@@ -450,6 +473,7 @@ static Suite *suite(void) {
     tcase_add_test(c, exif_turns);
     tcase_add_test(c, wrong_checksums_are_refused);
     tcase_add_test(c, huge_sizes_are_refused);
+    tcase_add_test(c, a_chunk_before_the_header_is_refused);
     tcase_add_test(c, missing_pixels_are_refused);
     tcase_add_test(c, indices_beyond_the_palette_are_refused);
     tcase_add_test(c, cut_interlaced_files);

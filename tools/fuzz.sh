@@ -3,12 +3,14 @@
 # UndefinedBehaviorSanitizer, a fixed number of inputs or seconds, on all processors.
 #
 #   tools/fuzz.sh [--runs N | --seconds S] [--jobs J] [--binaries FOLDER] [--out FOLDER] [TARGET...]
+#   tools/fuzz.sh --coverage [--out FOLDER] [TARGET...]
 #
 #   --runs N           inputs for each target (default 40000, which CI runs)
 #   --seconds S        seconds for each target; with --runs whichever comes first
 #   --jobs J           processes for each target (default: one for each processor)
 #   --binaries FOLDER  use the programs in it instead of building the preset
 #   --out FOLDER       corpora and logs (default build/fuzz/run); a corpus that is there is gone on with
+#   --coverage         no fuzzing: which share of the lines of the readers seeds, findings and corpora run (llvm-cov)
 #
 # Exit code 1 when there was a finding: it is then in tests/fuzz/regressions/TARGET, where the tests of every build run
 # it, and its log in the out folder.
@@ -19,11 +21,12 @@ usage() {
     sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
-runs= seconds= jobs=$(nproc 2>/dev/null || echo 1) binaries= out=build/fuzz/run targets=
+coverage= runs= seconds= jobs=$(nproc 2>/dev/null || echo 1) binaries= out=build/fuzz/run targets=
 while [ $# -gt 0 ]; do
     case $1 in
     --runs) runs=${2:?} && shift ;;
     --seconds) seconds=${2:?} && shift ;;
+    --coverage) coverage=1 ;;
     --jobs) jobs=${2:?} && shift ;;
     --binaries) binaries=${2:?} && shift ;;
     --out) out=${2:?} && shift ;;
@@ -35,6 +38,42 @@ done
 [ -n "$runs$seconds" ] || runs=40000
 all=$(sed -n 's/^foreach(name \(.*\))$/\1/p' tests/fuzz/CMakeLists.txt | head -n 1)
 [ -n "$targets" ] || targets=$all
+
+# What each target is about.
+readers() {
+    case $1 in
+    image) echo data/image.c data/decode_jpeg.c data/decode_png.c data/exif.c ;;
+    safetensors) echo vit/safetensors.c vit/json.c ;;
+    model) echo vit/model_file.c vit/config_json.c ;;
+    state) echo train/state.c ;;
+    json) echo vit/json.c train/settings.c vit/options.c ;;
+    options) echo vit/options_parse.c vit/options.c vit/number.c ;;
+    list) echo data/csv.c data/classes.c train/class_weights.c eval/run_log.c ;;
+    pack) echo data/pack.c data/checksum.c ;;
+    request) echo tools/serve/request.c tools/serve/guard.c tools/serve/settings.c tools/serve/api.c ;;
+    esac
+}
+
+if [ -n "$coverage" ]; then
+    build=build/fuzz-coverage
+    cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang \
+        -DCMAKE_C_FLAGS="-O1 -fprofile-instr-generate -fcoverage-mapping -DVIT_NO_CLONES" >/dev/null
+    # shellcheck disable=SC2046
+    cmake --build $build --target $(printf 'fuzz_%s ' $targets)
+    for target in $targets; do
+        set -- "tests/fuzz/seeds/$target"
+        for inputs in "tests/fuzz/regressions/$target" "$out/corpus/$target"; do
+            [ ! -d "$inputs" ] || set -- "$@" "$inputs"
+        done
+        program=$build/tests/fuzz/fuzz_$target
+        [ "$target" != image ] || set -- "$@" tests/golden/formats
+        LLVM_PROFILE_FILE=$build/$target.profraw "$program" "$@" >/dev/null
+        llvm-profdata merge -o $build/$target.profdata $build/$target.profraw
+        llvm-cov report -instr-profile=$build/$target.profdata "$program" |
+            awk -v target="$target" -v wanted=" $(readers "$target") " 'index(wanted, " " $1 " ") { printf "%-12s %-28s %8s of %4d lines\n", target, $1, $10, $8 }'
+    done
+    exit 0
+fi
 
 if [ -z "$binaries" ]; then
     cmake --preset fuzz >/dev/null
@@ -72,7 +111,7 @@ fuzz() {
     mkdir -p "$out/corpus/$name" "$out/findings/$name"
     rm -f "$out/$name".*.log
     set -- -print_final_stats=1 -max_len="$(longest "$name")" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 \
-        -reload=5 -artifact_prefix="$out/findings/$name/"
+        -reload=60 -artifact_prefix="$out/findings/$name/"
     [ -z "$runs" ] || set -- "$@" -runs=$(((runs + jobs - 1) / jobs))
     [ -z "$seconds" ] || set -- "$@" -max_total_time="$seconds"
     [ ! -f "tests/fuzz/$name.dict" ] || set -- "$@" -dict="tests/fuzz/$name.dict"

@@ -1,7 +1,7 @@
 /* JSON text, and the settings and the model's config that are read from it. */
 #include "tests/fuzz/fuzz.h"
 
-#include "train/recipe.h"
+#include "train/settings.h"
 #include "vit/json.h"
 
 #include <stdlib.h>
@@ -22,20 +22,32 @@ static void expect_round_trip(const vit_json *root) {
     free(again);
 }
 
-static void read_settings(const vit_json *root) {
-    vit_train_settings settings;
+/* As the config of a training, and as the args.json of a run that goes on. */
+static void read_settings(const vit_json *root, bool resumed) {
+    static unsigned char sources[1024];
+    static vit_train_settings settings;
     vit_option_group groups[VIT_SETTING_GROUPS];
-    size_t count = vit_train_setting_groups(&settings, NULL, groups);
-    bool well = true;
-    for (size_t i = 0; i < count; i++) {
-        vit_options_defaults(&groups[i]);
-        vit_status status = vit_options_from_json(&groups[i], root, "input", VIT_FROM_CONFIG);
-        fuzz_expect_message(status);
-        well = well && status == VIT_OK;
+    fuzz_expect(vit_train_setting_count() <= sizeof sources, "there is room for the sources");
+    vit_train_setting_groups(&settings, sources, groups);
+    vit_status status = vit_settings_check_file(groups, root, "input");
+    fuzz_expect_message(status);
+    if (status != VIT_OK) {
+        return;
     }
-    if (well) {
-        fuzz_expect_message(vit_train_settings_check(&settings));
-        fuzz_expect_message(vit_config_check(&settings.model));
+    vit_settings_layers layers = {
+        .model = "zeros_micro_patch4_28", .file = root, .file_name = "input", .resumed = resumed};
+    vit_settings_choose(&layers);
+    status = vit_settings_lay(&layers, &settings, groups);
+    fuzz_expect_message(status);
+    if (status == VIT_OK) {
+        status = vit_settings_finish(&settings, groups);
+        fuzz_expect_message(status);
+    }
+    if (status == VIT_OK) {
+        fuzz_expect(vit_config_check(&settings.model) == VIT_OK, "settings name a model");
+    }
+    if (resumed) {
+        vit_settings_restore_sources(groups, root);
     }
 }
 
@@ -46,7 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (status == VIT_OK) {
         expect_round_trip(root);
         if (vit_json_is_object(root)) {
-            read_settings(root);
+            read_settings(root, false);
+            read_settings(root, true);
         }
     }
     vit_json_free(root);

@@ -9,7 +9,7 @@ static void read_blocks(const vit_state *state) {
     static float values[VIT_STATE_BLOCKS][16];
     float *const blocks[VIT_STATE_BLOCKS] = {values[0], values[1], values[2], values[3]};
     vit_param_table table = {0};
-    size_t offset, shape[2] = {2, 4};
+    size_t offset, shape[2] = {2, 8};
     if (vit_params_add(&table, "", "head.weight", 2, shape, VIT_PARAM_DECAY,
                        (vit_init){VIT_INIT_CONSTANT, 0}, &offset) == VIT_OK) {
         fuzz_expect_message(vit_state_read(state, &table, blocks));

@@ -86,6 +86,10 @@ def png_files():
     text = chunk(b"tEXt", b"Title\0x") + chunk(b"gAMA", struct.pack(">I", 45455)) + chunk(b"zTXt", b"a\0\0" + zlib.compress(b"b"))
     yield "text", png(2, 8, 6, 4, before=text, after=chunk(b"tIME", b"\x07\xea\1\1\0\0\0"))
     two = png(0, 8)
+    yield "bad_kind", png(2, 8).replace(b"\x08\x02\0\0\0", b"\x04\x02\0\0\0")
+    yield "unknown_critical", png(2, 8, 6, 4, before=chunk(b"ABCD", b"x"))
+    yield "two_headers", png(2, 8, 6, 4, before=chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0"))
+    yield "no_palette", png(3, 8)
     yield "two_idat", two[:33] + split_idat(two[33:])
     yield "cut", two[:-30]
 
@@ -135,6 +139,16 @@ def jpeg_files():
     yield "scans", cjpeg("-optimize", scans="0;\n1;\n2;\n")
     yield "scans_lacking", cjpeg("-optimize", scans="0;\n1;\n2;\n").replace(b"\xff\xd9", b"")[:420]
     yield "progressive_lacking", cut_last_scan(cjpeg("-progressive"))
+    scan = cjpeg("-progressive", width=8, height=8, channels=1)
+    last = scan.rfind(b"\xff\xda")
+    yield "many_scans", scan[:-2] + scan[last:-2] * 110 + b"\xff\xd9"
+    yield "scan_lacking", cut_last_scan(cjpeg("-optimize", scans="0;\n1;\n2;\n"))
+    yield "between", small[:2] + b"\0\0" + small[2:]
+    yield "jfif_2", small.replace(b"JFIF\0\1", b"JFIF\0\2")
+    yield "not_sequential", small.replace(b"\x11\0\x3f\0", b"\x11\1\x3e\0")
+    yield "bad_table", small.replace(b"\xff\xc4", b"\xff\xc4\0\x03\x77\xff\xc4", 1)
+    yield "two_channels", cjpeg("-optimize", "-grayscale").replace(b"\1\1\x11\0\xff", b"\2\1\x11\0\2\x11\0\xff").replace(
+        b"\xff\xc0\0\x0b", b"\xff\xc0\0\x0e")
     yield "tall", cjpeg("-optimize", width=8, height=100, channels=1)
     yield "wide", cjpeg("-optimize", width=200, height=9, channels=1)
     yield "one", cjpeg("-optimize", width=1, height=1)
@@ -158,6 +172,13 @@ def cut_last_scan(jpeg):
 def other_files():
     for order in "<>":
         yield "exif_block" + {"<": "_little", ">": "_big"}[order], exif(6, order)
+    yield "exif_block_43", exif(6).replace(b"\0*", b"\0+")
+    yield "exif_block_outside", exif(6).replace(b"\0\0\0\x08", b"\x7f\0\0\0")
+    yield "exif_block_end", exif(6).replace(b"\0\0\0\x08", b"\0\0\0\x25")
+    yield "exif_block_cut", exif(6)[:26]
+    yield "exif_block_kind", exif(6).replace(b"\x01\x12\0\x03", b"\x01\x12\0\x07")
+    yield "exif_block_none", exif(6).replace(b"\x01\x12\0\x03", b"\x01\x13\0\x03")
+    yield "exif_block_9", exif(9)
     yield "gif", b"GIF89a\1\0\1\0\0\0\0;"
     yield "webp", b"RIFF\x1a\0\0\0WEBPVP8L"
     yield "bmp", b"BM\x1e\0\0\0"
