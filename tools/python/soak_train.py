@@ -220,24 +220,28 @@ class Soak:
         """Not to be written to, as root; as another, not to be read either."""
         if self.root:
             subprocess.run(["mount", "--bind", self.run, self.run], check=True)
-            subprocess.run(["mount", "-o", "remount,bind,ro", self.run], check=True)
+            self.insist(["mount", "-o", "remount,bind,ro", self.run])
         else:
             self.run.chmod(0)
         try:
             self.pause(process, 0.1, 2)
         finally:
             if self.root:
-                for _ in range(100):  # a file of it may just be open
-                    if subprocess.run(["umount", self.run], stderr=subprocess.DEVNULL).returncode == 0:
-                        break
-                    time.sleep(0.05)
-                else:
-                    raise Violation("cannot unmount")
+                self.insist(["umount", self.run])
             else:
                 self.run.chmod(0o755)
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         return self.finish(process, {1, 143, -15}, "Read-only file system|Permission denied")
+
+    @staticmethod
+    def insist(command):
+        """Again while a file there is open."""
+        for _ in range(200):
+            if subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0:
+                return
+            time.sleep(0.02)
+        raise Violation(f"{command} fails")
 
     def second(self, process):
         """Another trainer in the same folder, while the first holds the lock and stands still."""
