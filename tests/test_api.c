@@ -1,4 +1,5 @@
 /* The public interface, as a program sees it: models, pictures, classifiers, measuring. */
+#include "support/models.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -18,18 +19,15 @@ static char *base;
 static char paths[FILES + 1][1024], model_path[1024]; /* the last is no picture */
 
 static void make_model(const char *path, uint64_t seed, double crop_pct) {
-    const vit_preprocess preprocess = {
-        .crop_pct = crop_pct, .mean = {0.5, 0.4, 0.3}, .std = {0.2, 0.3, 0.25}};
-    vit_config config;
-    vit_model_bundle *bundle;
-    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &config));
-    config.num_classes = CLASSES;
-    config.embed_dim = D;
-    config.depth = 2;
-    config.num_heads = 2;
-    snprintf(config.architecture, sizeof config.architecture, "custom");
-    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, classes, seed, &bundle));
-    random_floats(seed, bundle->model.params.total, 0.3, bundle->params);
+    vit_model_bundle *bundle = small_model_new(&(small_model){.classes = classes,
+                                                              .num_classes = CLASSES,
+                                                              .embed_dim = D,
+                                                              .depth = 2,
+                                                              .num_heads = 2,
+                                                              .seed = seed,
+                                                              .scale = 0.3,
+                                                              .crop_pct = crop_pct});
+    snprintf(bundle->model.config.architecture, sizeof bundle->model.config.architecture, "custom");
     ck_vit_ok(vit_model_bundle_save(bundle, NULL, NULL, 0, path));
     vit_model_bundle_free(bundle);
 }

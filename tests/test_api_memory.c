@@ -1,6 +1,7 @@
 /* The allocator of the public interface: what it hands out comes back, and every one of its
  * failures is an error with a message and leaves nothing behind. */
 #include "support/allocator.h"
+#include "support/models.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -16,22 +17,13 @@ static char *base;
 static char model_path[1024], data[1024];
 
 static void make_base(void) {
-    const vit_preprocess preprocess = {
-        .crop_pct = 0.9, .mean = {0.5, 0.5, 0.5}, .std = {0.2, 0.2, 0.2}};
-    vit_config config;
-    vit_model_bundle *bundle;
     base = temp_folder();
     make_pictures(temp_path(data, base, "data"), "train", classes, 2, 6, 20, 18, 1);
     make_pictures(data, "val", classes, 2, 3, 20, 18, 2);
-    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &config));
-    config.num_classes = 2;
-    config.embed_dim = 16;
-    config.depth = 1;
-    config.num_heads = 2;
-    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, classes, 1, &bundle));
-    ck_vit_ok(vit_model_bundle_save(bundle, NULL, NULL, 0,
-                                    temp_path(model_path, base, "model.safetensors")));
-    vit_model_bundle_free(bundle);
+    small_model_save(
+        &(small_model){
+            .classes = classes, .num_classes = 2, .embed_dim = 16, .depth = 1, .num_heads = 2},
+        temp_path(model_path, base, "model.safetensors"));
 }
 
 static void remove_base(void) {

@@ -151,7 +151,7 @@ START_TEST(missing_files_exit_with_1) {
     check_failure(zvit("bench", "loader", in_folder("nodata"), NULL), "bench", "nodata");
     check_failure(zvit("train", in_folder("nodata"), "--out", in_folder("run"), NULL), "train",
                   "nodata");
-    ck_assert(!exists(in_folder("run")));
+    ck_assert(!file_exists(in_folder("run")));
     check_failure(zvit("eval", in_folder("nomodel"), folder, NULL), "eval", "nomodel");
     check_failure(zvit("classify", in_folder("nomodel"), folder, NULL), "classify", "nomodel");
     check_failure(zvit("info", in_folder("nomodel"), NULL), "info", "nomodel");
@@ -267,7 +267,7 @@ START_TEST(train_tells_and_checks_its_memory) {
     check_failure(zvit("train", in_folder("data"), "--out", in_folder("other"), "-q", TINY_MODEL,
                        "--embed-dim", "16384", "--depth", "256", NULL),
                   "train", "training takes");
-    ck_assert(!exists(in_folder("other")));
+    ck_assert(!file_exists(in_folder("other")));
 }
 END_TEST
 
@@ -289,7 +289,7 @@ START_TEST(train_leaves_a_run) {
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char name[64];
         snprintf(name, sizeof name, "run/%s", files[i]);
-        ck_assert_msg(exists(in_folder(name)), "%s is missing", name);
+        ck_assert_msg(file_exists(in_folder(name)), "%s is missing", name);
     }
     check_has(result.out, "best top-1");
     check_has(result.out, in_folder("run"));
@@ -340,7 +340,7 @@ START_TEST(a_run_starts_from_another) {
     check_failure(zvit("train", in_folder("data"), "--out", in_folder("run4"), TINY_MODEL, "--init",
                        in_folder("run/best.safetensors"), "--embed-dim", "32", NULL),
                   "train", "embed-dim 16 (expected 32");
-    ck_assert(!exists(in_folder("run4")));
+    ck_assert(!file_exists(in_folder("run4")));
 }
 END_TEST
 
@@ -352,14 +352,14 @@ START_TEST(export_writes_what_others_load) {
     check_code(&result, 0);
     ck_assert_str_eq(result.err, "");
     vit_json *root = parse(result.out);
-    ck_assert(exists(string_of(root, "weights")));
-    ck_assert(exists(string_of(root, "config")));
+    ck_assert(file_exists(string_of(root, "weights")));
+    ck_assert(file_exists(string_of(root, "config")));
     ck_assert_str_eq(string_of(root, "sample"), in_folder("out/sample.safetensors"));
     vit_json_free(root);
     release(&result);
     check_failure(zvit("export", in_folder("run"), "--out", in_folder("refused"), NULL), "export",
                   "zeros attention (expected softmax");
-    ck_assert(!exists(in_folder("refused")));
+    ck_assert(!file_exists(in_folder("refused")));
     check_usage(zvit("export", in_folder("run"), NULL), "--out is missing");
     check_usage(zvit("export", "--out", "x", NULL), "0 arguments (expected one: MODEL)");
 }
@@ -417,7 +417,7 @@ START_TEST(config_is_checked) {
         check_failure(zvit("train", in_folder("data"), "--out", in_folder("run"), "--config",
                            in_folder("wrong.json"), NULL),
                       "train", bad[i][1]);
-        ck_assert(!exists(in_folder("run")));
+        ck_assert(!file_exists(in_folder("run")));
     }
 }
 END_TEST
@@ -457,7 +457,7 @@ static int stop_with(int number) {
                      NULL};
     pid_t child = start(in_folder(".out"), in_folder(".err"), words);
     for (int i = 0; i < 3000; i++) {
-        if (exists(log)) {
+        if (file_exists(log)) {
             char *text = read_text(log);
             size_t lines = count_lines(text);
             free(text);

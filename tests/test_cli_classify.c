@@ -2,6 +2,7 @@
  */
 #include "tests/support/command.h"
 #include "tests/support/files.h"
+#include "tests/support/models.h"
 #include "tests/support/support.h"
 #include "vit/file.h"
 #include "vit/model_file.h"
@@ -18,18 +19,14 @@ static const char *const two[] = {"bright", "dull"};
 /* FOLDER/NAME, a model with random weights; it is sure of class `sure`, or of none when that is -1.
  */
 static const char *make_model(const char *name, int classes, const char *const *names, int sure) {
-    const vit_preprocess preprocess = {
-        .crop_pct = 0.9, .mean = {0.5, 0.4, 0.3}, .std = {0.2, 0.3, 0.25}};
-    vit_config config;
-    vit_model_bundle *bundle;
-    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &config));
-    config.img_size[0] = config.img_size[1] = 16;
-    config.num_classes = classes;
-    config.embed_dim = 24;
-    config.depth = 1;
-    config.num_heads = 2;
-    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, names, 1, &bundle));
-    random_floats(1, bundle->model.params.total, 0.05, bundle->params);
+    vit_model_bundle *bundle = small_model_new(&(small_model){.classes = names,
+                                                              .num_classes = classes,
+                                                              .img_size = 16,
+                                                              .embed_dim = 24,
+                                                              .depth = 1,
+                                                              .num_heads = 2,
+                                                              .seed = 1,
+                                                              .scale = 0.05});
     if (sure >= 0) {
         bundle->params[bundle->model.head_bias + (size_t)sure] = 30;
     }
@@ -437,11 +434,11 @@ START_TEST(pictures_are_sorted) {
             ck_assert_int_eq(from.st_ino == to.st_ino, way == 1);
         }
         snprintf(name, sizeof name, "%s/dull", out);
-        ck_assert(!exists(name)); /* made when it is needed */
+        ck_assert(!file_exists(name)); /* made when it is needed */
         snprintf(name, sizeof name, "%s/bright/broken.png", out);
-        ck_assert(!exists(name));
+        ck_assert(!file_exists(name));
     }
-    ck_assert(exists(in_folder("in/a.png")));
+    ck_assert(file_exists(in_folder("in/a.png")));
 }
 END_TEST
 
@@ -455,13 +452,13 @@ START_TEST(what_is_unknown_is_sorted) {
                           in_folder("out"), picture, NULL);
     check_code(&result, 0);
     release(&result);
-    ck_assert(exists(in_folder("out/unknown/rgb.png")));
+    ck_assert(file_exists(in_folder("out/unknown/rgb.png")));
     /* A class of that name goes elsewhere. */
     result = zvit("classify", in_folder("sure"), "--threshold", "0.99", "--sort-into",
                   in_folder("out"), picture, NULL);
     check_code(&result, 0);
     release(&result);
-    ck_assert(exists(in_folder("out/unknown-2/rgb.png")));
+    ck_assert(file_exists(in_folder("out/unknown-2/rgb.png")));
     result = zvit_fed(picture, "classify", in_folder("sure"), "--csv", "--topk", "1", "--sort-into",
                       in_folder("out"), "-", NULL);
     check_code(&result, 0);
@@ -498,10 +495,10 @@ START_TEST(unsafe_names_of_classes) {
         check_code(&result, 0);
         release(&result);
         snprintf(path, sizeof path, "out/in/%s/rgb.png", folders[k]);
-        ck_assert_msg(exists(in_folder(path)), "%s", path);
+        ck_assert_msg(file_exists(in_folder(path)), "%s", path);
     }
-    ck_assert(!exists(in_folder("out/rgb.png")));
-    ck_assert(!exists(in_folder("up")));
+    ck_assert(!file_exists(in_folder("out/rgb.png")));
+    ck_assert(!file_exists(in_folder("up")));
 }
 END_TEST
 

@@ -65,7 +65,7 @@ START_TEST(preview_draws_a_sheet) {
     check_usage(zvit("preview", "d", "--out", "x.png", "--aa", "nosuch", NULL), "nosuch");
     check_failure(zvit("preview", in_folder("nodata"), "--out", in_folder("y.png"), NULL),
                   "preview", "nodata");
-    ck_assert(!exists(in_folder("y.png")));
+    ck_assert(!file_exists(in_folder("y.png")));
 }
 END_TEST
 

@@ -1,6 +1,7 @@
 /* zvit eval as a user calls it: models of one and of several shapes, files, refusals. */
 #include "data/image.h"
 #include "tests/support/command.h"
+#include "tests/support/files.h"
 #include "tests/support/pictures.h"
 #include "tests/support/support.h"
 #include "tests/support/table.h"
@@ -327,8 +328,8 @@ START_TEST(models_side_by_side) {
     check_has(result.out, b);
     ck_assert_uint_eq(count_lines(result.out), 6);
     release(&result);
-    ck_assert(exists(in_folder("out/1-a/predictions.csv")));
-    ck_assert(exists(in_folder("out/2-b/eval.json")));
+    ck_assert(file_exists(in_folder("out/1-a/predictions.csv")));
+    ck_assert(file_exists(in_folder("out/2-b/eval.json")));
     vit_json *all, *alone = eval_json(zvit("eval", b, in_folder("data"), "--json", NULL));
     ck_vit_ok(vit_json_read(in_folder("out/eval.json"), 1 << 20, &all));
     ck_assert_uint_eq(vit_json_count(all), 2);
@@ -381,8 +382,8 @@ START_TEST(bad_models) {
     outcome result = zvit("eval", good, in_folder("cut.safetensors"), data, "--results-file",
                           in_folder("r.csv"), "--out", in_folder("out"), NULL);
     check_failure(result, "eval", "cut.safetensors");
-    ck_assert(!exists(in_folder("r.csv")));
-    ck_assert(!exists(in_folder("out")));
+    ck_assert(!file_exists(in_folder("r.csv")));
+    ck_assert(!file_exists(in_folder("out")));
 }
 END_TEST
 

@@ -1,5 +1,7 @@
 /* zvit explain: every flag, what it writes and says, and bad input. */
 #include "support/command.h"
+#include "support/files.h"
+#include "support/models.h"
 #include "support/support.h"
 
 #include "eval/canvas.h"
@@ -16,20 +18,16 @@ static char model[512], picture[512], softmax[512];
 /* Untrained models will do. */
 static void save_model(int attn, const char *path) {
     static const char *const classes[] = {"bright", "dull", "dusk"};
-    const vit_preprocess preprocess = {.crop_pct = 0.9, .std = {1, 1, 1}};
-    vit_config config;
-    vit_model_bundle *bundle;
-    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &config));
-    config.img_size[0] = config.img_size[1] = 16;
-    config.num_classes = 3;
-    config.embed_dim = 16;
-    config.depth = 2;
-    config.num_heads = 2;
-    config.attn = attn;
-    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, classes, 1, &bundle));
-    random_floats(1, bundle->model.params.total, 0.3, bundle->params);
-    ck_vit_ok(vit_model_bundle_save(bundle, NULL, NULL, 0, path));
-    vit_model_bundle_free(bundle);
+    small_model_save(&(small_model){.classes = classes,
+                                    .num_classes = 3,
+                                    .img_size = 16,
+                                    .embed_dim = 16,
+                                    .depth = 2,
+                                    .num_heads = 2,
+                                    .attn = attn,
+                                    .seed = 1,
+                                    .scale = 0.3},
+                     path);
 }
 
 static void setup(void) {
@@ -139,7 +137,7 @@ START_TEST(bad_input) {
     check_failure(zvit("explain", model, text, "-o", out, NULL), "explain", text);
     check_failure(zvit("explain", model, picture, "-o", "/nowhere/heat.png", NULL), "explain",
                   "/nowhere/heat.png");
-    ck_assert(!exists(out));
+    ck_assert(!file_exists(out));
 }
 END_TEST
 

@@ -1,6 +1,7 @@
 /* Models with int8 weights as a user meets them: export, what reads them, and what refuses them.
  * zvit serve with one is in test_serve.c. */
 #include "tests/support/command.h"
+#include "tests/support/files.h"
 #include "tests/support/pictures.h"
 #include "tests/support/support.h"
 #include "vit/model_file.h"
@@ -169,7 +170,7 @@ START_TEST(what_needs_float_weights_refuses_it) {
     check_failure(
         zvit("export", int8, "--format", "int8", "--out", in_folder("twice.safetensors"), NULL),
         "export", "the model has int8 weights (expected float weights)");
-    ck_assert(!exists(in_folder("twice.safetensors")));
+    ck_assert(!file_exists(in_folder("twice.safetensors")));
     check_failure(zvit("train", data, "--out", in_folder("run"), "--init", int8, "--epochs", "1",
                        TINY_MODEL, NULL),
                   "train", "int8 weights (expected a model with float weights");

@@ -1,5 +1,6 @@
 /* Progress and events of the command: on a terminal, elsewhere, for machines. */
 #include "tests/support/command.h"
+#include "tests/support/models.h"
 #include "tests/support/support.h"
 #include "vit/model_file.h"
 
@@ -16,15 +17,8 @@ enum { PICTURES = 1500 };
 /* FOLDER/model, FOLDER/list.txt with many lines: something that takes a while. */
 static void make_work(void) {
     static const char *const names[] = {"bright", "dull"};
-    const vit_preprocess preprocess = {
-        .crop_pct = 1, .mean = {0.5, 0.5, 0.5}, .std = {0.5, 0.5, 0.5}};
-    vit_config config;
-    vit_model_bundle *bundle;
-    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &config));
-    config.num_classes = 2;
-    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, names, 1, &bundle));
-    ck_vit_ok(vit_model_bundle_save(bundle, NULL, NULL, 0, in_folder("model.safetensors")));
-    vit_model_bundle_free(bundle);
+    small_model_save(&(small_model){.classes = names, .num_classes = 2},
+                     in_folder("model.safetensors"));
     copy_picture("gray.png", in_folder("a.png"));
     FILE *list = fopen(in_folder("list.txt"), "w");
     ck_assert_ptr_nonnull(list);

@@ -1,5 +1,6 @@
 /* `zvit report`, and the report that train writes. */
 #include "tests/support/command.h"
+#include "tests/support/files.h"
 #include "tests/support/support.h"
 
 #include "eval/canvas.h"
@@ -20,7 +21,7 @@ enum { PLOTS = sizeof plots / sizeof *plots, TABLES = sizeof tables / sizeof *ta
 static bool in_run(const char *name) {
     char path[300];
     snprintf(path, sizeof path, "run/%s", name);
-    return exists(in_folder(path));
+    return file_exists(in_folder(path));
 }
 
 static char *page_text(void) {
@@ -92,10 +93,10 @@ START_TEST(without_report_the_same_model_and_no_report) {
     models[1] = bytes_of("run2/best.safetensors", &sizes[1]);
     ck_assert_uint_eq(sizes[0], sizes[1]);
     ck_assert_mem_eq(models[0], models[1], sizes[0]);
-    ck_assert(exists(in_folder("run/report.html")));
-    ck_assert(!exists(in_folder("run2/report.html")));
-    ck_assert(!exists(in_folder("run2/eval.json")));
-    ck_assert(!exists(in_folder("run2/machine.json")));
+    ck_assert(file_exists(in_folder("run/report.html")));
+    ck_assert(!file_exists(in_folder("run2/report.html")));
+    ck_assert(!file_exists(in_folder("run2/eval.json")));
+    ck_assert(!file_exists(in_folder("run2/machine.json")));
     free(models[0]);
     free(models[1]);
     release(&with);
@@ -113,7 +114,7 @@ START_TEST(training_goes_on_when_the_report_cannot_be_written) {
     check_code(&trained, 0);
     check_has(trained.err, "warning: the report is not written: ");
     check_has(trained.err, "report.html");
-    ck_assert(exists(in_folder("run/best.safetensors")));
+    ck_assert(file_exists(in_folder("run/best.safetensors")));
     release(&trained);
 }
 END_TEST
@@ -146,8 +147,8 @@ START_TEST(the_page_goes_where_it_is_told_and_the_rest_beside_it) {
     check_code(&result, 0);
     vit_json *json = parse(result.out);
     ck_assert_str_eq(string_of(json, "report"), in_folder("elsewhere/page.html"));
-    ck_assert(exists(in_folder("elsewhere/page.html")));
-    ck_assert(exists(in_folder("elsewhere/predictions.csv")));
+    ck_assert(file_exists(in_folder("elsewhere/page.html")));
+    ck_assert(file_exists(in_folder("elsewhere/predictions.csv")));
     vit_json_free(json);
     release(&result);
 }
@@ -192,7 +193,7 @@ START_TEST(without_val_there_are_curves_and_samples) {
         ck_assert_str_eq(result.err, "");
         release(&result);
     }
-    ck_assert(!exists(in_folder("run/eval.json")));
+    ck_assert(!file_exists(in_folder("run/eval.json")));
     release(&trained);
 }
 END_TEST

@@ -1,4 +1,5 @@
 /* Classifying pictures: one, many, and broken ones among them. */
+#include "support/models.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -37,19 +38,14 @@ static void remove_base(void) {
 }
 
 static vit_model_bundle *make_bundle(void) {
-    const vit_preprocess preprocess = {
-        .crop_pct = 0.9, .mean = {0.5, 0.4, 0.3}, .std = {0.2, 0.3, 0.25}};
-    vit_config config;
-    vit_model_bundle *bundle;
-    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &config));
-    config.img_size[0] = config.img_size[1] = SIDE;
-    config.num_classes = CLASSES;
-    config.embed_dim = 24;
-    config.depth = 2;
-    config.num_heads = 2;
-    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, classes, 1, &bundle));
-    random_floats(1, bundle->model.params.total, 0.3, bundle->params);
-    return bundle;
+    return small_model_new(&(small_model){.classes = classes,
+                                          .num_classes = CLASSES,
+                                          .img_size = SIDE,
+                                          .embed_dim = 24,
+                                          .depth = 2,
+                                          .num_heads = 2,
+                                          .seed = 1,
+                                          .scale = 0.3});
 }
 
 /* The picture's probabilities, or its mirror image's, in double from the logits. */

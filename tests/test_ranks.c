@@ -1,5 +1,6 @@
 /* What the ranks of a run compare before the first step. The ranks are threads. */
 #include "support/allocator.h"
+#include "support/models.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -16,15 +17,12 @@ static char *base;
 static char floats[1024], int8[1024], other_floats[1024], other_int8[1024];
 
 static void make_model(const char *path, const char *int8_path, float first_weight) {
-    const vit_preprocess preprocess = {.crop_pct = 1, .mean = {0.5, 0.5, 0.5}, .std = {1, 1, 1}};
-    vit_config config;
-    vit_model_bundle *bundle;
-    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &config));
-    config.num_classes = CLASSES;
-    config.embed_dim = 16;
-    config.depth = 1;
-    config.num_heads = 2;
-    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, classes, 1, &bundle));
+    vit_model_bundle *bundle = small_model_new(&(small_model){.classes = classes,
+                                                              .num_classes = CLASSES,
+                                                              .embed_dim = 16,
+                                                              .depth = 1,
+                                                              .num_heads = 2,
+                                                              .seed = 1});
     bundle->params[bundle->model.head_weight] = first_weight;
     ck_vit_ok(vit_model_bundle_save(bundle, NULL, NULL, 0, path));
     ck_vit_ok(vit_model_bundle_save_int8(bundle, int8_path));

@@ -45,10 +45,6 @@ const char *in_folder(const char *name) {
     return path;
 }
 
-bool exists(const char *path) {
-    return access(path, F_OK) == 0;
-}
-
 /* ---- running the command ---- */
 char *read_text(const char *path) {
     vit_bytes bytes = {0};

@@ -13,7 +13,6 @@ void make_folder(void);
 void remove_folder(void);
 /* "FOLDER/NAME"; the last eight results stay. */
 const char *in_folder(const char *name);
-bool exists(const char *path);
 
 typedef struct outcome {
     int code; /* 128 + signal when one ended it */
