@@ -180,7 +180,7 @@ END_TEST
 /* Its answers are those of classify; it has no backward, so no heat maps. */
 START_TEST(a_model_with_int8_weights) {
     vit_model_bundle *bundle;
-    make_model();
+    serve_make_model();
     ck_vit_ok(vit_model_bundle_load(in_folder("model"), &bundle));
     ck_vit_ok(vit_model_bundle_save_int8(bundle, in_folder("model")));
     vit_model_bundle_free(bundle);

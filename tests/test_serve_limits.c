@@ -65,26 +65,6 @@ START_TEST(bodies_are_bounded) {
 }
 END_TEST
 
-static int post_without_reading(const server *s, const vit_bytes *picture) {
-    char head[256];
-    int fd = http_connect(s->port);
-    ck_assert_int_ge(fd, 0);
-    int length = snprintf(head, sizeof head,
-                          "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
-                          "%zu\r\n\r\n",
-                          picture->size);
-    http_send(fd, head, (size_t)length);
-    http_send(fd, picture->data, picture->size);
-    return fd;
-}
-
-static void wait_for_queue(const server *s, double count) {
-    for (int i = 0; i < 2000 && serve_metric(s, "zvit_queue_pictures") < count; i++) {
-        nap(5);
-    }
-    ck_assert_double_eq(serve_metric(s, "zvit_queue_pictures"), count);
-}
-
 /* The batch waits for pictures that do not come, so the queue fills up. */
 START_TEST(a_full_queue_says_when_to_come_again) {
     server s = serve_model(

@@ -19,7 +19,7 @@ const char *const served_pictures[SERVED_PICTURES] = {
 
 /* Every class has its share. Wide enough that one picture's products are cut into pieces where
  * threads share them. */
-static void make_model(void) {
+void serve_make_model(void) {
     small_model_save(&(small_model){.classes = served_classes,
                                     .num_classes = SERVED_CLASSES,
                                     .img_size = SERVED_SIDE,
@@ -44,7 +44,7 @@ server serve_model(const char *const *flags) {
         words[count++] = *flags;
     }
     if (!file_exists(in_folder("model"))) {
-        make_model();
+        serve_make_model();
     }
     unlink(in_folder("url"));
     server s = {.process = start(in_folder("url"), in_folder("log"), (char *const *)(void *)words)};
@@ -173,4 +173,24 @@ form *form_of_all(void) {
         vit_bytes_free(&bytes);
     }
     return f;
+}
+
+int post_without_reading(const server *s, const vit_bytes *picture) {
+    char head[256];
+    int fd = http_connect(s->port);
+    ck_assert_int_ge(fd, 0);
+    int length = snprintf(head, sizeof head,
+                          "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+                          "%zu\r\n\r\n",
+                          picture->size);
+    http_send(fd, head, (size_t)length);
+    http_send(fd, picture->data, picture->size);
+    return fd;
+}
+
+void wait_for_queue(const server *s, double count) {
+    for (int i = 0; i < 2000 && serve_metric(s, "zvit_queue_pictures") < count; i++) {
+        nap(5);
+    }
+    ck_assert_double_eq(serve_metric(s, "zvit_queue_pictures"), count);
 }

@@ -21,6 +21,9 @@ typedef struct server {
 
 void nap(int milliseconds);
 
+/* FOLDER/model, unless serve_model makes it. */
+void serve_make_model(void);
+
 /* zvit serve FOLDER/model --port 0 with further flags, which may be NULL; ready when it has printed
  * its address. */
 server serve_model(const char *const *flags);
@@ -31,6 +34,10 @@ double serve_metric(const server *s, const char *name);
 
 vit_bytes golden_bytes(const char *name);
 reply post_golden(const server *s, const char *path, const char *name);
+/* Sends the picture and reads no answer; the connection. */
+int post_without_reading(const server *s, const vit_bytes *picture);
+/* Until so many pictures wait. */
+void wait_for_queue(const server *s, double count);
 /* The code, a part of the body, JSON with "error" where it is one; frees the reply. */
 void check_reply(reply r, int code, const char *part);
 
