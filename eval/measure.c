@@ -2,33 +2,28 @@
 
 #include "vit/arena.h"
 
-static vit_status run(const vit_measure_request *q, float *logits, vit_eval_result *result) {
-    vit_evaluator *evaluator = NULL;
+/* Logits of what this rank needs them of. */
+static vit_status prepare(const vit_measure_request *q, vit_evaluator **evaluator, float **logits) {
+    size_t K = (size_t)q->bundle->model.config.num_classes, values;
     vit_status status = VIT_OK;
-    VIT_TRY(vit_evaluator_create(&q->bundle->model, &q->bundle->preprocess, q->dataset,
-                                 q->batch_size, q->threads, q->reading, &evaluator));
-    VIT_TRY(vit_evaluator_set_tta(evaluator, q->tta));
-    vit_evaluator_set_stop(evaluator, q->should_stop, q->context);
-    status = vit_evaluate(evaluator, q->bundle->params, q->progress, q->context, logits, result);
+    VIT_TRY(vit_evaluator_create_share(&q->bundle->model, &q->bundle->preprocess, q->dataset,
+                                       q->batch_size, q->threads, q->reading, q->ranks, evaluator));
+    VIT_TRY(vit_evaluator_set_tta(*evaluator, q->tta));
+    vit_evaluator_set_stop(*evaluator, q->should_stop, q->context);
+    if (__builtin_mul_overflow(vit_evaluator_rows(*evaluator), K, &values)) {
+        VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "%s: %zu pictures of %zu classes do not fit in memory",
+                         q->dataset->root, q->dataset->count, K));
+    }
+    VIT_TRY(vit_alloc((void **)logits, values, sizeof **logits, "logits"));
 cleanup:
-    vit_evaluator_free(evaluator);
     return status;
 }
 
-vit_status vit_measure(const vit_measure_request *q, vit_eval_result *result, vit_outcome **out) {
-    size_t K = (size_t)q->bundle->model.config.num_classes, values;
-    float *logits = NULL;
+static vit_status make_outcome(const vit_measure_request *q, const float *logits,
+                               const vit_eval_result *result, vit_outcome **out) {
     vit_status status = VIT_OK;
-    *out = NULL;
-    *result = (vit_eval_result){0};
-    if (__builtin_mul_overflow(q->dataset->count, K, &values)) {
-        return vit_fail(VIT_ERROR_MEMORY, "%s: %zu pictures of %zu classes do not fit in memory",
-                        q->dataset->root, q->dataset->count, K);
-    }
-    VIT_TRY(vit_alloc((void **)&logits, values, sizeof *logits, "logits"));
-    VIT_TRY(run(q, logits, result));
-    VIT_TRY(vit_outcome_create(q->dataset, K, (const char *const *)q->bundle->class_names, logits,
-                               q->topk, out));
+    VIT_TRY(vit_outcome_create(q->dataset, (size_t)q->bundle->model.config.num_classes,
+                               (const char *const *)q->bundle->class_names, logits, q->topk, out));
     if ((*out)->skipped > result->skipped) {
         VIT_TRY(vit_fail(VIT_ERROR_NUMERIC,
                          "%s: the network's output is not a number for %zu of %zu pictures",
@@ -41,6 +36,27 @@ vit_status vit_measure(const vit_measure_request *q, vit_eval_result *result, vi
     (*out)->seconds = result->seconds;
     (*out)->images_per_second = result->images_per_second;
 cleanup:
+    return status;
+}
+
+vit_status vit_measure(const vit_measure_request *q, vit_eval_result *result, vit_outcome **out) {
+    vit_evaluator *evaluator = NULL;
+    float *logits = NULL;
+    *out = NULL;
+    *result = (vit_eval_result){0};
+    vit_status status = prepare(q, &evaluator, &logits);
+    if (q->ranks) {
+        status = q->ranks->agree(q->ranks->context, status);
+    }
+    VIT_TRY(status);
+    VIT_TRY(vit_evaluate(evaluator, q->bundle->params, q->progress, q->context, logits, result));
+    vit_evaluator_free(evaluator); /* its memory is for the outcome */
+    evaluator = NULL;
+    if (!q->ranks || q->ranks->rank == 0) {
+        VIT_TRY(make_outcome(q, logits, result, out));
+    }
+cleanup:
+    vit_evaluator_free(evaluator);
     vit_free(logits);
     if (status != VIT_OK) {
         vit_outcome_free(*out);

@@ -19,10 +19,12 @@ typedef struct vit_measure_request {
     vit_eval_progress progress;         /* may be NULL */
     bool (*should_stop)(void *context); /* as vit_evaluator_set_stop */
     void *context;
+    const vit_eval_ranks *ranks; /* that measure together; NULL: one */
 } vit_measure_request;
 
 /* The outcome borrows from the request's bundle and data set, and its strings. result is filled in
- * also when what was measured is not finite. */
+ * also when what was measured is not finite. Of several ranks, rank 0 alone has an outcome; the
+ * others' is NULL, and they do not hear how making it went. */
 vit_status vit_measure(const vit_measure_request *request, vit_eval_result *result,
                        vit_outcome **out);
 

@@ -8,6 +8,7 @@ folder=$2
 shift 2
 here=$(cd "$(dirname "$0")" && pwd)
 digits=$here/../tools/digits/digits.tar.gz
+model=$here/models/digits-zeros.safetensors
 skip() {
     echo "skipped: $1"
     exit 77
@@ -80,10 +81,15 @@ wait_for_steps() {
         sleep 0.1
     done
 }
-# said WHAT CODE EXPECTED_CODE OUTPUT PATTERN: the code, and one line of error of zvit's that matches.
+# said WHAT CODE EXPECTED_CODE OUTPUT PATTERN: the code, and one line of error of zvit train's that matches.
 said() {
+    said_by train "$@"
+}
+said_by() {
+    verb=$1
+    shift
     [ "$2" = "$3" ] || fail "$1: exit code $2 (expected $3): $(cat "$4")"
-    grep '^zvit train: ' "$4" | grep -v '^zvit train: warning: ' >errors || true
+    grep "^zvit $verb: " "$4" | grep -v "^zvit $verb: warning: " >errors || true
     [ "$(wc -l <errors)" = 1 ] || fail "$1: $(wc -l <errors) lines of error (expected 1): $(cat "$4")"
     grep -q -e "$5" errors || fail "$1: $(cat errors) (expected $5)"
 }
@@ -184,6 +190,18 @@ case_features() {
     "$zvit" train data.zpk --out features $features >features.out 2>&1 || fail "features: $(cat features.out)"
     ranks 2 train data.zpk --out features2 $features >features.out 2>&1 || fail "features, 2 ranks: $(cat features.out)"
     same features features2 "distill, init, cache, pack"
+    # A measurement says the same to the last digit, of whatever number of ranks, but for its times.
+    measured="teacher features data --split train --on-error skip --tta flip --json"
+    "$zvit" eval $measured --out eval1 >eval1.json 2>eval1.out || fail "eval: $(cat eval1.out)"
+    ranks 3 eval $measured --out eval3 >eval3.json 2>eval3.out || fail "eval, 3 ranks: $(cat eval3.out)"
+    cmp eval1.out eval3.out || fail "eval: what is said"
+    (cd eval1 && find . -type f) | sort >files
+    [ "$(wc -l <files)" -ge 7 ] || fail "eval: $(cat files)"
+    for file in $(cat files); do
+        grep -v -e '"seconds"' -e '"images_per_second"' "eval1/$file" >one
+        grep -v -e '"seconds"' -e '"images_per_second"' "eval3/$file" >other
+        cmp one other || fail "eval: $file"
+    done
     # No loss is finite after the first step: the same pictures are named, and the same steps left out.
     wild="--model zeros_micro_patch4_28 --embed-dim 32 --depth 2 --num-heads 2 --batch-size 32 --steps 5 --opt sgd --lr 3e37
         --warmup-epochs 0 --quiet --no-report --on-nan skip:3"
@@ -231,6 +249,13 @@ case_refused() {
     code=0
     ranks 2 train data --out other --no-such-flag >other.out 2>&1 || code=$?
     said "a flag that is none" $code 2 other.out "no-such-flag"
+    code=0
+    mpirun --oversubscribe -n 1 "$zvit" eval "$model" data --split train : \
+        -n 1 "$zvit" eval "$model" fewer --split train >other.out 2>&1 || code=$?
+    said_by eval "eval of other data" $code 1 other.out "rank 1: DATA: .* that are not rank 0's"
+    code=0
+    ranks 2 eval nothing >other.out 2>&1 || code=$?
+    said_by eval "eval of nothing" $code 2 other.out "1 argument "
     code=0
     ranks 2 info >other.out 2>&1 || code=$?
     [ $code = 2 ] && grep -q '^zvit info: started as 2 ranks' other.out || fail "info: code $code: $(cat other.out)"

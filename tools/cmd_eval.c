@@ -1,8 +1,11 @@
 #include "tools/eval_table.h"
 #include "tools/progress.h"
+#include "tools/ranks.h"
 
 #include "eval/measure.h"
 #include "eval/results.h"
+#include "train/eval_ranks.h"
+#include "train/ranks.h"
 #include "vit/arena.h"
 
 #include <limits.h>
@@ -73,7 +76,18 @@ typedef struct evaluation {
     const char *data;
     cli_progress progress;
     const char *current; /* the model at work when there are several, else "" */
+    cli_ranks ranks;
+    char options[4096]; /* what the ranks must have alike, as text */
 } evaluation;
+
+/* Rank 0 writes, warns and prints. */
+static bool leads(const evaluation *e) {
+    return vit_comm_rank(e->ranks.comm) == 0;
+}
+
+static vit_status agree(const evaluation *e, vit_status status) {
+    return vit_comm_agree(e->ranks.comm, status);
+}
 
 /* A model and the data as it sees them. */
 typedef struct subject {
@@ -199,6 +213,7 @@ static void show_progress(void *context, size_t done, size_t total) {
 /* Measures on every picture. The outcome borrows from the subject. */
 static vit_status measure(evaluation *e, const char *model, const subject *s, vit_outcome **out) {
     vit_eval_result result = {0};
+    const vit_eval_ranks ranks = vit_comm_eval_ranks(e->ranks.comm);
     const vit_measure_request request = {
         .bundle = s->bundle,
         .dataset = s->dataset,
@@ -212,10 +227,11 @@ static vit_status measure(evaluation *e, const char *model, const subject *s, vi
         .reading = &e->reading,
         .progress = show_progress,
         .context = e,
+        .ranks = e->ranks.comm ? &ranks : NULL,
     };
     vit_status status = vit_measure(&request, &result, out);
     cli_progress_clear(&e->progress);
-    if (result.skipped > 0) {
+    if (result.skipped > 0 && leads(e)) {
         char message[VIT_MESSAGE_MAX];
         snprintf(message, sizeof message, "%s", vit_last_error());
         warn_skipped(e, &result);
@@ -250,17 +266,19 @@ static vit_status evaluate_one(evaluation *e, size_t index, cli_eval_row *row) {
     const char *model = e->models[index];
     subject s;
     vit_outcome *outcome = NULL;
-    vit_status status = subject_open(e, model, &s);
-    if (status != VIT_OK) {
-        return status;
-    }
+    vit_status status;
+    VIT_TRY(agree(e, subject_open(e, model, &s)));
     e->current = e->count > 1 ? model : "";
-    warn_missing(e, model, &s);
-    if (index == 0) {
+    if (leads(e)) {
+        warn_missing(e, model, &s);
+    }
+    if (index == 0 && leads(e)) {
         warn_whole(e, &s);
     }
-    VIT_TRY(measure(e, model, &s, &outcome));
-    VIT_TRY(keep(e, index, &s, outcome, row));
+    VIT_TRY(vit_ranks_check_measurement(e->ranks.comm, s.bundle, s.dataset, e->options,
+                                        omp_get_max_threads()));
+    VIT_TRY(agree(e, measure(e, model, &s, &outcome)));
+    VIT_TRY(agree(e, leads(e) ? keep(e, index, &s, outcome, row) : VIT_OK));
 cleanup:
     vit_outcome_free(outcome);
     subject_free(&s);
@@ -280,21 +298,26 @@ static vit_status write_all(const evaluation *e, const cli_eval_row *rows) {
     return status;
 }
 
+static vit_status tell_all(const evaluation *e, const cli_eval_row *rows) {
+    vit_status status = write_all(e, rows);
+    if (status == VIT_OK && e->common.json) {
+        status = cli_print_json(cli_eval_json(rows, e->count), true);
+    } else if (status == VIT_OK && e->count > 1) {
+        cli_eval_print_table(rows, e->count);
+    }
+    return status;
+}
+
 static vit_status evaluate_all(evaluation *e) {
     cli_eval_row *rows = NULL;
     vit_status status = VIT_OK;
     cli_progress_init(&e->progress, e->verb, &e->common);
-    VIT_TRY(check_all(e));
+    VIT_TRY(agree(e, leads(e) ? check_all(e) : VIT_OK));
     VIT_TRY(vit_alloc((void **)&rows, e->count, sizeof *rows, "results"));
     for (size_t i = 0; i < e->count; i++) {
         VIT_TRY(evaluate_one(e, i, &rows[i]));
     }
-    VIT_TRY(write_all(e, rows));
-    if (e->common.json) {
-        VIT_TRY(cli_print_json(cli_eval_json(rows, e->count), true));
-    } else if (e->count > 1) {
-        cli_eval_print_table(rows, e->count);
-    }
+    VIT_TRY(leads(e) ? tell_all(e, rows) : VIT_OK);
 cleanup:
     for (size_t i = 0; rows && i < e->count; i++) {
         cli_eval_row_free(&rows[i]);
@@ -303,27 +326,65 @@ cleanup:
     return status;
 }
 
+/* ---- the command line ---- */
+
+enum { GROUPS = 3 };
+
+static vit_status read_words(evaluation *e, const vit_option_group *groups, int argc, char **argv) {
+    int words = 0;
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_options_parse(groups, GROUPS, argc, argv, &words));
+    if (words < 2) {
+        VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT, "%d argument%s (expected at least two: MODEL... DATA)",
+                         words, words == 1 ? "" : "s"));
+    }
+    e->models = argv;
+    e->count = (size_t)words - 1;
+    e->data = argv[words - 1];
+cleanup:
+    return status;
+}
+
+/* What decides the figures: the number of models, how they are measured, how pictures are read. */
+static void list_options(evaluation *e, const vit_option_group *reading) {
+    char value[512];
+    size_t size = sizeof e->options;
+    size_t at =
+        (size_t)snprintf(e->options, size, "%zu %d %d", e->count, e->flags.tta, *e->flags.out != 0);
+    for (size_t i = 0; i < reading->count && at < size; i++) {
+        vit_option_format(&reading->options[i], reading->target, value, sizeof value);
+        at += (size_t)snprintf(e->options + at, size - at, " %s", value);
+    }
+}
+
 int cmd_eval(const cli_verb *verb, int argc, char **argv) {
     evaluation e = {.verb = verb};
-    const vit_option_group groups[] = {
+    const vit_option_group groups[GROUPS] = {
         {"Evaluation", eval_options, sizeof eval_options / sizeof *eval_options, &e.flags, NULL},
         vit_data_group(&e.reading, VIT_DATA_ROWS_EVAL),
         cli_common_group(&e.common, true)};
-    int words = 0, code = CLI_DONE;
-    if (!cli_parse(verb, groups, 3, argc, argv, &words, &code)) {
-        return code;
+    vit_status status = VIT_OK;
+    for (int g = 0; g < GROUPS && status == VIT_OK; g++) {
+        status = vit_options_defaults(&groups[g]);
     }
-    if (words < 2) {
-        vit_fail(VIT_ERROR_ARGUMENT, "%d argument%s (expected at least two: MODEL... DATA)", words,
-                 words == 1 ? "" : "s");
-        return cli_fail_usage(verb);
+    if (status == VIT_OK && cli_wants_help(argc, argv)) {
+        if (vit_comm_look().rank == 0) { /* once is enough */
+            cli_print_help(verb, groups, GROUPS);
+        }
+        return cli_finish(verb, CLI_DONE);
     }
-    e.models = argv;
-    e.count = (size_t)words - 1;
-    e.data = argv[words - 1];
-    cli_apply_threads(&e.common);
-    if (evaluate_all(&e) != VIT_OK) {
-        return cli_fail(verb);
+    status = status == VIT_OK ? read_words(&e, groups, argc, argv) : status;
+    status = cli_ranks_join(&e.common, status, &e.ranks);
+    int code = CLI_DONE;
+    if (status != VIT_OK) {
+        code = cli_ranks_fail(verb, &e.ranks, status, true);
+    } else {
+        list_options(&e, &groups[1]);
+        status = evaluate_all(&e);
+        code = status == VIT_OK ? cli_finish(verb, CLI_DONE)
+                                : cli_ranks_fail(verb, &e.ranks, status, false);
     }
-    return cli_finish(verb, CLI_DONE);
+    fflush(stdout);
+    cli_ranks_leave(&e.ranks);
+    return code;
 }

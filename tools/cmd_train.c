@@ -490,27 +490,11 @@ static int run(const cli_verb *verb, request *r, int argc, char **argv) {
     cli_ranks ranks;
     int code;
     cli_signals_catch();
-    vit_status status = resolve(r, argc, argv);
-    char message[VIT_MESSAGE_MAX];
-    snprintf(message, sizeof message, "%s", vit_last_error());
-    vit_status joined = cli_ranks_join(&r->common, &ranks);
+    vit_status status = cli_ranks_join(&r->common, resolve(r, argc, argv), &ranks);
     if (ranks.comm) {
         cli_signals_expect_mpirun();
     }
-    if (joined != VIT_OK) {
-        status = joined;
-    } else if (status != VIT_OK) {
-        status = vit_comm_agree(ranks.comm, vit_fail(status, "%s", message));
-    } else {
-        status = vit_comm_agree(ranks.comm, VIT_OK);
-    }
-    if (status == VIT_OK) {
-        code = train(verb, r, &ranks);
-    } else if (!cli_ranks_speaks(&ranks)) {
-        code = status == VIT_ERROR_ARGUMENT ? CLI_USAGE : CLI_FAILED;
-    } else {
-        code = status == VIT_ERROR_ARGUMENT ? cli_fail_usage(verb) : cli_fail(verb);
-    }
+    code = status == VIT_OK ? train(verb, r, &ranks) : cli_ranks_fail(verb, &ranks, status, true);
     fflush(stdout);
     cli_ranks_leave(&ranks);
     return code;

@@ -202,16 +202,27 @@ cleanup:
     return status;
 }
 
-vit_status cli_ranks_join(const cli_common *common, cli_ranks *ranks) {
-    vit_status status;
+vit_status cli_ranks_join(const cli_common *common, vit_status status, cli_ranks *ranks) {
+    vit_status own = status;
+    char message[VIT_MESSAGE_MAX];
+    snprintf(message, sizeof message, "%s", vit_last_error());
     *ranks = (cli_ranks){.local_ranks = 1};
     cli_apply_threads(common);
     VIT_TRY(vit_comm_open(&ranks->comm));
     if (ranks->comm) {
         VIT_TRY(settle(common, ranks));
     }
+    VIT_TRY(vit_comm_agree(ranks->comm, own == VIT_OK ? own : vit_fail(own, "%s", message)));
 cleanup:
     return status;
+}
+
+int cli_ranks_fail(const cli_verb *verb, const cli_ranks *ranks, vit_status status, bool usage) {
+    usage = usage && status == VIT_ERROR_ARGUMENT;
+    if (!cli_ranks_speaks(ranks)) {
+        return usage ? CLI_USAGE : CLI_FAILED;
+    }
+    return usage ? cli_fail_usage(verb) : cli_fail(verb);
 }
 
 bool cli_ranks_speaks(const cli_ranks *ranks) {

@@ -35,7 +35,8 @@ static const cli_verb verbs[] = {
                 "same pictures and shown side by side; they may differ in size and in the order of "
                 "classes.\n"
                 "balanced: mean recall of the classes; ECE: expected calibration error, 0 to 1.\n",
-     .run = cmd_eval},
+     .run = cmd_eval,
+     .ranks = true},
     {.name = "classify",
      .arguments = "MODEL PATH...",
      .summary = "name what pictures show",
@@ -258,7 +259,7 @@ static bool may_run(const cli_verb *verb, int *code) {
         vit_fail(
             VIT_ERROR_ARGUMENT,
             "started as %zu ranks, each of which would do the same (expected one process; zvit "
-            "train runs as several)",
+            "train and zvit eval run as several)",
             launch.size);
         *code = cli_fail_usage(verb);
     }

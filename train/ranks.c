@@ -18,7 +18,8 @@ typedef struct identity {
     uint64_t layout;  /* hash of the parameter table */
     uint64_t data;    /* hash of the pictures' names, sizes and labels */
     uint64_t pictures, classes;
-    uint64_t teacher; /* hash of its weights */
+    uint64_t weights; /* hash of the teacher's, or of those that are measured */
+    uint64_t options; /* of a measurement; those of a training are compared one by one */
 } identity;
 
 static uint64_t hash_bytes(uint64_t hash, const void *data, size_t bytes) {
@@ -77,22 +78,25 @@ static uint64_t hash_program(void) {
     return hash;
 }
 
-static vit_status identify(const vit_run *r, identity *own) {
+static vit_status identify(const vit_model *model, const vit_model_bundle *weights,
+                           const vit_dataset *train, const vit_dataset *val, int threads,
+                           identity *own) {
     memset(own, 0, sizeof *own);
     snprintf(own->version, sizeof own->version, "%s", vit_version());
     own->program = hash_program();
-    own->layout = hash_layout(&r->bundle->model.params);
-    own->data = vit_dataset_hash(r->train, r->threads);
-    if (r->val) {
-        uint64_t val = vit_dataset_hash(r->val, r->threads);
-        own->data = hash_bytes(own->data, &val, sizeof val);
+    own->layout = hash_layout(&model->params);
+    own->data = vit_dataset_hash(train, threads);
+    if (val) {
+        uint64_t hash = vit_dataset_hash(val, threads);
+        own->data = hash_bytes(own->data, &hash, sizeof hash);
     }
-    own->pictures = r->train->count + (r->val ? r->val->count : 0);
-    own->classes = r->train->class_count;
-    return hash_weights(r->teacher_bundle, &own->teacher);
+    own->pictures = train->count + (val ? val->count : 0);
+    own->classes = train->class_count;
+    return hash_weights(weights, &own->weights);
 }
 
-static vit_status compare(const identity *own, const identity *first) {
+/* weights: what they are called. */
+static vit_status compare(const identity *own, const identity *first, const char *weights) {
     if (strcmp(own->version, first->version) != 0 || own->program != first->program ||
         own->layout != first->layout) {
         return vit_fail(VIT_ERROR_ARGUMENT,
@@ -107,9 +111,13 @@ static vit_status compare(const identity *own, const identity *first) {
                         (unsigned long long)own->pictures, (unsigned long long)own->classes,
                         (unsigned long long)first->pictures, (unsigned long long)first->classes);
     }
-    if (own->teacher != first->teacher) {
+    if (own->weights != first->weights) {
         return vit_fail(VIT_ERROR_ARGUMENT,
-                        "--distill: other weights than rank 0's (expected the same file)");
+                        "%s: other weights than rank 0's (expected the same file)", weights);
+    }
+    if (own->options != first->options) {
+        return vit_fail(VIT_ERROR_ARGUMENT, "other options than rank 0's (expected the same on "
+                                            "every rank)");
     }
     return VIT_OK;
 }
@@ -155,19 +163,39 @@ cleanup:
     return status;
 }
 
+/* Whether all are rank 0, given how identifying this one went. */
+static vit_status check_same(vit_comm *comm, vit_status identified, const identity *own,
+                             const char *weights) {
+    vit_status status = VIT_OK;
+    VIT_TRY(vit_comm_agree(comm, identified));
+    identity first = *own;
+    VIT_TRY(vit_comm_broadcast(comm, 0, &first, sizeof first));
+    VIT_TRY(vit_comm_agree(comm, compare(own, &first, weights)));
+cleanup:
+    return status;
+}
+
 vit_status vit_ranks_check(const vit_run *r) {
     if (!r->comm) {
         return VIT_OK;
     }
-    vit_status status = VIT_OK;
-    identity own, first;
-    VIT_TRY(vit_comm_agree(r->comm, identify(r, &own)));
-    first = own;
-    VIT_TRY(vit_comm_broadcast(r->comm, 0, &first, sizeof first));
-    VIT_TRY(vit_comm_agree(r->comm, compare(&own, &first)));
-    VIT_TRY(compare_settings(r));
-cleanup:
-    return status;
+    identity own;
+    vit_status status =
+        identify(&r->bundle->model, r->teacher_bundle, r->train, r->val, r->threads, &own);
+    status = check_same(r->comm, status, &own, "--distill");
+    return status == VIT_OK ? compare_settings(r) : status;
+}
+
+vit_status vit_ranks_check_measurement(vit_comm *comm, const vit_model_bundle *bundle,
+                                       const vit_dataset *dataset, const char *options,
+                                       int threads) {
+    if (!comm) {
+        return VIT_OK;
+    }
+    identity own;
+    vit_status status = identify(&bundle->model, bundle, dataset, NULL, threads, &own);
+    own.options = hash_bytes(HASH_START, options, strlen(options));
+    return check_same(comm, status, &own, "MODEL");
 }
 
 vit_status vit_ranks_take_state(vit_run *r) {

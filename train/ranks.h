@@ -13,6 +13,11 @@ static inline bool vit_run_leads(const vit_run *run) {
 /* All ranks: refuses ranks of another build, with other options or other data than rank 0. */
 vit_status vit_ranks_check(const vit_run *run);
 
+/* All ranks: the same for a measurement. options: those that matter, as text. */
+vit_status vit_ranks_check_measurement(vit_comm *comm, const vit_model_bundle *bundle,
+                                       const vit_dataset *dataset, const char *options,
+                                       int threads);
+
 /* All ranks: everybody goes on where rank 0 does: position, weights, and what the optimiser keeps.
  */
 vit_status vit_ranks_take_state(vit_run *run);
