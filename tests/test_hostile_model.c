@@ -2,6 +2,7 @@
  * answers with exit code 1 and one line that says what is wrong with which file. What the reader
  * itself refuses is in test_safetensors.c and test_model_file.c. */
 #include "support/command.h"
+#include "support/files.h"
 #include "support/support.h"
 #include "vit/file.h"
 #include "vit/model_file.h"
@@ -87,7 +88,8 @@ static const char *offsets_of(const char *header, const char *tensor, char text[
 static void check_refused(const char *part) {
     char model[512], data[512], picture[1024], out[512];
     snprintf(model, sizeof model, "%s", in_folder("m.safetensors"));
-    snprintf(data, sizeof data, "%s", exists(in_folder("data")) ? in_folder("data") : make_data());
+    snprintf(data, sizeof data, "%s",
+             file_exists(in_folder("data")) ? in_folder("data") : make_data());
     snprintf(picture, sizeof picture, "%s", in_folder("data/val/dull/1.png"));
     snprintf(out, sizeof out, "%s", in_folder("out"));
     check_failure(zvit("info", model, NULL), "info", part);
@@ -99,7 +101,7 @@ static void check_refused(const char *part) {
     check_failure(zvit("serve", model, "--port", "0", NULL), "serve", part);
     check_failure(zvit("train", data, "--out", out, "--init", model, TINY_MODEL, NULL), "train",
                   part);
-    ck_assert(!exists(out));
+    ck_assert(!file_exists(out));
 }
 
 START_TEST(lengths_that_lie) {
@@ -252,7 +254,7 @@ START_TEST(weights_whose_products_overflow) {
                   "not a finite number");
     /* Its classes are not those of the data. */
     check_failure(zvit("eval", model, data, NULL), "eval", "not a class of the model");
-    ck_assert(!exists(in_folder("x.png")));
+    ck_assert(!file_exists(in_folder("x.png")));
 }
 END_TEST
 

@@ -3,6 +3,7 @@
  * reach terminals, CSV, JSON, pages and other programs' files; each has to show them for what they
  * are, and to give them back. */
 #include "support/command.h"
+#include "support/files.h"
 #include "support/http_client.h"
 #include "support/pictures.h"
 #include "support/support.h"
@@ -195,7 +196,7 @@ START_TEST(pages) {
     static const char *const plots[] = {"run/confusion_matrix.svg", "run/curves.svg"};
     run_plain(zvit("report", in_folder("run"), NULL), "report");
     for (size_t i = 0; i < 2; i++) {
-        if (exists(in_folder(plots[i]))) {
+        if (file_exists(in_folder(plots[i]))) {
             char *plot = read_text(in_folder(plots[i]));
             check_page(plots[i], plot);
             free(plot);
@@ -220,7 +221,7 @@ START_TEST(lines_of_their_own) {
     copy_picture("rgb.png", path);
     check_failure(zvit("train", in_folder("data"), "--out", in_folder("other"), TINY_MODEL, NULL),
                   "train", "two?lines");
-    ck_assert(!exists(in_folder("other")));
+    ck_assert(!file_exists(in_folder("other")));
 }
 END_TEST
 
@@ -237,7 +238,7 @@ START_TEST(classes_that_are_no_text) {
         zvit("train", in_folder("data"), "--out", in_folder("other"), TINY_MODEL, NULL);
     check_plain("train", result.err);
     check_failure(result, "train", "expected a name in UTF-8");
-    ck_assert(!exists(in_folder("other")));
+    ck_assert(!file_exists(in_folder("other")));
 }
 END_TEST
 
@@ -283,7 +284,7 @@ static int port_of(const char *path) {
         const struct timespec nap = {0, 10000000};
         int port = 0;
         nanosleep(&nap, NULL);
-        char *url = exists(path) ? read_text(path) : strdup("");
+        char *url = file_exists(path) ? read_text(path) : strdup("");
         const char *address = strchr(url, '\n') ? strstr(url, "http://") : NULL;
         bool found = address && sscanf(address, "http://%*[^:]:%d/", &port) == 1;
         free(url);
