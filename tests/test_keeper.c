@@ -85,7 +85,7 @@ static void check_kept(const char *name, int still_at) {
     run_watch watch = {0};
     char undisturbed[1100];
     pthread_t second;
-    temp_path(p.out, run_base, name);
+    temp_path(p.out, run_base, "%s", name);
     snprintf(p.state, sizeof p.state, "%s/last.state.safetensors", p.out);
     snprintf(p.kept, sizeof p.kept, "%s.kept", p.out);
     snprintf(undisturbed, sizeof undisturbed, "%s.undisturbed", p.out);
