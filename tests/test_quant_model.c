@@ -318,7 +318,7 @@ static void altered_close(altered *a) {
 }
 
 START_TEST(bad_scales_are_refused) {
-    static const float values[] = {-1, -FLT_TRUE_MIN, NAN, INFINITY, -INFINITY};
+    static const float values[] = {-1, -FLT_TRUE_MIN, NAN, INFINITY, -INFINITY, FLT_MAX / 100};
     vit_model_bundle *bundle = bundle_new(0, 0), *back;
     ck_vit_ok(vit_model_bundle_save_int8(bundle, path));
     altered a = altered_open();

@@ -397,11 +397,11 @@ static vit_status read_scales(const vit_safetensors *file, const char *path, con
         return status;
     }
     for (size_t n = 0; n < param->shape[0]; n++) {
-        if (!(scale[n] >= 0 && scale[n] <= FLT_MAX)) {
+        if (!(scale[n] >= 0 && scale[n] <= FLT_MAX / 128)) { /* times an int8: still finite */
             return vit_fail(VIT_ERROR_FORMAT,
-                            "%s: tensor %s: element %zu is %g (expected a finite number, 0 or "
-                            "more)",
-                            path, name, n, (double)scale[n]);
+                            "%s: tensor %s: element %zu is %g (expected a finite number from 0 to "
+                            "%g)",
+                            path, name, n, (double)scale[n], (double)(FLT_MAX / 128));
         }
     }
     return VIT_OK;
