@@ -16,4 +16,4 @@ cmake -S . -B build/test -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=
 cmake --build build/test -j "$jobs"
 
 # Who may include whom, and the format where clang-format 14 is there, are tests as well.
-exec ctest --test-dir build/test --output-on-failure
+exec ctest --test-dir build/test -j "$jobs" --output-on-failure
