@@ -121,17 +121,20 @@ zsh_completion() {
     cat >"$scratch/ask" <<'END'
 zmodload zsh/zpty || exit 77
 zpty shell zsh -f -i
-ask() {
-    zpty -w shell "$1"
-    local text line
-    while zpty -r -t shell line; do :; done
-}
-zpty -w shell "PS1=; fpath=($PWD \$fpath); autoload -U compinit; compinit -u -D; bindkey '^I' complete-word; zstyle ':completion:*' list-prompt ''; PS1='ready>'"
-sleep 2
-zpty -n -w shell $'zvit train --model zeros_sm_mini\t --opt ad\t'
-sleep 2
 text=
-while zpty -r -t shell line; do text+=$line; done
+until_there() { # PATTERN: reads on until it has been printed, or a minute is over
+    local line tries
+    for ((tries = 0; tries < 600; tries++)); do
+        while zpty -r -t shell line; do text+=$line; done
+        [[ $text == ${~1} ]] && return
+        sleep 0.1
+    done
+}
+zpty -w shell "PS1=; fpath=($PWD \$fpath); autoload -U compinit; compinit -u -D; bindkey '^I' complete-word; zstyle ':completion:*' list-prompt ''; PS1='rea'dy'>'"
+until_there '*ready>*'
+text=
+zpty -n -w shell $'zvit train --model zeros_sm_mini\t --opt ad\t'
+until_there '*adamw*'
 zpty -d shell
 print -r -- $text
 END
