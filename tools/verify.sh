@@ -1,5 +1,5 @@
 #!/bin/sh
-# What CI runs beside tools/test.sh: other compilers, sanitizers, analysers. Exit code 0 only when no step failed.
+# What is looked at beside tools/test.sh: another compiler, sanitizers, analysers. Exit code 0 only when no step failed.
 #   tools/verify.sh [STEP...]     without one: all of them, in this order
 #   clang      the other compiler, warnings are errors, the whole suite
 #   asan       AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer, the whole suite
@@ -133,10 +133,10 @@ step_tidy() {
     zvit_setup $packages clang libomp-dev clang-tidy
     cmake --preset clang
     [ ! -f build/clang/messages/onnx.pb-c.h ] && ninja -C build/clang messages/onnx.pb-c.h
-    sources | xargs -P "$jobs" -n 6 clang-tidy -p build/clang --quiet --warnings-as-errors='*' 2>&1 |
-        grep -v '^[0-9]* warnings\? generated\.$' >"$logs/tidy.found" || true
-    cat "$logs/tidy.found"
-    ! grep -q 'error:\|warning:\|Error ' "$logs/tidy.found"
+    found=0
+    sources | xargs -P "$jobs" -n 6 clang-tidy -p build/clang --quiet --warnings-as-errors='*' >"$logs/tidy.found" 2>&1 || found=$?
+    grep -v '^[0-9]* warnings\? generated\.$' "$logs/tidy.found" || true
+    [ $found -eq 0 ]
     say "$(sources | wc -l) files, $(clang-tidy -p build/clang --list-checks | grep -c '^    ') checks"
 }
 
@@ -168,7 +168,6 @@ step_coverage() {
 }
 
 step_fuzz() {
-    [ -x tools/fuzz.sh ] || skip "there is no tools/fuzz.sh"
     zvit_setup $packages clang libomp-dev
     tools/fuzz.sh
 }
