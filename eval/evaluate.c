@@ -213,6 +213,12 @@ size_t vit_evaluator_rows(const vit_evaluator *evaluator) {
     return evaluator->ranks.rank == 0 ? evaluator->images : evaluator->part.count;
 }
 
+vit_status vit_evaluator_logits(const vit_evaluator *evaluator, float **out) {
+    size_t rows = vit_evaluator_rows(evaluator); /* 0: there are more ranks than chunks */
+    size_t values = vit_size_times(rows ? rows : 1, (size_t)evaluator->model->config.num_classes);
+    return vit_alloc((void **)out, values, sizeof **out, "logits of all pictures");
+}
+
 void vit_evaluator_free(vit_evaluator *evaluator) {
     if (!evaluator) {
         return;

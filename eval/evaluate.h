@@ -57,6 +57,8 @@ vit_status vit_evaluator_create_share(const vit_model *model, const vit_preproce
                                       vit_evaluator **out);
 /* The rows that logits of vit_evaluate have here: all pictures on rank 0, else the rank's own. */
 size_t vit_evaluator_rows(const vit_evaluator *evaluator);
+/* A block for these logits, (rows, K), which the caller frees (vit_free). */
+vit_status vit_evaluator_logits(const vit_evaluator *evaluator, float **out);
 
 /* Test-time augmentation (vit_tta in vit/zvit.h), from the next call on. Flip: what is measured
  * (and given out as logits) is log of the mean of the softmax probabilities of the picture and of

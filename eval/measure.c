@@ -4,17 +4,12 @@
 
 /* Logits of what this rank needs them of. */
 static vit_status prepare(const vit_measure_request *q, vit_evaluator **evaluator, float **logits) {
-    size_t K = (size_t)q->bundle->model.config.num_classes, values;
     vit_status status = VIT_OK;
     VIT_TRY(vit_evaluator_create_share(&q->bundle->model, &q->bundle->preprocess, q->dataset,
                                        q->batch_size, q->threads, q->reading, q->ranks, evaluator));
     VIT_TRY(vit_evaluator_set_tta(*evaluator, q->tta));
     vit_evaluator_set_stop(*evaluator, q->should_stop, q->context);
-    if (__builtin_mul_overflow(vit_evaluator_rows(*evaluator), K, &values)) {
-        VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "%s: %zu pictures of %zu classes do not fit in memory",
-                         q->dataset->root, q->dataset->count, K));
-    }
-    VIT_TRY(vit_alloc((void **)logits, values, sizeof **logits, "logits"));
+    VIT_TRY(vit_evaluator_logits(*evaluator, logits));
 cleanup:
     return status;
 }

@@ -5,6 +5,7 @@
 
 #include "eval/canvas.h"
 #include "vit/arena.h"
+#include "vit/clock.h"
 #include "vit/model_file.h"
 
 #include <limits.h>
@@ -112,15 +113,11 @@ static vit_status measure_best(cli_train_report *r, const vit_train_look *look) 
     float *logits = NULL;
     vit_eval_result result;
     vit_status status = VIT_OK;
-    size_t K = look->train->class_count, values;
     if (!look->val || !look->evaluator || r->outcome_epoch == look->best_epoch) {
         return VIT_OK;
     }
-    if (__builtin_mul_overflow(look->val->count, K, &values)) {
-        return vit_fail(VIT_ERROR_MEMORY, "report: out of memory");
-    }
     VIT_TRY(vit_model_bundle_load(r->run, &bundle));
-    VIT_TRY(vit_alloc((void **)&logits, values, sizeof *logits, "report"));
+    VIT_TRY(vit_evaluator_logits(look->evaluator, &logits));
     VIT_TRY(vit_evaluate(look->evaluator, bundle->params, NULL, NULL, logits, &result));
     const vit_epoch_row row = {.epoch = look->best_epoch, .best = true};
     vit_train_look best = *look;
@@ -168,7 +165,7 @@ static bool is_due(const cli_train_report *r, const vit_train_look *look, double
 }
 
 void cli_train_report_look(cli_train_report *r, const vit_train_look *look) {
-    double start = cli_now();
+    double start = vit_seconds();
     vit_status status = VIT_OK;
     if (!r->machine) {
         VIT_TRY(write_machine(r));
@@ -179,7 +176,7 @@ void cli_train_report_look(cli_train_report *r, const vit_train_look *look) {
     }
     if (is_due(r, look, start)) {
         VIT_TRY(write_now(r, look));
-        r->written = cli_now();
+        r->written = vit_seconds();
         r->cost = r->written - start;
     }
 cleanup:

@@ -401,9 +401,7 @@ static vit_status allocate_logits(vit_run *r) {
     if (!wanted || !r->val) {
         goto cleanup;
     }
-    size_t values = vit_size_times(vit_evaluator_rows(r->evaluator), r->train->class_count);
-    failed = vit_alloc((void **)&r->logits, values > 0 ? values : 1, sizeof(float),
-                       "logits of val") != VIT_OK;
+    failed = vit_evaluator_logits(r->evaluator, &r->logits) != VIT_OK;
     if (failed) {
         vit_run_warn(r, "the report goes without what is measured: %s", vit_last_error());
     }
