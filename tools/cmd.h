@@ -109,7 +109,4 @@ vit_status cli_print_json(vit_json *root, bool pretty);
 vit_json *cli_event(const cli_verb *verb, const char *event);
 void cli_print_event(vit_json *event);
 
-/* Seconds on a clock that only goes forward. */
-double cli_now(void);
-
 #endif

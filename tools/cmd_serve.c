@@ -3,6 +3,8 @@
 #include "tools/serve/routes.h"
 #include "tools/signals.h"
 
+#include "vit/clock.h"
+
 #include <omp.h>
 #include <signal.h>
 #include <string.h>
@@ -79,9 +81,9 @@ static void serve_until_stopped(server *s) {
         nap(tick);
         serve_http_tick(s->http);
     }
-    double start = cli_now(), longest = s->context.settings->timeout + 5;
+    double start = vit_seconds(), longest = s->context.settings->timeout + 5;
     serve_http_drain(s->http);
-    while (serve_http_busy(s->http) > 0 && cli_now() - start < longest) {
+    while (serve_http_busy(s->http) > 0 && vit_seconds() - start < longest) {
         nap(tick / 10);
         serve_http_tick(s->http);
     }

@@ -1,7 +1,6 @@
 /* Output of the command: safe text, numbers, JSON, error lines. */
 #include "tools/cmd.h"
 
-#include "vit/clock.h"
 #include "vit/heap.h"
 #include "vit/utf8.h"
 
@@ -60,10 +59,6 @@ vit_status cli_print_json(vit_json *root, bool pretty) {
     }
     vit_json_free(root);
     return status;
-}
-
-double cli_now(void) {
-    return vit_seconds();
 }
 
 vit_json *cli_event(const cli_verb *verb, const char *event) {

@@ -1,5 +1,7 @@
 #include "tools/progress.h"
 
+#include "vit/clock.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -31,7 +33,7 @@ void cli_progress_init(cli_progress *progress, const cli_verb *verb, const cli_c
         .verb = verb,
         .mode = choose_mode(verb, common),
         .colour = no_color == NULL || *no_color == 0,
-        .last = cli_now(),
+        .last = vit_seconds(),
     };
 }
 
@@ -72,7 +74,7 @@ static bool is_due(cli_progress *progress) {
     static const double waits[] = {[CLI_PROGRESS_LINES] = LINE_SECONDS,
                                    [CLI_PROGRESS_BAR] = REDRAW_SECONDS,
                                    [CLI_PROGRESS_JSON] = JSON_SECONDS};
-    double now = cli_now();
+    double now = vit_seconds();
     if (progress->mode == CLI_PROGRESS_QUIET || now - progress->last < waits[progress->mode]) {
         return false;
     }
@@ -126,7 +128,7 @@ void cli_progress_show(cli_progress *progress, double share, const cli_field *fi
 
 /* Pictures a second since the count began; NaN while that says nothing. */
 static double count_rate(cli_progress *progress, size_t done, size_t total) {
-    double now = cli_now();
+    double now = vit_seconds();
     if (progress->count_start <= 0 || progress->count_total != total ||
         done < progress->count_last) {
         progress->count_start = now;
@@ -192,7 +194,7 @@ static void say(cli_progress *progress, const char *event, const cli_field *fiel
         cli_put(stderr, text);
         fputc('\n', stderr);
     }
-    progress->last = cli_now();
+    progress->last = vit_seconds();
 }
 
 void cli_progress_event(cli_progress *progress, const char *event, const cli_field *fields,

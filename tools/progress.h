@@ -17,7 +17,7 @@ typedef struct cli_progress {
     cli_progress_mode mode;
     bool colour; /* NO_COLOR is not set */
     bool drawn;  /* the bar stands on the terminal's last line */
-    double last; /* when something was last drawn or printed, by cli_now() */
+    double last; /* when something was last drawn or printed, by vit_seconds() */
     /* cli_progress_count's: when and where the counting began, of how many, and the last count. */
     double count_start;
     size_t count_first, count_total, count_last;

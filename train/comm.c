@@ -339,9 +339,7 @@ static void sum_piece(vit_comm *c, float *data, size_t n) {
 }
 
 static double thread_cpu(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return vit_seconds_of(CLOCK_THREAD_CPUTIME_ID);
 }
 
 static void run_sum(vit_comm *c, const job *j) {
@@ -420,11 +418,7 @@ static bool open_transport(vit_comm *c) {
 static job next_job(vit_comm *c) {
     pthread_mutex_lock(&c->mutex);
     while (c->post_count == c->done_count) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until); /* the other one may be set back by an hour */
-        until.tv_nsec += 100000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
+        const struct timespec until = vit_seconds_from_now(0.1);
         if (pthread_cond_clockwait(&c->posted, &c->mutex, CLOCK_MONOTONIC, &until) == ETIMEDOUT &&
             !c->broken) {
             pthread_mutex_unlock(&c->mutex);

@@ -4,6 +4,7 @@
 #include "tools/cmd.h"
 
 #include "vit/arena.h"
+#include "vit/clock.h"
 #include "vit/rng.h"
 
 #include <math.h>
@@ -87,12 +88,12 @@ cleanup:
 
 /* Seconds of the forward, and of forward and backward. The backward's dx goes over the output. */
 static void run(layer *l, double seconds[2]) {
-    double start = cli_now();
+    double start = vit_seconds();
     vit_attention_forward(&l->attention, l->weights, 1, l->input, &l->saved, l->scratch, l->output);
-    seconds[0] = cli_now() - start;
+    seconds[0] = vit_seconds() - start;
     vit_attention_backward(&l->attention, l->weights, l->grads, 1, l->input, &l->saved, l->dout,
                            l->scratch, l->output);
-    seconds[1] = cli_now() - start;
+    seconds[1] = vit_seconds() - start;
 }
 
 /* Medians. The first run warms up, unless it alone takes the time there is. */
@@ -107,10 +108,10 @@ static vit_status measure(const bench_settings *settings, int kind, size_t N, do
     *bytes = (double)l.arena.capacity;
 #pragma omp parallel num_threads(1) /* in a region, an operation stays on its thread */
     {
-        begin = cli_now();
+        begin = vit_seconds();
         run(&l, one);
         bool cold = one[1] < SECONDS;
-        for (int i = 0; i < settings->repeats && (i == 0 || cli_now() - begin < SECONDS); i++) {
+        for (int i = 0; i < settings->repeats && (i == 0 || vit_seconds() - begin < SECONDS); i++) {
             if (cold || i > 0) {
                 run(&l, one);
             }

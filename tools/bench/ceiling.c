@@ -4,6 +4,7 @@
 #include "tools/cmd.h"
 
 #include "vit/arena.h"
+#include "vit/clock.h"
 #include "vit/gemm.h"
 
 #include <math.h>
@@ -76,7 +77,7 @@ static vit_status measure(const product *p, int threads, int repeats, double lea
         for (size_t i = 0; go && i <= count; i++) {
 #pragma omp barrier
 #pragma omp master
-            start = cli_now();
+            start = vit_seconds();
 #pragma omp barrier
             for (size_t round = 0; round < rounds; round++) {
                 multiply(p, block);
@@ -84,7 +85,7 @@ static vit_status measure(const product *p, int threads, int repeats, double lea
 #pragma omp barrier
 #pragma omp master
             {
-                double took = cli_now() - start;
+                double took = vit_seconds() - start;
                 if (i == 0) {
                     rounds = (size_t)fmin(fmax(ceil(least / fmax(took, 1e-9)), 1), 1e8);
                 } else {

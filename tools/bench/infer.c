@@ -4,6 +4,7 @@
 
 #include "eval/evaluate.h"
 #include "vit/arena.h"
+#include "vit/clock.h"
 #include "vit/quant_model.h"
 #include "vit/rng.h"
 
@@ -98,9 +99,9 @@ typedef struct inference {
 static void warm_up(inference *n) {
     static const double least = 0.05;
     n->run(n->x);
-    double start = cli_now();
+    double start = vit_seconds();
     n->run(n->x);
-    n->rounds = (int)fmin(fmax(ceil(least / fmax(cli_now() - start, 1e-6)), 1), 1e4);
+    n->rounds = (int)fmin(fmax(ceil(least / fmax(vit_seconds() - start, 1e-6)), 1), 1e4);
 }
 
 /* Median seconds of a call of each, taken in turns. */
@@ -115,11 +116,11 @@ static vit_status measure(const bench_settings *settings, inference *of, size_t 
         VIT_TRY(bench_ceiling_sample(ceiling));
         for (int n = bench_share_of_repeats(settings->repeats, sample); n > 0; n--) {
             for (size_t i = 0; i < count; i++) {
-                double start = cli_now();
+                double start = vit_seconds();
                 for (int round = 0; round < of[i].rounds; round++) {
                     of[i].run(of[i].x);
                 }
-                of[i].timings[measured] = (cli_now() - start) / of[i].rounds;
+                of[i].timings[measured] = (vit_seconds() - start) / of[i].rounds;
             }
             measured++;
         }

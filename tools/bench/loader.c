@@ -4,6 +4,7 @@
 
 #include "data/loader.h"
 #include "vit/arena.h"
+#include "vit/clock.h"
 
 #include <math.h>
 #include <string.h>
@@ -80,9 +81,9 @@ static vit_status measure(const bench_settings *settings, reader *r, int threads
     vit_status status;
     VIT_TRY(read_epoch(r, 0, threads)); /* the files come into the kernel's memory */
     for (int i = 0; i < settings->repeats; i++) {
-        double wall = cli_now(), cpu = cpu_now();
+        double wall = vit_seconds(), cpu = cpu_now();
         VIT_TRY(read_epoch(r, (uint32_t)i, threads));
-        r->wall[i] = cli_now() - wall;
+        r->wall[i] = vit_seconds() - wall;
         r->cpu[i] = cpu_now() - cpu;
     }
     double pictures = (double)r->dataset->count;

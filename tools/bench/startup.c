@@ -4,6 +4,7 @@
 #include "tools/cmd.h"
 
 #include "data/image.h"
+#include "vit/clock.h"
 #include "vit/model_file.h"
 #include "vit/rng.h"
 
@@ -130,7 +131,7 @@ static vit_status run(char *const *words, double *answered, double *ended) {
     char buffer[4096];
     int ends[2], code = 0;
     pid_t child;
-    double start = cli_now();
+    double start = vit_seconds();
     ssize_t count, total = 0;
     vit_status status = spawn(words, ends, &child);
     if (status != VIT_OK) {
@@ -138,13 +139,13 @@ static vit_status run(char *const *words, double *answered, double *ended) {
     }
     *answered = 0;
     while ((count = read(ends[0], buffer, sizeof buffer)) > 0 || (count < 0 && errno == EINTR)) {
-        *answered = cli_now() - start;
+        *answered = vit_seconds() - start;
         total += count > 0 ? count : 0;
     }
     close(ends[0]);
     while (waitpid(child, &code, 0) < 0 && errno == EINTR) {
     }
-    *ended = cli_now() - start;
+    *ended = vit_seconds() - start;
     if (code != 0 || total == 0) {
         return vit_fail(VIT_ERROR_IO, "%s classify %s %s failed", words[0], words[2], words[3]);
     }

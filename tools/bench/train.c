@@ -5,6 +5,7 @@
 #include "train/optimizer.h"
 #include "train/slots.h"
 #include "vit/arena.h"
+#include "vit/clock.h"
 #include "vit/rng.h"
 
 #include <math.h>
@@ -105,9 +106,9 @@ static vit_status measure(const bench_settings *settings, const vit_model *model
     for (size_t sample = 0; sample < BENCH_SAMPLES; sample++) {
         VIT_TRY(bench_ceiling_sample(ceiling));
         for (int i = bench_share_of_repeats(settings->repeats, sample); i > 0; i--) {
-            double start = cli_now();
+            double start = vit_seconds();
             VIT_TRY(step(model, t, ++number, NULL));
-            t->seconds[measured++] = cli_now() - start;
+            t->seconds[measured++] = vit_seconds() - start;
         }
     }
 cleanup:
@@ -150,9 +151,9 @@ vit_status bench_train_step(const bench_settings *settings, double *compute, dou
         VIT_TRY(step(&model, &t, ++number, NULL));
     }
     for (int i = 0; i < settings->repeats; i++) {
-        double start = cli_now();
+        double start = vit_seconds();
         VIT_TRY(step(&model, &t, ++number, &parts[i]));
-        t.seconds[i] = cli_now() - start - parts[i];
+        t.seconds[i] = vit_seconds() - start - parts[i];
     }
     *compute = bench_median(parts, (size_t)settings->repeats);
     *update = bench_median(t.seconds, (size_t)settings->repeats);

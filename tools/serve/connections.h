@@ -19,7 +19,7 @@ typedef enum serve_phase {
 typedef struct serve_connection {
     int fd;
     serve_phase phase;
-    double since; /* when the phase, or the request for head and body, began; cli_now() */
+    double since; /* when the phase, or the request for head and body, began; vit_seconds() */
     bool closing; /* was shut down here */
     struct serve_connection *previous, *next;
 } serve_connection;

@@ -5,6 +5,7 @@
 #include "eval/predict.h"
 #include "tools/cmd.h"
 #include "vit/arena.h"
+#include "vit/clock.h"
 
 #include <omp.h>
 #include <pthread.h>
@@ -98,7 +99,7 @@ static vit_status predict(batch *b, size_t count) {
 static void compute(batch *b, size_t count) {
     serve_engine *engine = b->engine;
     size_t refused = 0;
-    double start = cli_now();
+    double start = vit_seconds();
     for (size_t i = 0; i < count; i++) {
         /* Never NULL: that would have the predictor read the file of that name. */
         const serve_picture *p = b->pictures[i];
@@ -117,7 +118,7 @@ static void compute(batch *b, size_t count) {
         }
         refused += b->pictures[i]->status != VIT_OK;
     }
-    serve_metrics_batch(engine->metrics, count, refused, cli_now() - start);
+    serve_metrics_batch(engine->metrics, count, refused, vit_seconds() - start);
 }
 
 /* ---- heat maps ---- */

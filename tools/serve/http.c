@@ -44,6 +44,7 @@ void serve_http_stop(serve_http *http) {
 
 #include "data/checksum.h"
 #include "vit/arena.h"
+#include "vit/clock.h"
 #include "vit/library.h"
 
 #include <arpa/inet.h>
@@ -115,7 +116,7 @@ static serve_connection *connection_of(struct MHD_Connection *connection) {
 static void enter_phase(serve_http *http, struct MHD_Connection *connection, serve_phase phase) {
     serve_connection *c = connection_of(connection);
     if (c) {
-        serve_connections_phase(http->connections, c, phase, cli_now());
+        serve_connections_phase(http->connections, c, phase, vit_seconds());
     }
 }
 
@@ -474,7 +475,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         *own = x;
         x->http = http;
         x->connection = connection;
-        x->start = cli_now();
+        x->start = vit_seconds();
         serve_request_init(&x->request, http->context.settings, &http->budget);
         return begin(x, url, method, version);
     }
@@ -512,7 +513,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     exchange *x = *own;
     (void)how;
     if (x) {
-        double seconds = cli_now() - x->start;
+        double seconds = vit_seconds() - x->start;
         if (x->code != 0) {
             size_t route = x->route ? (size_t)(x->route - serve_routes) : serve_route_count;
             serve_metrics_request(http->context.metrics, route, x->code, seconds,
@@ -538,7 +539,8 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info =
             mhd.get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *own = info ? serve_connections_add(http->connections, info->connect_fd, cli_now()) : NULL;
+        *own =
+            info ? serve_connections_add(http->connections, info->connect_fd, vit_seconds()) : NULL;
     } else if (*own) {
         serve_connections_remove(http->connections, *own);
         *own = NULL;
@@ -600,7 +602,7 @@ cleanup:
 }
 
 void serve_http_tick(serve_http *http) {
-    serve_connections_reap(http->connections, cli_now());
+    serve_connections_reap(http->connections, vit_seconds());
 }
 
 void serve_http_drain(serve_http *http) {

@@ -2,6 +2,7 @@
 
 #include "tools/cmd.h"
 #include "vit/arena.h"
+#include "vit/clock.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -42,7 +43,7 @@ vit_status serve_metrics_create(const char *const *routes, serve_metrics **out) 
         while (routes[(*out)->route_count] && (*out)->route_count < SERVE_ROUTES_MAX) {
             (*out)->route_count++;
         }
-        (*out)->start = cli_now();
+        (*out)->start = vit_seconds();
     }
     return status;
 }
@@ -145,7 +146,8 @@ static double open_descriptors(void) {
 }
 
 static void print_process(FILE *out, const serve_metrics *m) {
-    number(out, "zvit_uptime_seconds", "gauge", "Since the server started.", cli_now() - m->start);
+    number(out, "zvit_uptime_seconds", "gauge", "Since the server started.",
+           vit_seconds() - m->start);
     number(out, "process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes());
     number(out, "process_open_fds", "gauge", "Open file descriptors.", open_descriptors());
     head(out, "zvit_build_info", "gauge", "The version, as a label.");

@@ -1,11 +1,10 @@
 #include "tools/serve/queue.h"
 
 #include "vit/arena.h"
+#include "vit/clock.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct serve_queue {
     pthread_mutex_t lock;
@@ -31,7 +30,6 @@ void serve_job_clear(serve_job *job) {
 }
 
 vit_status serve_queue_create(size_t capacity, serve_queue **out) {
-    pthread_condattr_t monotonic;
     vit_status status = vit_alloc((void **)out, 1, sizeof **out, "queue");
     if (status != VIT_OK) {
         return status;
@@ -39,10 +37,7 @@ vit_status serve_queue_create(size_t capacity, serve_queue **out) {
     (*out)->capacity = capacity;
     (*out)->end = &(*out)->first;
     pthread_mutex_init(&(*out)->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&(*out)->arrived, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    pthread_cond_init(&(*out)->arrived, NULL);
     return VIT_OK;
 }
 
@@ -77,19 +72,6 @@ void serve_queue_push(serve_queue *queue, serve_job *job) {
     pthread_mutex_unlock(&queue->lock);
 }
 
-static struct timespec in_milliseconds(double ms) {
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    double seconds = floor(ms / 1e3);
-    at.tv_sec += (time_t)seconds;
-    at.tv_nsec += (long)((ms - seconds * 1e3) * 1e6);
-    if (at.tv_nsec >= 1000000000L) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000L;
-    }
-    return at;
-}
-
 size_t serve_queue_take(serve_queue *queue, size_t most, double wait_ms, serve_picture **out) {
     pthread_mutex_lock(&queue->lock);
     /* A reservation is a promise: its picture is about to come, also after closing. */
@@ -97,10 +79,10 @@ size_t serve_queue_take(serve_queue *queue, size_t most, double wait_ms, serve_p
         pthread_cond_wait(&queue->arrived, &queue->lock);
     }
     if (queue->count > 0 && queue->count < most && wait_ms > 0) {
-        struct timespec until = in_milliseconds(wait_ms);
+        const struct timespec until = vit_seconds_from_now(1e-3 * wait_ms);
         int late = 0;
         while (queue->count < most && !queue->closed && late == 0) {
-            late = pthread_cond_timedwait(&queue->arrived, &queue->lock, &until);
+            late = pthread_cond_clockwait(&queue->arrived, &queue->lock, CLOCK_MONOTONIC, &until);
         }
     }
     size_t taken = 0;
