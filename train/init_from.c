@@ -42,18 +42,6 @@ static const vit_tensor *find(const init_source *source, const char *name) {
     return NULL;
 }
 
-static vit_status check_values(const init_source *source, const char *name, size_t n,
-                               const float *values) {
-    for (size_t i = 0; i < n; i++) {
-        if (!isfinite(values[i])) {
-            return vit_fail(VIT_ERROR_FORMAT,
-                            "%s: tensor %s: element %zu is %g (expected a finite number)",
-                            source->path, name, i, (double)values[i]);
-        }
-    }
-    return VIT_OK;
-}
-
 static vit_status check_type(const init_source *source, const vit_tensor *tensor,
                              const char *name) {
     if (!tensor) {
@@ -84,7 +72,9 @@ vit_status init_read(init_source *source, const char *name, int ndim, const size
                         source->path, name, found, expected);
     }
     status = vit_safetensors_to_f32(source->file, tensor, out, source->path);
-    return status == VIT_OK ? check_values(source, name, tensor->count, out) : status;
+    return status == VIT_OK
+               ? vit_check_finite(source->path, name, tensor->count, out, VIT_ERROR_FORMAT)
+               : status;
 }
 
 static float *values_of(const init_source *source, const vit_param *param) {

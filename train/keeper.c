@@ -4,9 +4,7 @@
 #include "vit/arena.h"
 #include "vit/clock.h"
 
-#include <math.h>
 #include <pthread.h>
-#include <time.h>
 
 #define LOOK_SECONDS 0.05
 #define STEP_SECONDS 0.2 /* that a step is given to end by itself */
@@ -21,13 +19,7 @@ struct vit_keeper {
 
 /* Nothing finished, or weights that no model file may hold, are not kept. */
 static bool is_worth_keeping(const vit_run *r) {
-    const float *params = r->bundle->params;
-    for (size_t i = 0; i < r->bundle->model.params.total; i++) {
-        if (!isfinite(params[i])) {
-            return false;
-        }
-    }
-    return r->finished.step > 0;
+    return r->finished.step > 0 && vit_all_finite(r->bundle->model.params.total, r->bundle->params);
 }
 
 /* A failure is met again, and told, by the run's own checkpoint. */
@@ -40,11 +32,7 @@ static void keep(vit_run *r) {
 }
 
 static void nap(vit_keeper *k) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until); /* the clock that nobody sets */
-    until.tv_nsec += (long)(1e9 * LOOK_SECONDS);
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    const struct timespec until = vit_seconds_from_now(LOOK_SECONDS);
     pthread_cond_clockwait(&k->changed, &k->mutex, CLOCK_MONOTONIC, &until);
 }
 

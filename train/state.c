@@ -218,18 +218,6 @@ static vit_status find(const vit_state *state, size_t b, const vit_param *param,
     return VIT_OK;
 }
 
-static vit_status check_finite(const vit_state *state, size_t b, const vit_param *param,
-                               const float *values) {
-    for (size_t i = 0; i < param->size; i++) {
-        if (!isfinite(values[i])) {
-            return vit_fail(VIT_ERROR_FORMAT,
-                            "%s: tensor %s.%s: element %zu is %g (expected a finite number)",
-                            state->path, block_names[b], param->name, i, (double)values[i]);
-        }
-    }
-    return VIT_OK;
-}
-
 vit_status vit_state_read(const vit_state *state, const vit_param_table *table,
                           float *const blocks[VIT_STATE_BLOCKS]) {
     vit_status status = VIT_OK;
@@ -244,7 +232,8 @@ vit_status vit_state_read(const vit_state *state, const vit_param_table *table,
             VIT_TRY(vit_safetensors_to_f32(state->file, tensor, blocks[b] + param->offset,
                                            state->path));
             if (b == VIT_STATE_MODEL || b == VIT_STATE_EMA) { /* moments may be infinite */
-                VIT_TRY(check_finite(state, b, param, blocks[b] + param->offset));
+                VIT_TRY(vit_check_finite(state->path, tensor->name, param->size,
+                                         blocks[b] + param->offset, VIT_ERROR_FORMAT));
             }
         }
     }

@@ -26,7 +26,7 @@ static vit_status fail_at(const vit_run *r, int epoch, size_t step) {
 /* What the last update made is not seen by a loss any more; a model that cannot be loaded must not
  * be saved. */
 static vit_status check_weights(const vit_run *r, int epoch, size_t step) {
-    if (isfinite(vit_grad_norm(r->bundle->model.params.total, r->bundle->params))) {
+    if (vit_all_finite(r->bundle->model.params.total, r->bundle->params)) {
         return VIT_OK;
     }
     vit_fail(VIT_ERROR_NUMERIC, "a weight is not finite");

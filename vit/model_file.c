@@ -8,7 +8,6 @@
 
 #include <float.h>
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,31 +95,6 @@ vit_status vit_model_bundle_new(const vit_config *config, const vit_preprocess *
 cleanup:
     vit_model_bundle_free(bundle);
     return status;
-}
-
-/* Infinities and NaN have an exponent of all ones: one more carries into the sign bit. Without a
- * branch this runs at the speed of memory. */
-static bool all_finite(size_t n, const float *values) {
-    uint32_t carry = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        carry |= (bits & 0x7f800000u) + 0x00800000u;
-    }
-    return !(carry & 0x80000000u);
-}
-
-vit_status vit_param_check_finite(const vit_param *param, const float *values, const char *path,
-                                  vit_status otherwise) {
-    if (all_finite(param->size, values)) {
-        return VIT_OK;
-    }
-    size_t index = 0;
-    while (isfinite(values[index])) {
-        index++;
-    }
-    return vit_fail(otherwise, "%s: tensor %s: element %zu is %g (expected a finite number)", path,
-                    param->name, index, (double)values[index]);
 }
 
 /* ---- loading ---- */
@@ -319,10 +293,8 @@ static vit_status check_tensors(const vit_safetensors *file, const char *path,
 }
 
 /* Whether the file holds the weights as the block in memory does, and where: the tensors in the
- * order of the table, all F32, on a processor that stores numbers as the file does. zvit writes
- * such files. */
+ * order of the table, all F32. zvit writes such files. */
 static bool is_flat(const vit_safetensors *file, const vit_param_table *table, size_t *offset) {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     for (size_t i = 0; i < table->count; i++) {
         const vit_tensor *tensor = vit_safetensors_find(file, table->items[i].name);
         *offset = i == 0 ? tensor->offset : *offset;
@@ -332,12 +304,6 @@ static bool is_flat(const vit_safetensors *file, const vit_param_table *table, s
         }
     }
     return true;
-#else
-    (void)file;
-    (void)table;
-    (void)offset;
-    return false;
-#endif
 }
 
 /* Copies the block in pieces that are still in cache when they are looked at; with much to copy the
@@ -356,7 +322,7 @@ static vit_status copy_block(const vit_safetensors *file, const char *path, size
         if (status != VIT_OK) {
             vit_first_error_note(&error, (long)i, status);
         } else {
-            all = all && all_finite(count, out + first);
+            all = all && vit_all_finite(count, out + first);
         }
     }
     *finite = all;
@@ -368,8 +334,9 @@ static vit_status read_param(const vit_safetensors *file, const char *path, cons
     float *values = params + param->offset;
     const vit_tensor *tensor = vit_safetensors_find(file, param->name);
     vit_status status = vit_safetensors_to_f32(file, tensor, values, path);
-    return status == VIT_OK ? vit_param_check_finite(param, values, path, VIT_ERROR_FORMAT)
-                            : status;
+    return status == VIT_OK
+               ? vit_check_finite(path, param->name, param->size, values, VIT_ERROR_FORMAT)
+               : status;
 }
 
 static vit_status read_weights(const vit_safetensors *file, const char *path,

@@ -14,9 +14,4 @@ typedef char vit_scale_name[VIT_NAME_MAX + sizeof VIT_SCALE_SUFFIX];
 
 void vit_name_scale(const vit_param *param, vit_scale_name name);
 
-/* values: (param->size). Fails with the status otherwise and a message that names path, tensor,
- * element and value when one is infinite or NaN. */
-vit_status vit_param_check_finite(const vit_param *param, const float *values, const char *path,
-                                  vit_status otherwise);
-
 #endif

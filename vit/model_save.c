@@ -64,8 +64,8 @@ static vit_status list_tensors(const vit_model *model, const float *params,
                                .count = param->size,
                                .data = params + param->offset};
         memcpy(tensor->shape, param->shape, sizeof param->shape);
-        vit_status status =
-            vit_param_check_finite(param, params + param->offset, path, VIT_ERROR_NUMERIC);
+        vit_status status = vit_check_finite(path, param->name, param->size, params + param->offset,
+                                             VIT_ERROR_NUMERIC);
         if (status != VIT_OK) {
             return status;
         }
@@ -129,8 +129,8 @@ vit_status vit_model_bundle_save_int8(const vit_model_bundle *bundle, const char
     VIT_TRY(vit_quant_block_alloc(&bundle->model, &block));
     for (size_t i = 0; i < bundle->model.params.count; i++) {
         const vit_param *param = &bundle->model.params.items[i];
-        VIT_TRY(
-            vit_param_check_finite(param, bundle->params + param->offset, path, VIT_ERROR_NUMERIC));
+        VIT_TRY(vit_check_finite(path, param->name, param->size, bundle->params + param->offset,
+                                 VIT_ERROR_NUMERIC));
     }
     vit_quant_block_fill(&bundle->model, bundle->params, &block);
     VIT_TRY(save(bundle, bundle->params, &block, NULL, 0, path));

@@ -64,6 +64,12 @@ bool vit_safetensors_metadata_at(const vit_safetensors *file, size_t index, cons
 void vit_tensor_to_f32(const vit_tensor *tensor, float *out);
 void vit_tensor_to_f64(const vit_tensor *tensor, double *out);
 
+/* Whether all are finite; and a failure with the status otherwise, and a message that names path,
+ * tensor, element and value, when one is not. */
+bool vit_all_finite(size_t count, const float *values);
+vit_status vit_check_finite(const char *path, const char *tensor, size_t count, const float *values,
+                            vit_status otherwise);
+
 /* The same from the file, or from the memory, that holds the tensor. what names it in messages. */
 vit_status vit_safetensors_to_f32(const vit_safetensors *file, const vit_tensor *tensor, float *out,
                                   const char *what);
