@@ -113,35 +113,12 @@ static void fill_row(const char *name, const vit_model_bundle *bundle, double to
     vit_csv_end_line(csv);
 }
 
-/* One write, but for signals and full disks; *done is what came of it. */
-static bool write_all(int fd, const vit_bytes *text, size_t *done) {
-    *done = 0;
-    while (*done < text->size) {
-        ssize_t put = write(fd, text->data + *done, text->size - *done);
-        if (put == 0 || (put < 0 && errno != EINTR)) {
-            errno = put == 0 ? ENOSPC : errno;
-            return false;
-        }
-        *done += put > 0 ? (size_t)put : 0;
-    }
-    return true;
-}
-
-static bool sync_all(int fd) {
-    while (fsync(fd) != 0) {
-        if (errno != EINTR) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static vit_status append(const char *path, const table *t, const vit_csv *csv) {
-    size_t done;
     if (csv->status != VIT_OK) {
         return csv->status;
     }
-    if (write_all(t->fd, &csv->text, &done) && sync_all(t->fd)) {
+    size_t done = vit_fd_write(t->fd, csv->text.data, csv->text.size);
+    if (done == csv->text.size && vit_fd_sync(t->fd) == 0) {
         return VIT_OK;
     }
     vit_status status = fail_errno(path, "write");

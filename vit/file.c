@@ -308,20 +308,24 @@ cleanup:
     return status;
 }
 
-static vit_status write_out(vit_file_writer *writer, const unsigned char *data, size_t size) {
-    while (size > 0) {
-        ssize_t put = write(writer->fd, data, size < SSIZE_MAX ? size : SSIZE_MAX);
-        if (put < 0 && errno == EINTR) {
-            continue;
+size_t vit_fd_write(int fd, const void *data, size_t size) {
+    size_t done = 0;
+    while (done < size) {
+        size_t left = size - done < SSIZE_MAX ? size - done : SSIZE_MAX;
+        ssize_t put = write(fd, (const char *)data + done, left);
+        if (put == 0 || (put < 0 && errno != EINTR)) {
+            errno = put == 0 ? ENOSPC : errno;
+            break;
         }
-        if (put <= 0) {
-            int error = put < 0 ? errno : ENOSPC;
-            return writer_fail(writer, fail_errno(writer->shown, "write", error));
-        }
-        data += put;
-        size -= (size_t)put;
+        done += put > 0 ? (size_t)put : 0;
     }
-    return VIT_OK;
+    return done;
+}
+
+static vit_status write_out(vit_file_writer *writer, const unsigned char *data, size_t size) {
+    return vit_fd_write(writer->fd, data, size) == size
+               ? VIT_OK
+               : writer_fail(writer, fail_errno(writer->shown, "write", errno));
 }
 
 static vit_status flush_buffer(vit_file_writer *writer) {
@@ -364,7 +368,7 @@ vit_status vit_file_printf(vit_file_writer *writer, const char *format, ...) {
     return status;
 }
 
-static int sync_all(int fd) {
+int vit_fd_sync(int fd) {
     int result;
     do {
         result = fsync(fd);
@@ -385,7 +389,7 @@ static vit_status sync_folder(const vit_file_writer *writer) {
         /* A folder may be writable and not readable: then there is nothing to sync through. */
         status = errno == EACCES ? VIT_OK : fail_errno(folder, "open", errno);
     } else {
-        if (sync_all(fd) != 0 && errno != EINVAL && errno != ENOTSUP) {
+        if (vit_fd_sync(fd) != 0 && errno != EINVAL && errno != ENOTSUP) {
             status = fail_errno(folder, "flush", errno);
         }
         close(fd);
@@ -411,7 +415,7 @@ static vit_status finish(vit_file_writer *writer, bool *taken) {
     if (status != VIT_OK) {
         return status;
     }
-    if (!taken && sync_all(writer->fd) != 0) {
+    if (!taken && vit_fd_sync(writer->fd) != 0) {
         return writer_fail(writer, fail_errno(writer->shown, "flush", errno));
     }
     int closed = close(writer->fd);

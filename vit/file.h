@@ -57,6 +57,11 @@ vit_status vit_file_commit_new(vit_file_writer *writer, bool *taken);
 vit_status vit_folder_flush(const char *path);
 void vit_file_abort(vit_file_writer *writer); /* NULL is fine */
 
+/* To a descriptor, past signals: how many of the bytes were put, and when not all were, errno says
+ * why not (ENOSPC where the kernel does not); fsync. For files that are appended to in place. */
+size_t vit_fd_write(int fd, const void *data, size_t size);
+int vit_fd_sync(int fd);
+
 /* begin + write + commit. */
 vit_status vit_file_replace(const char *path, const void *data, size_t size);
 
