@@ -47,7 +47,7 @@ vit_status vit_classifier_create(vit_classifier **out, vit_model *model,
     vit_classifier *c = NULL;
     int before = 0;
     vit_status status = VIT_OK;
-    VIT_TRY(vit_check_given(model, "vit_classifier_create", "model"));
+    VIT_TRY(vit_check_given(model, __func__, "model"));
     VIT_TRY(vit_alloc((void **)&c, 1, sizeof *c, "classifier"));
     if (options) {
         VIT_TRY(
@@ -286,13 +286,13 @@ cleanup:
 
 vit_status vit_classify(vit_classifier *c, const vit_picture *pictures, size_t count) {
     const given g = {.pictures = pictures};
-    vit_status status = vit_check_given(c, "vit_classify", "classifier");
+    vit_status status = vit_check_given(c, __func__, "classifier");
     return status == VIT_OK ? classify(c, &g, count) : status;
 }
 
 vit_status vit_classify_files(vit_classifier *c, const char *const *paths, size_t count) {
     const given g = {.paths = paths};
-    vit_status status = vit_check_given(c, "vit_classify_files", "classifier");
+    vit_status status = vit_check_given(c, __func__, "classifier");
     return status == VIT_OK ? classify(c, &g, count) : status;
 }
 

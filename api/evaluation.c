@@ -140,8 +140,8 @@ vit_status vit_evaluation_run(vit_evaluation **out, vit_model *model, const char
     VIT_BEGIN_OUT(out);
     vit_evaluation *e = NULL;
     vit_status status = VIT_OK;
-    VIT_TRY(vit_check_given(model, "vit_evaluation_run", "model"));
-    VIT_TRY(vit_check_given(data, "vit_evaluation_run", "data"));
+    VIT_TRY(vit_check_given(model, __func__, "model"));
+    VIT_TRY(vit_check_given(data, __func__, "data"));
     VIT_TRY(vit_alloc((void **)&e, 1, sizeof *e, "evaluation"));
     e->model = model;
     vit_model_keep(model);

@@ -94,14 +94,14 @@ cleanup:
 
 vit_status vit_model_open(vit_model **out, const char *path, const vit_model_options *options) {
     VIT_BEGIN_OUT(out);
-    vit_status status = vit_check_given(path, "vit_model_open", "path");
+    vit_status status = vit_check_given(path, __func__, "path");
     return status == VIT_OK ? open_model(out, path, NULL, 0, options) : status;
 }
 
 vit_status vit_model_open_memory(vit_model **out, const void *bytes, size_t size, const char *name,
                                  const vit_model_options *options) {
     VIT_BEGIN_OUT(out);
-    vit_status status = vit_check_given(bytes, "vit_model_open_memory", "bytes");
+    vit_status status = vit_check_given(bytes, __func__, "bytes");
     return status == VIT_OK ? open_model(out, name ? name : "model", bytes, size, options) : status;
 }
 

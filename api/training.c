@@ -287,8 +287,8 @@ vit_status vit_training_create(vit_training **out, const char *data, const char 
     VIT_BEGIN_OUT(out);
     vit_training *t = NULL;
     vit_status status = VIT_OK;
-    VIT_TRY(vit_check_given(data, "vit_training_create", "data"));
-    VIT_TRY(vit_check_given(folder, "vit_training_create", "folder"));
+    VIT_TRY(vit_check_given(data, __func__, "data"));
+    VIT_TRY(vit_check_given(folder, __func__, "folder"));
     VIT_TRY(create(&t, data, folder, options));
     VIT_TRY(resolve(t));
     *out = t;
@@ -303,7 +303,7 @@ vit_status vit_training_resume(vit_training **out, const char *folder, const cha
     VIT_BEGIN_OUT(out);
     vit_training *t = NULL;
     vit_status status = VIT_OK;
-    VIT_TRY(vit_check_given(folder, "vit_training_resume", "folder"));
+    VIT_TRY(vit_check_given(folder, __func__, "folder"));
     VIT_TRY(create(&t, data, folder, options));
     t->resumed = true;
     VIT_TRY(copy_text(&t->file_name, folder));
