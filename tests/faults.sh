@@ -68,6 +68,29 @@ for split in train val; do
 done
 tiny="--img-size 16 --patch-size 8 --embed-dim 16 --depth 1 --num-heads 2 -b 4 --threads 1"
 fifty="--img-size 16 --patch-size 8 --embed-dim 192 --depth 2 --num-heads 2 -b 4 --threads 1" # megabytes of state
+# begin RUN DATA WORDS...: an endless training beside the script, $trainer, once it has saved; and its end, which is an error.
+begin() {
+    run=$1 from=$2
+    shift 2
+    "$zvit" train "$from" --out "$run" --epochs 100000 $tiny "$@" >"$work/out" 2>"$work/err" &
+    trainer=$!
+    wait_until -f "$run/last.state.safetensors"
+}
+ends() { # PATTERN: of its last line
+    wait $trainer
+    got=$?
+    [ $got -eq 1 ] || fail "the training's exit code is $got (expected 1)"
+    case $(tail -n 1 "$work/err") in
+    $1) ;;
+    *) fail "the training's last line is not: $1" ;;
+    esac
+}
+wait_until() { # TEST FILE: half a minute at most
+    for i in $(seq 300); do
+        [ "$1" "$2" ] && break
+        sleep 0.1
+    done
+}
 train() { "$zvit" train "$data" --out "$1" --epochs 2 $tiny >/dev/null 2>"$work/err" || fail "zvit train $1"; }
 
 case $part in
@@ -127,19 +150,9 @@ read-only)
     ;;
 removed)
     # The RUN folder goes away while it is trained into: an error at the next save, and no folder made in its place.
-    "$zvit" train "$data" --out "$work/run" --epochs 100000 $tiny >"$work/out" 2>"$work/err" &
-    trainer=$!
-    for i in $(seq 300); do
-        [ -f "$work/run/last.state.safetensors" ] && break
-        sleep 0.1
-    done
+    begin "$work/run" "$data"
     mv "$work/run" "$work/moved"
-    wait $trainer
-    [ $? -eq 1 ] || fail "zvit train did not fail"
-    case $(tail -n 1 "$work/err") in
-    "zvit train: "*"No such file or directory"*) ;;
-    *) fail "zvit train does not say that the folder is gone" ;;
-    esac
+    ends 'zvit train: *No such file or directory*'
     [ ! -e "$work/run" ] || fail "the folder is there again"
     whole "$work/moved/last.safetensors"
     expect 0 "" train --resume "$work/moved" --epochs 1 --override
@@ -148,39 +161,21 @@ cut)
     # What is read is cut short, or goes, while it is read: never a signal.
     train "$work/run"
     "$zvit" pack "$data" "$work/d.zpk" >/dev/null 2>"$work/err" || fail "zvit pack"
-    "$zvit" train "$work/d.zpk" --out "$work/packed" --epochs 100000 $tiny --on-error fail >"$work/out" 2>"$work/err" &
-    trainer=$!
-    for i in $(seq 300); do
-        [ -f "$work/packed/last.state.safetensors" ] && break
-        sleep 0.1
-    done
+    begin "$work/packed" "$work/d.zpk" --on-error fail
     truncate -s 100 "$work/d.zpk"
-    wait $trainer
-    code=$?
-    [ $code -eq 1 ] || fail "zvit train on a pack cut short: exit code $code"
-    case $(tail -n 1 "$work/err") in *"became shorter while it was read"*) ;; *) fail "not said what happened" ;; esac
+    ends '*became shorter while it was read*'
     whole "$work/packed/last.safetensors"
     # Pictures; by default they are left out and counted, and an epoch without any is an error.
-    "$zvit" train "$data" --out "$work/pictures" --epochs 100000 $tiny >"$work/out" 2>"$work/err" &
-    trainer=$!
-    for i in $(seq 300); do
-        [ -f "$work/pictures/last.state.safetensors" ] && break
-        sleep 0.1
-    done
+    begin "$work/pictures" "$data"
     find "$data" -type f | while read -r picture; do truncate -s 50 "$picture"; done
-    wait $trainer
-    code=$?
-    [ $code -eq 1 ] || fail "zvit train on pictures cut short: exit code $code"
+    ends 'zvit train: *'
     whole "$work/pictures/last.safetensors"
     # A server has its model in memory: the file may be cut, and go.
     cp "$here/golden/formats/gray.png" "$work/p.png"
     cp "$work/run/best.safetensors" "$work/m.safetensors"
     "$zvit" serve "$work/m.safetensors" --port 0 >"$work/url" 2>"$work/err" &
     server=$!
-    for i in $(seq 300); do
-        [ -s "$work/url" ] && break
-        sleep 0.1
-    done
+    wait_until -s "$work/url"
     truncate -s 10 "$work/m.safetensors"
     rm "$work/m.safetensors"
     if command -v curl >/dev/null; then

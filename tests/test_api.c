@@ -10,7 +10,6 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { CLASSES = 3, FILES = 5, WIDTH = 33, HEIGHT = 26, D = 24 };

@@ -5,11 +5,9 @@
 #include "support/pictures.h"
 #include "support/support.h"
 
-#include "vit/model_file.h"
 #include "vit/zvit.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char *const classes[] = {"ant", "bee"};

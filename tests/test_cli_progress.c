@@ -2,7 +2,6 @@
 #include "tests/support/command.h"
 #include "tests/support/models.h"
 #include "tests/support/support.h"
-#include "vit/model_file.h"
 
 #include <pty.h>
 #include <stdio.h>

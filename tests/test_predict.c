@@ -8,7 +8,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Of more than 64 tokens, which a product outside of a parallel region cuts into blocks. */

@@ -14,11 +14,9 @@
 #include <omp.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 enum { EPOCHS = 5, STEPS = 6 }; /* 60 pictures in batches of 10 */
 

@@ -1,6 +1,5 @@
 /* zvit serve as a client sees it: pages, answers, heat maps, how it begins and ends. */
 #include "support/command.h"
-#include "support/files.h"
 #include "support/http_client.h"
 #include "support/serve_case.h"
 #include "support/support.h"
@@ -13,9 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef ZVIT_HAVE_MICROHTTPD

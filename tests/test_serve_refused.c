@@ -1,21 +1,15 @@
 /* What zvit serve refuses: wrong requests, broken HTTP, broken forms. */
 #include "support/command.h"
-#include "support/files.h"
 #include "support/http_client.h"
 #include "support/serve_case.h"
 #include "support/support.h"
 
 #include "vit/file.h"
-#include "vit/model_file.h"
 
-#include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 START_TEST(wrong_requests_are_named) {

@@ -6,14 +6,12 @@
 
 #include "train/trainer.h"
 #include "vit/file.h"
-#include "vit/model_file.h"
 
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { SIDE = 16 };
 

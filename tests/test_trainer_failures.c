@@ -7,12 +7,9 @@
 
 #include "train/trainer.h"
 #include "vit/file.h"
-#include "vit/model_file.h"
 
 #include <math.h>
-#include <omp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

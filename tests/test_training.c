@@ -5,8 +5,6 @@
 
 #include "train/recipes.h"
 #include "train/trainer.h"
-#include "vit/file.h"
-#include "vit/model_file.h"
 
 #include <math.h>
 #include <omp.h>
