@@ -91,6 +91,7 @@ static vit_status survey(finding *out) {
 typedef struct how {
     int epochs;
     bool resume;
+    bool brief; /* fewer files: no average of the weights, one checkpoint instead of two */
     int cache;
     vit_comm *comm;
 } how;
@@ -99,6 +100,10 @@ static vit_status train_on(const char *pictures, const char *folder, how h, find
     vit_train_settings settings = settings_of_run;
     settings.recipe.epochs = h.epochs;
     settings.data.cache = h.cache;
+    if (h.brief) {
+        settings.recipe.model_ema = false;
+        *settings.recipe.save_every = 0;
+    }
     const vit_train_request request = {.settings = &settings,
                                        .data = pictures,
                                        .out = folder,
@@ -124,14 +129,14 @@ static vit_status train_as_rank(finding *out) {
     vit_comm *comm = NULL;
     vit_status status = vit_comm_local(1, &comm);
     if (status == VIT_OK) {
-        status = train_on(data, work, (how){.epochs = 1, .comm = comm}, out);
+        status = train_on(data, work, (how){.epochs = 1, .brief = true, .comm = comm}, out);
         vit_comm_free(comm);
     }
     return status;
 }
 
 static vit_status train_cached(finding *out) {
-    return train_on(packed, work, (how){.epochs = 1, .cache = VIT_CACHE_RAM}, out);
+    return train_on(packed, work, (how){.epochs = 1, .brief = true, .cache = VIT_CACHE_RAM}, out);
 }
 
 /* From a finished run of one epoch to two. */
@@ -526,31 +531,38 @@ static void inspect_results(void) {
 }
 
 const operation operations[] = {
-    {.name = "load", .run = load},
-    {.name = "find", .run = find_data},
-    {.name = "find in a pack", .run = find_pack},
-    {.name = "check", .run = survey},
-    {.name = "train", .run = train, .inspect = inspect_run},
-    {.name = "train from a pack, cached", .run = train_cached, .inspect = inspect_run},
-    {.name = "train as a rank", .run = train_as_rank, .inspect = inspect_run},
-    {.name = "resume", .run = resume, .inspect = inspect_run, .goes_on = true},
-    {.name = "evaluate", .run = evaluate},
-    {.name = "evaluate a pack", .run = evaluate_pack},
-    {.name = "write tables", .run = tables, .inspect = inspect_texts},
-    {.name = "append results", .run = results, .inspect = inspect_results},
-    {.name = "write a report", .run = report, .inspect = inspect_texts},
-    {.name = "draw plots", .run = plots, .inspect = inspect_texts, .foreign_ends = true},
-    {.name = "classify", .run = classify},
-    {.name = "classify through <zvit.h>", .run = classify_public},
-    {.name = "explain", .run = explain, .inspect = inspect_texts},
-    {.name = "serve", .run = serve},
-    {.name = "export", .run = export_safetensors, .inspect = inspect_files},
-    {.name = "export to timm", .run = export_timm, .inspect = inspect_files},
-    {.name = "export to int8", .run = export_int8, .inspect = inspect_files},
+    {.part = "use", .name = "load", .run = load},
+    {.part = "use", .name = "find", .run = find_data},
+    {.part = "use", .name = "find in a pack", .run = find_pack},
+    {.part = "use", .name = "check", .run = survey},
+    {.part = "train", .name = "train", .run = train, .inspect = inspect_run},
+    {.part = "pack",
+     .name = "train from a pack, cached",
+     .run = train_cached,
+     .inspect = inspect_run},
+    {.part = "rank", .name = "train as a rank", .run = train_as_rank, .inspect = inspect_run},
+    {.part = "resume", .name = "resume", .run = resume, .inspect = inspect_run, .goes_on = true},
+    {.part = "measure", .name = "evaluate", .run = evaluate},
+    {.part = "measure", .name = "evaluate a pack", .run = evaluate_pack},
+    {.part = "measure", .name = "write tables", .run = tables, .inspect = inspect_texts},
+    {.part = "measure", .name = "append results", .run = results, .inspect = inspect_results},
+    {.part = "measure", .name = "write a report", .run = report, .inspect = inspect_texts},
+    {.part = "measure",
+     .name = "draw plots",
+     .run = plots,
+     .inspect = inspect_texts,
+     .foreign_ends = true},
+    {.part = "use", .name = "classify", .run = classify},
+    {.part = "use", .name = "classify through <zvit.h>", .run = classify_public},
+    {.part = "use", .name = "explain", .run = explain, .inspect = inspect_texts},
+    {.part = "use", .name = "serve", .run = serve},
+    {.part = "use", .name = "export", .run = export_safetensors, .inspect = inspect_files},
+    {.part = "use", .name = "export to timm", .run = export_timm, .inspect = inspect_files},
+    {.part = "use", .name = "export to int8", .run = export_int8, .inspect = inspect_files},
 #ifdef ZVIT_HAVE_PROTOBUF_C
-    {.name = "export to ONNX", .run = export_onnx, .inspect = inspect_files},
+    {.part = "use", .name = "export to ONNX", .run = export_onnx, .inspect = inspect_files},
 #endif
-    {.name = "pack", .run = pack, .inspect = inspect_files},
+    {.part = "use", .name = "pack", .run = pack, .inspect = inspect_files},
 };
 const size_t operation_count = sizeof operations / sizeof *operations;
 

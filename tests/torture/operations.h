@@ -13,6 +13,7 @@ typedef struct finding {
 } finding;
 
 typedef struct operation {
+    const char *part; /* those that ctest runs as one test: torture_PART */
     const char *name;
     vit_status (*run)(finding *out);
     /* Looks at what a failed attempt left in the work folder; NULL: nothing is written. */

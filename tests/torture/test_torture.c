@@ -129,9 +129,11 @@ END_TEST
 
 int main(void) {
     Suite *suite = suite_create("torture");
-    for (size_t i = 0; i < operation_count; i++) { /* CK_RUN_CASE=resume: that one alone */
+    for (size_t i = 0; i < operation_count; i++) {
+        /* CK_RUN_CASE=explain: that one alone; CK_INCLUDE_TAGS=use: that part */
         TCase *tests = tcase_create(operations[i].name);
         int first = (int)i * FAULT_KINDS;
+        tcase_set_tags(tests, operations[i].part);
         tcase_set_timeout(tests, 900);
         tcase_add_checked_fixture(tests, setup, teardown);
         tcase_add_loop_test(tests, test_every_call_fails, first, first + FAULT_KINDS);
