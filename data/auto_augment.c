@@ -9,6 +9,8 @@
 
 /* ---- the policy's spelling ---- */
 
+enum { MAX_LAYERS = 16 };
+
 /* "m9" for prefix "m": the number after the prefix. */
 static bool read_number(const char *part, const char *prefix, double *value) {
     size_t length = strlen(prefix);
@@ -32,7 +34,7 @@ static bool read_part(const char *part, vit_auto_augment *out) {
         out->magnitude_max = number;
     } else if (read_number(part, "m", &number)) {
         out->magnitude = number;
-    } else if (read_number(part, "n", &number) && number <= 16 && number == floor(number)) {
+    } else if (read_number(part, "n", &number) && number <= MAX_LAYERS && number == floor(number)) {
         out->layers = (int)number;
     } else if (read_number(part, "p", &number) && number <= 1) {
         out->probability = number;
@@ -46,10 +48,11 @@ static bool read_part(const char *part, vit_auto_augment *out) {
 
 static vit_status parse_rand(const char *text, vit_auto_augment *out) {
     char copy[128];
-    if (strlen(text) >= sizeof copy) {
+    size_t length = strlen(text);
+    if (length >= sizeof copy) {
         return vit_fail(VIT_ERROR_ARGUMENT, "aa: %s: too long", text);
     }
-    strcpy(copy, text);
+    memcpy(copy, text, length + 1);
     *out = (vit_auto_augment){.policy = VIT_POLICY_RAND,
                               .magnitude = LEVEL_DENOM,
                               .magnitude_max = LEVEL_DENOM,
@@ -235,7 +238,7 @@ static double draw_magnitude(const vit_auto_augment *policy, vit_rng *rng) {
 }
 
 static vit_status apply_rand(const vit_auto_augment *policy, context *c) {
-    operation chosen[16];
+    operation chosen[MAX_LAYERS];
     for (int i = 0; i < policy->layers; i++) {
         chosen[i] = rand_operations[vit_rng_below(c->rng, RAND_OPERATIONS)];
     }

@@ -67,7 +67,9 @@ static vit_status read_line(reader *r) {
             r->at++;
         }
         if (stop != ',') {
-            r->count -= r->count == 1 && !*r->fields[0];
+            if (r->count == 1 && !*r->fields[0]) {
+                r->count = 0;
+            }
             return VIT_OK;
         }
     }

@@ -116,8 +116,9 @@ vit_image_format vit_image_sniff(const void *bytes, size_t size) {
 }
 
 static bool looks_like_text(const unsigned char *bytes, size_t size) {
+    static const char spaces[] = {'\t', '\n', '\r', '\f'};
     for (size_t i = 0; i < size && i < 64; i++) {
-        if (bytes[i] == 0x7f || (bytes[i] < 0x20 && !memchr("\t\n\r\f", bytes[i], 4))) {
+        if (bytes[i] == 0x7f || (bytes[i] < 0x20 && !memchr(spaces, bytes[i], sizeof spaces))) {
             return false;
         }
     }

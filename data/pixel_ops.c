@@ -28,7 +28,7 @@ static void apply_table(vit_image *image, const uint8_t table[256]) {
 }
 
 static void histograms(const vit_image *image, size_t counts[3][256]) {
-    memset(counts, 0, 3 * 256 * sizeof(size_t));
+    memset(counts, 0, 3 * sizeof *counts);
     size_t pixels = image->width * image->height;
     for (size_t i = 0; i < pixels; i++) {
         const uint8_t *p = image->pixels + 3 * i;

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define FRACTION_BITS 22 /* 32 less 8 for the pixel and 2 for sign and overshoot */
-#define TILE_ROWS 16
+#define TILE_ROWS ((size_t)16)
 #define TILE (TILE_ROWS * 3) /* bytes in a column of a tile */
 #define TILE_PARTS (TILE / VIT_LANES)
 #define STRIP 64 /* bytes of a row that the vertical pass sums at a time */
@@ -174,17 +174,17 @@ VIT_CLONES static void tile_weigh(const axis *a, size_t first, const int32_t *ti
         const int32_t *tap = tile + (a->bounds[2 * i] - first) * TILE;
         const int32_t *weights = a->weights + i * a->taps;
         lanes sums[TILE_PARTS];
-        for (int k = 0; k < TILE_PARTS; k++) {
+        for (size_t k = 0; k < TILE_PARTS; k++) {
             sums[k] = (lanes){0} + (1 << (FRACTION_BITS - 1));
         }
         for (size_t j = 0; j < a->bounds[2 * i + 1]; j++, tap += TILE) {
-            for (int k = 0; k < TILE_PARTS; k++) {
+            for (size_t k = 0; k < TILE_PARTS; k++) {
                 lanes pixels;
                 memcpy(&pixels, tap + k * VIT_LANES, sizeof pixels);
                 sums[k] += pixels * weights[j];
             }
         }
-        for (int k = 0; k < TILE_PARTS; k++) {
+        for (size_t k = 0; k < TILE_PARTS; k++) {
             lanes v = sums[k] >> FRACTION_BITS;
             v &= ~(v < 0);
             v = (v & (v < 255)) | (255 & (v >= 255));
@@ -323,7 +323,7 @@ static vit_status horizontal(vit_view *view, const axis *across, axis *vertical,
     size_t tile_bytes, row_bytes = 0, total;
     if (__builtin_mul_overflow(columns, sizeof(int32_t) + 1, &tile_bytes) ||
         __builtin_add_overflow(tile_bytes, across->count + 1, &tile_bytes) ||
-        __builtin_mul_overflow(tile_bytes, (size_t)TILE, &tile_bytes) ||
+        __builtin_mul_overflow(tile_bytes, TILE, &tile_bytes) ||
         (vertical && __builtin_mul_overflow(rows, window->width * 3, &row_bytes)) ||
         __builtin_add_overflow(tile_bytes, row_bytes, &total)) {
         return vit_fail(VIT_ERROR_MEMORY, "resizing: %zu rows of %zu pixels do not fit", rows,

@@ -53,8 +53,10 @@ static size_t find_class(vit_survey *s, const char *name) {
 /* Classes of all splits by name. Splits mostly have the same ones in the same order, so a name is
  * looked for where it was in train. */
 static vit_status list_classes(vit_survey *s) {
-    size_t most = 0;
-    for (int i = 0; i < VIT_SURVEY_SPLITS; i++) {
+    const vit_dataset *train = s->splits[0]; /* the one that is always there */
+    size_t most = train->class_count;
+    s->file_count = train->count;
+    for (int i = 1; i < VIT_SURVEY_SPLITS; i++) {
         most += s->splits[i] ? s->splits[i]->class_count : 0;
         s->file_count += s->splits[i] ? s->splits[i]->count : 0;
     }
@@ -63,8 +65,8 @@ static vit_status list_classes(vit_survey *s) {
     if (!s->classes || !s->files) {
         return no_memory();
     }
-    for (; s->class_count < s->splits[0]->class_count; s->class_count++) {
-        s->classes[s->class_count].name = s->splits[0]->class_names[s->class_count];
+    for (; s->class_count < train->class_count; s->class_count++) {
+        s->classes[s->class_count].name = train->class_names[s->class_count];
     }
     return VIT_OK;
 }

@@ -53,6 +53,9 @@ bool vit_canvas_available(void) {
 /* Appends to the bytes, growing them. */
 static bool append(vit_bytes *bytes, const unsigned char *data, size_t size) {
     size_t needed;
+    if (size == 0) {
+        return true;
+    }
     if (__builtin_add_overflow(bytes->size, size, &needed) || needed > SIZE_MAX / 2) {
         return false;
     }

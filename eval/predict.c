@@ -273,21 +273,20 @@ vit_status vit_predict(vit_predictor *predictor, const vit_predict_input *inputs
                         "%zu)",
                         count, predictor->batch_size);
     }
-    int threads = predictor->threads;
     if (count == 1 && predictor->prefer_latency) {
         /* Outside of a parallel region, so that the operations share the threads. */
         int before = omp_get_max_threads();
-        omp_set_num_threads(threads);
+        omp_set_num_threads(predictor->threads);
         predict(predictor, &predictor->workers[0], &inputs[0], 0, &predictions[0]);
         omp_set_num_threads(before);
         return VIT_OK;
     }
-    threads = (int)(count < predictor->worker_count ? count : predictor->worker_count);
     if (count == 0) {
         return VIT_OK;
     }
+    size_t threads = count < predictor->worker_count ? count : predictor->worker_count;
     /* Also for one picture: what an operation does differs outside of a region. */
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads((int)threads)
     {
         worker *w = &predictor->workers[omp_get_thread_num()];
 #pragma omp for schedule(dynamic, 1)

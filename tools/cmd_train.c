@@ -197,6 +197,7 @@ static vit_status apply_all(request *r, vit_settings_layers *layers, int argc, c
         name_run(&r->flags, r->settings.model.architecture);
     }
 cleanup:
+    layers->file_name = NULL;
     return status;
 }
 

@@ -25,17 +25,15 @@ typedef struct processor {
 } processor;
 
 static int topology(size_t number, const char *what) {
-    char path[128];
-    int value = 0;
+    char path[128], line[32];
+    long value = 0;
     snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%zu/topology/%s", number, what);
     FILE *file = fopen(path, "r");
     if (file) {
-        if (fscanf(file, "%d", &value) != 1) {
-            value = 0;
-        }
+        value = fgets(line, sizeof line, file) ? strtol(line, NULL, 10) : 0;
         fclose(file);
     }
-    return value;
+    return (int)value;
 }
 
 static int by_place(const void *a, const void *b) {
@@ -185,7 +183,7 @@ static vit_status settle(const cli_common *common, cli_ranks *ranks) {
     list_processors(own);
     cpu_set_t set;
     size_t share = (size_t)own->processors;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 &&
+    if (ranks->local_ranks > 1 && sched_getaffinity(0, sizeof set, &set) == 0 &&
         sysconf(_SC_NPROCESSORS_ONLN) == own->processors) {
         share /= ranks->local_ranks; /* nobody is bound: they share all of them */
     }

@@ -115,16 +115,16 @@ static void make_safe(char out[NAME_MAX + 1], const char *name) {
 
 /* Every folder's name once. */
 static vit_status name_folder(sorter *s, size_t index, const char *class_name) {
-    char safe[NAME_MAX + 1], name[NAME_MAX + 1];
+    char safe[NAME_MAX + 1], numbered[NAME_MAX + 1];
     make_safe(safe, class_name);
     counter *c = find_counter(s, "", safe);
     for (size_t number = c != NULL ? c->used + 1 : 0; c != NULL; number++) {
-        number_name(name, safe, false, number);
-        counter *own = number > 1 ? find_counter(s, "", name) : c;
+        number_name(numbered, safe, false, number);
+        counter *own = number > 1 ? find_counter(s, "", numbered) : c;
         if (own != NULL && own->used == 0) {
             own->used = 1;
             c->used = number;
-            s->folders[index] = strdup(name);
+            s->folders[index] = strdup(numbered);
             return s->folders[index] != NULL ? VIT_OK : no_memory();
         }
         if (own == NULL) {

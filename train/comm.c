@@ -327,7 +327,7 @@ static void sum_piece(vit_comm *c, float *data, size_t n) {
         first[depth + 1] = lo;
         end[depth + 1] = hi;
     }
-    for (size_t level = c->size / 2; level > 0 && !c->broken; level /= 2, depth--) {
+    for (size_t level = c->size / 2; depth > 0 && !c->broken; level /= 2, depth--) {
         size_t lo = first[depth], hi = end[depth], other = c->rank ^ level;
         bool lower = !(c->rank & level);
         size_t far = lower ? hi : first[depth - 1], far_end = lower ? end[depth - 1] : lo;

@@ -267,7 +267,7 @@ static vit_status adapt_output(const init_source *source, int block, const proje
     for (size_t i = 0; i < D; i++) {
         bias[i] = (float)row_product(D, weight + i * D, constant, bias[i]);
     }
-    for (size_t h = 0; h < D / d; h++) {
+    for (size_t h = 0; h < (size_t)config->num_heads; h++) {
         double factor = config->head_norm ? value_size(source, block, p, h) : 1 + exp(-GATE_BIAS);
         for (size_t i = 0; i < D * d; i++) {
             float *value = &weight[i / d * D + h * d + i % d];

@@ -227,8 +227,11 @@ static void warn_of_differences(const init_source *source) {
         return;
     }
     const vit_preprocess *a = &source->bundle->preprocess, *b = &source->target->preprocess;
-    if (memcmp(a->mean, b->mean, sizeof a->mean) != 0 ||
-        memcmp(a->std, b->std, sizeof a->std) != 0) {
+    bool same = true;
+    for (int c = 0; c < 3; c++) {
+        same = same && a->mean[c] == b->mean[c] && a->std[c] == b->std[c];
+    }
+    if (!same) {
         snprintf(text, sizeof text,
                  "--init: its model has --mean %g %g %g --std %g %g %g, this "
                  "one others",

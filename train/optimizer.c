@@ -159,14 +159,13 @@ typedef enum update_pass { PASS_MOMENTS, PASS_UPDATE } update_pass;
 static void work_on(const vit_optimizer *o, update_pass pass, const update *u, size_t p, size_t at,
                     size_t n, const float *grads, const vit_optimizer_blocks *b) {
     float *params = b->params + at, *moment1 = b->moment1 + at;
-    float *moment2 = b->moment2 ? b->moment2 + at : NULL;
     if (pass == PASS_MOMENTS) {
-        moments_range(u, n, grads + at, moment1, moment2);
+        moments_range(u, n, grads + at, moment1, b->moment2 + at);
         return;
     }
     switch ((vit_optimizer_kind)o->kind) {
     case VIT_ADAMW:
-        adamw_range(u, n, grads + at, params, moment1, moment2);
+        adamw_range(u, n, grads + at, params, moment1, b->moment2 + at);
         break;
     case VIT_SGD:
         sgd_range(u, n, grads + at, params, moment1);
@@ -175,7 +174,7 @@ static void work_on(const vit_optimizer *o, update_pass pass, const update *u, s
         lion_range(u, n, grads + at, params, moment1);
         break;
     case VIT_LAMB:
-        lamb_range(u, b->trust[p], n, params, moment1, moment2);
+        lamb_range(u, b->trust[p], n, params, moment1, b->moment2 + at);
         break;
     }
     if (b->ema) {

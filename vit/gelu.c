@@ -76,7 +76,7 @@ static void forward(size_t n, const float *x, float *y) {
 }
 
 void vit_gelu_forward(size_t n, const float *x, float *y) {
-    if (!vit_may_parallelise() || n < 2 * SHARE) {
+    if (!vit_may_parallelise() || n < (size_t)2 * SHARE) {
         forward(n, x, y);
         return;
     }

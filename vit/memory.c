@@ -1,8 +1,8 @@
 #include "vit/memory.h"
 
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -15,7 +15,11 @@ static bool read_value(const char *path, const char *name, uint64_t *out) {
     bool found = false;
     FILE *file = fopen(path, "re");
     while (file && !found && fgets(line, sizeof line, file)) {
-        found = strncmp(line, name, length) == 0 && sscanf(line + length, "%" SCNu64, out) == 1;
+        char *end = line;
+        if (strncmp(line, name, length) == 0) {
+            *out = strtoull(line + length, &end, 10);
+        }
+        found = end > line + length;
     }
     if (file) {
         fclose(file);

@@ -26,7 +26,7 @@ static vit_lazy_library library =
 #define protobuf_c_message_pack_to_buffer protobuf.pack_to_buffer
 #define protobuf_c_message_unpack protobuf.unpack
 #define protobuf_c_message_free_unpacked protobuf.free_unpacked
-#include "onnx.pb-c.c"
+#include "onnx.pb-c.c" // NOLINT(bugprone-suspicious-include): made with other names, above
 
 vit_status vit_onnx_available(void) {
     return vit_lazy_library_load(&library)

@@ -154,7 +154,7 @@ static bool parse_number(const vit_option *option, const char *token, double *va
 /* Checks the values and fills the field, the last value standing for those that may be missing. */
 static vit_status store_numbers(const vit_option *option, void *target, const double *values,
                                 int count, const char *what, const char *text) {
-    if (count < list_min(option) || count > list_count(option)) {
+    if (count == 0 || count < list_min(option) || count > list_count(option)) {
         return refuse(option, what, text, "");
     }
     for (int i = 0; i < count; i++) {
@@ -186,10 +186,11 @@ static vit_status set_numbers(const vit_option *option, void *target, const char
         *(int *)field_of(option, target) = 0;
         return VIT_OK;
     }
-    if (strlen(text) >= sizeof copy) {
+    size_t whole = strlen(text);
+    if (whole >= sizeof copy) {
         return refuse(option, what, text, " is too long");
     }
-    strcpy(copy, text);
+    memcpy(copy, text, whole + 1);
     char *rest = copy;
     while (*(rest += strspn(rest, " ,")) && count < MAX_LIST) {
         size_t length = strcspn(rest, " ,");

@@ -67,7 +67,8 @@ static size_t edit_distance(const char *a, const char *b) {
 }
 
 static void consider(const char *given, const char *name, size_t *best, char nearest[MAX_NAME]) {
-    if (strlen(name) >= MAX_NAME) {
+    size_t length = strlen(name);
+    if (length >= MAX_NAME) {
         return;
     }
     size_t distance = edit_distance(given, name);
@@ -76,7 +77,7 @@ static void consider(const char *given, const char *name, size_t *best, char nea
     }
     if (distance < *best) {
         *best = distance;
-        strcpy(nearest, name);
+        memcpy(nearest, name, length + 1);
     }
 }
 

@@ -22,6 +22,9 @@ vit_status vit_fail(vit_status status, const char *format, ...)
 /* Puts "context: " before the current message; returns status unchanged. */
 vit_status vit_fail_context(vit_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+#ifdef __clang_analyzer__
+#define vit_fail_context(status, ...) ((void)(vit_fail_context)(status, __VA_ARGS__), (status))
+#endif
 
 /* Forwards a failure to the function's cleanup label. The function declares
  * `vit_status status = VIT_OK;` and ends with `cleanup: ...; return status;`. */

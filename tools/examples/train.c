@@ -14,7 +14,7 @@ static vit_training *running; /* for the signal's handler */
 
 static void on_signal(int number) {
     (void)number;
-    vit_training_stop(running);
+    vit_training_stop(running); // NOLINT(bugprone-signal-handler): the one that handlers may call
 }
 
 static void on_log(void *context, vit_log_level level, const char *message) {

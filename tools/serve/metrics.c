@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Upper bounds; what is above the last goes to +Inf. */
@@ -124,10 +125,12 @@ static void print_requests(FILE *out, const serve_metrics *m) {
 
 /* Resident memory, and its largest so far; 0 where the system does not tell. */
 static double resident_bytes(void) {
-    unsigned long long size = 0, resident = 0;
+    unsigned long long resident = 0;
+    char line[256];
     FILE *file = fopen("/proc/self/statm", "re");
     if (file) {
-        resident = fscanf(file, "%llu %llu", &size, &resident) == 2 ? resident : 0;
+        const char *second = fgets(line, sizeof line, file) ? strchr(line, ' ') : NULL;
+        resident = second ? strtoull(second, NULL, 10) : 0;
         fclose(file);
     }
     return (double)resident * (double)sysconf(_SC_PAGESIZE);

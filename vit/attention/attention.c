@@ -164,10 +164,10 @@ static vit_status declare_input(vit_attention *attention, const vit_attention_co
                                 const char *prefix, vit_param_table *table) {
     vit_status status = VIT_OK;
     size_t D = attention->config.dim, gates = 3 * attention->config.heads, ignored;
-    size_t names = 0;
-    while (core->projection_names[names]) {
+    size_t names = 0; /* one at least */
+    do {
         names++;
-    }
+    } while (core->projection_names[names]);
     size_t rows = core->projections * D / names;
     attention->in_weight = table->total;
     for (size_t i = 0; i < names; i++) {

@@ -93,7 +93,7 @@ VIT_CLONES static void remainder_series(size_t n, const float *x, const float *e
         series = series * v + 0.5f;
         series = series * v * v;
         float direct = (expm1_x ? expm1_x[i] : 0) - v;
-        y[i] = !expm1_x || fabsf(v) <= 1 ? series : direct;
+        y[i] = !expm1_x || fabsf(v) <= 1 ? series : direct; // NOLINT: NULL is one of them, not both
     }
 }
 

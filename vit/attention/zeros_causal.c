@@ -15,10 +15,8 @@
 
 #include <string.h>
 
-enum {
-    CHUNK = 64,
-    BASIS = 3 /* f, delta, 1 */
-};
+#define CHUNK ((size_t)64)
+#define BASIS ((size_t)3) /* f, delta, 1 */
 
 /* ---- shape and memory ---- */
 
