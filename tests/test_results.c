@@ -151,7 +151,7 @@ START_TEST(what_is_no_table) {
     char path[1024];
     vit_model_bundle *bundle = make_bundle();
     const char *const others[] = {"path,label\na,b\n", "model,top1\n", COLUMNS ",more\n",
-                                  "\n" COLUMNS};
+                                  ("\n" COLUMNS)};
     for (size_t i = 0; i < 4; i++) {
         ck_vit_ok(vit_file_replace(temp_path(path, base, "no.csv"), others[i], strlen(others[i])));
         refused(path, bundle, VIT_ERROR_FORMAT);
