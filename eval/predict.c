@@ -265,6 +265,10 @@ static void predict(const vit_predictor *p, worker *w, const vit_predict_input *
     prediction->milliseconds = (vit_seconds() - start) * 1e3;
 }
 
+static int team(const vit_predictor *predictor, size_t count) {
+    return (int)(count < predictor->worker_count ? count : predictor->worker_count);
+}
+
 vit_status vit_predict(vit_predictor *predictor, const vit_predict_input *inputs, size_t count,
                        vit_prediction *predictions) {
     if (count > predictor->batch_size) {
@@ -284,9 +288,8 @@ vit_status vit_predict(vit_predictor *predictor, const vit_predict_input *inputs
     if (count == 0) {
         return VIT_OK;
     }
-    size_t threads = count < predictor->worker_count ? count : predictor->worker_count;
     /* Also for one picture: what an operation does differs outside of a region. */
-#pragma omp parallel num_threads((int)threads)
+#pragma omp parallel num_threads(team(predictor, count))
     {
         worker *w = &predictor->workers[omp_get_thread_num()];
 #pragma omp for schedule(dynamic, 1)

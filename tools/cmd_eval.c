@@ -131,7 +131,7 @@ static void warn_missing(const evaluation *e, const char *model, const subject *
 }
 
 static void warn_whole(const evaluation *e, const subject *s) {
-    if (s->dataset->whole) {
+    if (s->dataset->whole) { // NOLINT: a failure agreed on is one
         cli_warn(e->verb,
                  "%s: is not divided into train and val; measuring on all its pictures (with "
                  "--val-split as in training, only on those that were held out)",

@@ -59,7 +59,7 @@ vit_status(vit_fail)(vit_status status, const char *format, ...) {
     return status;
 }
 
-vit_status vit_fail_context(vit_status status, const char *format, ...) {
+vit_status(vit_fail_context)(vit_status status, const char *format, ...) {
     char context[VIT_MESSAGE_MAX];
     va_list args;
     va_start(args, format);
