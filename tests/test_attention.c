@@ -1,7 +1,11 @@
 /* What all attentions share: configuration, parameters, memory, threads. */
 #include "support/attention_case.h"
+#include "support/guarded.h"
 #include "support/support.h"
 
+#include "vit/attention/core.h"
+
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,7 +137,83 @@ START_TEST(sizes_that_do_not_fit) {
 }
 END_TEST
 
-/* ---- gradients are added ---- */
+/* ---- what the variants have ---- */
+
+static bool nobody_has(vit_attention_kind kind) {
+    (void)kind;
+    return false;
+}
+
+static bool everybody_has(vit_attention_kind kind) {
+    (void)kind;
+    return true;
+}
+
+START_TEST(names_of_variants) {
+    char text[64] = "before";
+    vit_attention_names_with(nobody_has, text, sizeof text);
+    ck_assert_str_eq(text, "");
+    vit_attention_names_with(vit_attention_has_causal, text, sizeof text);
+    ck_assert_str_eq(text, "zeros");
+    vit_attention_names_with(vit_attention_has_shares, text, sizeof text);
+    ck_assert_str_eq(text, "softmax, linear");
+    vit_attention_names_with(everybody_has, text, sizeof text);
+    ck_assert_str_eq(text, "zeros, zeros-sm, softmax, linear");
+    vit_attention_names_with(everybody_has, text, 9);
+    ck_assert_str_eq(text, "zeros, z");
+}
+END_TEST
+
+/* Those of every variant, the last one too, and no others. */
+START_TEST(names_that_are_declared) {
+    for (size_t kind = 0; kind < sizeof names_of / sizeof *names_of; kind++) {
+        for (const char *const *name = names_of[kind]; *name; name++) {
+            char full[64];
+            snprintf(full, sizeof full, "blocks.3.attn.%s", *name);
+            ck_assert_msg(vit_attention_declares(full, "blocks.3.attn."), "%s", full);
+            ck_assert_msg(!vit_attention_declares(full, "blocks.2.attn."), "%s", full);
+        }
+    }
+    ck_assert(!vit_attention_declares("attn.qkv", "attn."));
+    ck_assert(!vit_attention_declares("", "attn."));
+}
+END_TEST
+
+/* A multiply-add counts 2: both projections of 2 rows x columns a token, and the cores as
+ * docs/zeros.md counts them. */
+START_TEST(operations_of_a_forward) {
+    const double N = 40, D = 12, H = 3, d = 4;
+    const double quadratic = 4 * N * N * d, linear = 4 * N * d * d;
+    const struct {
+        vit_attention_config config;
+        double columns, core;
+    } cases[] = {
+        {{.kind = VIT_ATTENTION_SOFTMAX}, 3 * D, quadratic},
+        {{.kind = VIT_ATTENTION_LINEAR}, 3 * D, linear},
+        {{.kind = VIT_ATTENTION_ZEROS_SM}, 3 * D + 3 * H, quadratic},
+        {{.kind = VIT_ATTENTION_ZEROS}, 4 * D + 3 * H, 2 * linear}, /* two states */
+        {{.kind = VIT_ATTENTION_ZEROS, .zero_order = true}, 4 * D + 3 * H, 3 * linear},
+        {{.kind = VIT_ATTENTION_ZEROS, .causal = true}, 4 * D + 3 * H, 3 * linear},
+        {{.kind = VIT_ATTENTION_ZEROS, .form = VIT_ZEROS_EXPLICIT}, 4 * D + 3 * H, quadratic},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vit_attention_config config = cases[i].config;
+        config.tokens = 40;
+        config.dim = 12;
+        config.heads = 3;
+        double expected = 2 * N * D * cases[i].columns + 2 * N * D * D + H * cases[i].core;
+        double actual = vit_attention_flops(&config);
+        ck_assert_msg(actual == expected, "case %zu: %g, expected %g", i, actual, expected);
+    }
+    /* Where the forms cost the same, at N = 2 d, the linear one is taken. */
+    vit_attention_config config = {.kind = VIT_ATTENTION_ZEROS, .tokens = 7, .dim = 4, .heads = 1};
+    ck_assert(vit_attention_flops(&config) == 2 * 7 * 4 * (4 * 4 + 3 + 4) + 4 * 7 * 7 * 4);
+    config.tokens = 9;
+    ck_assert(vit_attention_flops(&config) == 2 * 9 * 4 * (4 * 4 + 3 + 4) + 8 * 9 * 4 * 4);
+}
+END_TEST
+
+/* ---- memory ---- */
 
 static vit_attention_config small(vit_attention_kind kind, bool causal) {
     return (vit_attention_config){.kind = kind,
@@ -151,6 +231,110 @@ static vit_attention_config variant(int i) {
     bool causal = i == VIT_ATTENTION_KINDS;
     return small(causal ? VIT_ATTENTION_ZEROS : (vit_attention_kind)i, causal);
 }
+
+typedef struct core_memory {
+    float *extra, *forward, *backward, *weights, *W;
+    size_t extra_floats, forward_floats, backward_floats, weights_floats;
+} core_memory;
+
+static core_memory memory_open(const vit_attention *a) {
+    const vit_attention_core *core = vit_attention_core_of(&a->config);
+    core_memory m = {.extra_floats = core->extra_floats(a),
+                     .forward_floats = core->forward_scratch(a),
+                     .backward_floats = core->backward_scratch(a),
+                     .weights_floats = core->weights_scratch(a)};
+    m.extra = guarded_new(m.extra_floats);
+    m.forward = guarded_new(m.forward_floats);
+    m.backward = guarded_new(m.backward_floats);
+    m.weights = guarded_new(m.weights_floats);
+    m.W = guarded_new(a->config.tokens * a->config.tokens);
+    return m;
+}
+
+static void memory_close(const vit_attention *a, core_memory *m) {
+    guard_check("extra", m->extra, m->extra_floats);
+    guard_check("forward's scratch", m->forward, m->forward_floats);
+    guard_check("backward's scratch", m->backward, m->backward_floats);
+    guard_check("weights' scratch", m->weights, m->weights_floats);
+    guard_check("weights", m->W, a->config.tokens * a->config.tokens);
+    free(m->extra);
+    free(m->forward);
+    free(m->backward);
+    free(m->weights);
+    free(m->W);
+}
+
+/* A core of one head, with exactly the memory that it asked for, writes nothing beside it. */
+static void check_memory(const vit_attention_config *config) {
+    attention_case c;
+    attention_open(&c, config, 1, 10);
+    attention_run(&c);
+    const vit_attention *a = &c.attention;
+    const vit_attention_core *core = vit_attention_core_of(config);
+    size_t M = config->tokens, D = config->dim;
+    core_memory m = memory_open(a);
+    float *packed = random_new(1, M * a->columns, 1), *dpacked = filled_new(M * a->columns, 0);
+    float *mixed = filled_new(M * D, 0), *dmixed = random_new(2, M * D, 1);
+    core->forward(a, &(vit_core_forward_args){.params = c.params,
+                                              .packed = vit_attention_head(a, packed, 0, 0),
+                                              .mixed = mixed,
+                                              .extra = m.extra,
+                                              .scratch = m.forward});
+    core->backward(a, &(vit_core_backward_args){.params = c.params,
+                                                .grads = c.grads,
+                                                .packed = vit_attention_head(a, packed, 0, 0),
+                                                .mixed = mixed,
+                                                .extra = m.extra,
+                                                .dmixed = dmixed,
+                                                .dpacked = vit_attention_head(a, dpacked, 0, 0),
+                                                .scratch = m.backward});
+    core->weights(a, &(vit_core_weights_args){.params = c.params,
+                                              .packed = vit_attention_head(a, packed, 0, 0),
+                                              .scratch = m.weights,
+                                              .W = m.W});
+    memory_close(a, &m);
+    free(packed);
+    free(dpacked);
+    free(mixed);
+    free(dmixed);
+    attention_close(&c);
+}
+
+START_TEST(memory_of_a_core) {
+    const size_t tokens[] = {1, 15, 64, 150, 300};
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
+        for (int form = VIT_ZEROS_LINEAR; form <= VIT_ZEROS_EXPLICIT; form++) {
+            vit_attention_config config = variant(_i);
+            config.tokens = tokens[i];
+            config.dim = 6;
+            config.heads = 1;
+            config.form = (vit_zeros_form)form;
+            check_memory(&config);
+            config.zero_order = vit_attention_has_zero_order(config.kind);
+            check_memory(&config);
+        }
+    }
+}
+END_TEST
+
+/* Without training there is less scratch, and it is enough. */
+START_TEST(memory_of_inference) {
+    attention_case c;
+    vit_attention_config config = variant(_i);
+    attention_open(&c, &config, 2, 10);
+    attention_run(&c);
+    size_t floats = vit_attention_scratch(&c.attention, 2, false), n = 2 * 15 * 24;
+    float *scratch = guarded_new(floats), *y = filled_new(n, NAN);
+    vit_attention_forward(&c.attention, c.params, 2, c.x, &c.saved, scratch, y);
+    guard_check("scratch", scratch, floats);
+    check_same_bits("y", n, y, c.y);
+    free(scratch);
+    free(y);
+    attention_close(&c);
+}
+END_TEST
+
+/* ---- gradients are added ---- */
 
 START_TEST(gradients_are_added) {
     attention_case c;
@@ -269,6 +453,11 @@ static Suite *suite(void) {
     tcase_add_loop_test(tcase, refusals, 0, sizeof refused / sizeof *refused);
     tcase_add_test(tcase, declared_twice);
     tcase_add_loop_test(tcase, sizes_that_do_not_fit, 0, VIT_ATTENTION_KINDS);
+    tcase_add_test(tcase, names_of_variants);
+    tcase_add_test(tcase, names_that_are_declared);
+    tcase_add_test(tcase, operations_of_a_forward);
+    tcase_add_loop_test(tcase, memory_of_a_core, 0, VARIANTS);
+    tcase_add_loop_test(tcase, memory_of_inference, 0, VARIANTS);
     tcase_add_loop_test(tcase, gradients_are_added, 0, VARIANTS);
     tcase_add_loop_test(tcase, places_of_dx, 0, VARIANTS);
     tcase_add_loop_test(tcase, same_bits, 0, VARIANTS);

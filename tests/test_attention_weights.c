@@ -1,6 +1,7 @@
 /* The weights of every attention written out: against their definition, and against the forward
  * that they stand for. */
 #include "support/attention_case.h"
+#include "support/guarded.h"
 #include "support/reference_attention.h"
 #include "support/support.h"
 
@@ -49,6 +50,8 @@ static const struct {
     {"softmax", {.kind = VIT_ATTENTION_SOFTMAX, .tokens = 13, .dim = 16, .heads = 2, GRID}},
     {"softmax, no rope", {.kind = VIT_ATTENTION_SOFTMAX, .tokens = 70, .dim = 15, .heads = 3}},
     {"linear", {.kind = VIT_ATTENTION_LINEAR, .tokens = 13, .dim = 16, .heads = 2, GRID}},
+    {"zeros, causal, wide",
+     {.kind = VIT_ATTENTION_ZEROS, .tokens = 33, .dim = 128, .heads = 2, .causal = true}},
     {"linear, no rope", {.kind = VIT_ATTENTION_LINEAR, .tokens = 8, .dim = 15, .heads = 3}},
 };
 enum { VARIANTS = sizeof variants / sizeof *variants, PICTURES = 2 };
@@ -110,8 +113,8 @@ START_TEST(weights_of_every_attention) {
     attention_case c;
     attention_open(&c, &variants[_i].config, PICTURES, 40 + (unsigned long long)_i);
     size_t N = c.attention.config.tokens;
-    float *W = filled_new(N * N, NAN);
-    float *scratch = filled_new(vit_attention_weights_scratch(&c.attention), NAN);
+    size_t floats = vit_attention_weights_scratch(&c.attention);
+    float *scratch = guarded_new(floats), *W = guarded_new(N * N);
     vit_attention_forward(&c.attention, c.params, PICTURES, c.x, &c.saved, c.scratch, c.y);
     for (size_t pair = 0; pair < PICTURES * c.attention.config.heads; pair++) {
         size_t b = pair / c.attention.config.heads, h = pair % c.attention.config.heads;
@@ -119,6 +122,8 @@ START_TEST(weights_of_every_attention) {
         check_definition(&c, variants[_i].name, b, h, W);
         check_output(&c, variants[_i].name, b, h, W);
     }
+    guard_check("scratch", scratch, floats);
+    guard_check("W", W, N * N);
     free(W);
     free(scratch);
     attention_close(&c);
@@ -133,13 +138,15 @@ START_TEST(weights_of_golden_layers) {
     attention_case c;
     attention_golden_open(&c, files[_i], VIT_ATTENTION_ZEROS);
     size_t N = c.attention.config.tokens;
-    float *W = filled_new(N * N, NAN);
-    float *scratch = filled_new(vit_attention_weights_scratch(&c.attention), NAN);
+    size_t floats = vit_attention_weights_scratch(&c.attention);
+    float *scratch = guarded_new(floats), *W = guarded_new(N * N);
     vit_attention_forward(&c.attention, c.params, c.B, c.x, &c.saved, c.scratch, c.y);
     for (size_t h = 0; h < c.attention.config.heads; h++) {
         vit_attention_weights(&c.attention, c.params, &c.saved, c.B - 1, h, scratch, W);
         check_output(&c, files[_i], c.B - 1, h, W);
     }
+    guard_check("scratch", scratch, floats);
+    guard_check("W", W, N * N);
     free(W);
     free(scratch);
     attention_close(&c);

@@ -79,6 +79,10 @@ static const struct {
     {"zero order, head norm",
      2,
      {.tokens = 13, .dim = 12, .heads = 2, .zero_order = true, .head_norm = true}},
+    {"the usual width", 1, {.tokens = 5, .dim = 128, .heads = 2, .rope = VIT_ROPE_1D}},
+    {"the usual width, zero order",
+     1,
+     {.tokens = 5, .dim = 128, .heads = 2, .zero_order = true, .head_norm = true}},
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
 
@@ -107,6 +111,7 @@ START_TEST(several_blocks) {
     vit_attention_config config = plain(301, 12, 3);
     config.form = (vit_zeros_form)_i;
     config.zero_order = true;
+    config.rope = VIT_ROPE_1D;
     attention_open(&c, &config, 1, 20);
     attention_check(&c, "301 tokens", 3, 2e-6, 2e-5);
     attention_close(&c);
@@ -125,6 +130,31 @@ START_TEST(clipped_tau) {
     attention_check(&c, "clipped tau", 40, 2e-6, 2e-5);
     const float *dtau = attention_grad(&c, "prior_log_tau", NULL);
     ck_assert(dtau[0] == 0 && dtau[1] == 0 && dtau[2] != 0);
+    attention_close(&c);
+}
+END_TEST
+
+/* At the very ends of the clip the gradient is still that of inside. (At the upper one there is
+ * nothing to see in this form: mean_u is then mu to the last bit.) */
+START_TEST(tau_at_its_clip) {
+    attention_case c;
+    vit_attention_config config = plain(7, 12, 3);
+    attention_open(&c, &config, 1, 30);
+    float *tau = attention_param(&c, "prior_log_tau", NULL);
+    const float *dtau = attention_grad(&c, "prior_log_tau", NULL);
+    for (int h = 0; h < 3; h++) {
+        tau[h] = -49.99f;
+    }
+    attention_run(&c);
+    float inside[3];
+    double expected[3];
+    for (int h = 0; h < 3; h++) {
+        expected[h] = (double)dtau[h] * exp(-0.01); /* in proportion to e^tau */
+        tau[h] = -50;
+    }
+    attention_run(&c);
+    memcpy(inside, dtau, sizeof inside);
+    check_close("at the lower end", 3, inside, expected, 1e-5);
     attention_close(&c);
 }
 END_TEST
@@ -468,6 +498,7 @@ static Suite *suite(void) {
     tcase_add_loop_test(definition, definition_explicit, 0, VARIANTS);
     tcase_add_loop_test(definition, several_blocks, VIT_ZEROS_LINEAR, VIT_ZEROS_EXPLICIT + 1);
     tcase_add_test(definition, clipped_tau);
+    tcase_add_test(definition, tau_at_its_clip);
     suite_add_tcase(suite, definition);
     TCase *properties = tcase_create("properties");
     tcase_add_loop_test(properties, weights_sum_to_zero, 0, 4);

@@ -73,6 +73,28 @@ START_TEST(clipped_tau) {
 }
 END_TEST
 
+/* At the very ends of the clip the gradient is still that of inside: in proportion to e^tau at the
+ * lower one, to e^-tau at the upper one. */
+START_TEST(tau_at_its_clip) {
+    attention_case c;
+    vit_attention_config config = {.tokens = 9, .dim = 12, .heads = 2, .causal = true};
+    attention_open(&c, &config, 1, 30);
+    float *tau = attention_param(&c, "prior_log_tau", NULL);
+    const float *dtau = attention_grad(&c, "prior_log_tau", NULL);
+    tau[0] = -49.99f;
+    tau[1] = 29.99f;
+    attention_run(&c);
+    double expected[2] = {(double)dtau[0] * exp(-0.01), (double)dtau[1] * exp(-0.01)};
+    tau[0] = -50;
+    tau[1] = 30;
+    attention_run(&c);
+    float lower = dtau[0], upper = dtau[1];
+    check_close("at the lower end", 1, &lower, expected, 1e-5);
+    check_close("at the upper end", 1, &upper, expected + 1, 0.05); /* differences of 1e-13 */
+    attention_close(&c);
+}
+END_TEST
+
 /* Logits that grow, fall, jump to and fro, or lie close together through the first chunk and jump
  * in the second: u is channel 0 of x, and its mean leans on the prior. */
 enum { COURSES = 4, LONG = 150 };
@@ -234,6 +256,7 @@ static Suite *suite(void) {
     tcase_add_test(tcase, golden);
     tcase_add_loop_test(tcase, definition, 0, VARIANTS);
     tcase_add_test(tcase, clipped_tau);
+    tcase_add_test(tcase, tau_at_its_clip);
     tcase_add_loop_test(tcase, wide_logits, 0, COURSES);
     tcase_add_loop_test(tcase, large_logits, 0, COURSES);
     tcase_add_test(tcase, small_logits);

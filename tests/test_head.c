@@ -144,6 +144,7 @@ START_TEST(class_token) {
     check_shape((vit_head_shape){1, 1, 5, 3, false}, 1);
     check_shape((vit_head_shape){5, 1, 16, 1, false}, 2);
     check_shape((vit_head_shape){17, 1, 33, 7, false}, 3);
+    check_shape((vit_head_shape){3, 1, 4, 3, false}, 9); /* more pictures than channels */
 }
 END_TEST
 

@@ -1,7 +1,9 @@
 #include "attention_case.h"
 
+#include "guarded.h"
 #include "reference_attention.h"
 #include "support.h"
+#include "vit/attention/core.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -21,6 +23,19 @@ static void randomise(attention_case *c, unsigned long long seed) {
     }
 }
 
+static size_t extra_floats(const attention_case *c) {
+    const vit_attention *a = &c->attention;
+    return c->B * a->config.heads * vit_attention_core_of(&a->config)->extra_floats(a);
+}
+
+/* The saved tensors and the scratch, and behind each what nobody may write. */
+static void plan(attention_case *c) {
+    vit_attention_plan(&c->attention, c->B, true, &c->arena, &c->saved);
+    vit_arena_floats(&c->arena, GUARD);
+    c->scratch = vit_arena_floats(&c->arena, vit_attention_scratch(&c->attention, c->B, true));
+    vit_arena_floats(&c->arena, GUARD);
+}
+
 void attention_open(attention_case *c, const vit_attention_config *config, size_t B,
                     unsigned long long seed) {
     *c = (attention_case){.B = B};
@@ -33,12 +48,9 @@ void attention_open(attention_case *c, const vit_attention_config *config, size_
     c->y = random_new(0, n, 0);
     c->dx = random_new(0, n, 0);
     randomise(c, seed);
-    vit_attention_plan(&c->attention, B, true, &c->arena, &c->saved);
-    size_t scratch = vit_attention_scratch(&c->attention, B, true);
-    vit_arena_floats(&c->arena, scratch);
+    plan(c);
     ck_vit_ok(vit_arena_allocate(&c->arena, "attention test"));
-    vit_attention_plan(&c->attention, B, true, &c->arena, &c->saved);
-    c->scratch = vit_arena_floats(&c->arena, scratch);
+    plan(c);
     ck_assert(!c->arena.overflow);
 }
 
@@ -67,10 +79,14 @@ void attention_run(attention_case *c) {
     spoil(n, c->y);
     spoil(n, c->dx);
     memset(c->grads, 0, c->table.total * sizeof *c->grads);
+    guard_set(c->saved.extra, extra_floats(c));
+    guard_set(c->scratch, scratch);
     vit_attention_forward(&c->attention, c->params, c->B, c->x, &c->saved, c->scratch, c->y);
     spoil(scratch, c->scratch);
     vit_attention_backward(&c->attention, c->params, c->grads, c->B, c->x, &c->saved, c->dy,
                            c->scratch, c->dx);
+    guard_check("extra", c->saved.extra, extra_floats(c));
+    guard_check("scratch", c->scratch, scratch);
 }
 
 static const vit_param *find(const attention_case *c, const char *name) {
