@@ -56,7 +56,7 @@ FILES = {
     "vit/vmath_kernels.h": ["vmath", "gelu"],
     "vit/attention/rope.c": ["rope", "attention_zeros"],
     "vit/attention/attention.c": ATTENTION,
-    "vit/attention/kernels.c": ATTENTION,
+    "vit/attention/kernels.c": ["attention_kernels", *ATTENTION],
     "vit/attention/softmax.c": ["attention_softmax", "attention_weights", "attention", "model"],
     "vit/attention/linear.c": ["attention_linear", "attention_weights", "attention", "model"],
     "vit/attention/deviation.c": ["attention_zeros", "attention_zeros_causal", "attention_weights"],
