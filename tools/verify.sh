@@ -28,6 +28,14 @@ skip() {
     exit 77
 }
 
+# clang with OpenMP, and what its sanitizers and libFuzzer are linked with: a package of its own for each version, where
+# that is not part of another.
+setup_clang() {
+    zvit_setup $packages clang libomp-dev "$@"
+    runtimes=libclang-rt-$(clang -dumpversion | sed 's/\..*//')-dev
+    if apt-cache show "$runtimes" >/dev/null 2>&1; then zvit_setup "$runtimes"; fi
+}
+
 build() { # build PRESET [TARGET...]
     preset=$1
     shift
@@ -66,7 +74,7 @@ works() {
 }
 
 step_clang() {
-    zvit_setup $packages clang libomp-dev
+    setup_clang
     build clang
     suite clang
 }
@@ -98,7 +106,7 @@ int main(void) {
 }
 
 step_tsan() {
-    zvit_setup $packages clang libomp-dev util-linux
+    setup_clang util-linux
     race='#include <stdio.h>
 int main(void) { long sum = 0, all[4] = {0};
 #pragma omp parallel num_threads(4)
@@ -130,7 +138,7 @@ step_valgrind() {
 sources() { find vit data eval train api tools -name '*.c' | LC_ALL=C sort; }
 
 step_tidy() {
-    zvit_setup $packages clang libomp-dev clang-tidy
+    setup_clang clang-tidy
     cmake --preset clang
     [ ! -f build/clang/messages/onnx.pb-c.h ] && ninja -C build/clang messages/onnx.pb-c.h
     found=0
@@ -168,7 +176,7 @@ step_coverage() {
 }
 
 step_fuzz() {
-    zvit_setup $packages clang libomp-dev
+    setup_clang
     tools/fuzz.sh
 }
 
@@ -188,15 +196,21 @@ for step in "$@"; do
     esac
 done
 [ $# -gt 0 ] || set -- $steps
-failed=0
+passed=0 skipped=0 failed=0
 for step in "$@"; do
     begun=$(date +%s)
     rm -f "$logs/$step.says"
     code=0
     tools/verify.sh --step "$step" >"$logs/$step.log" 2>&1 </dev/null || code=$?
     case $code in
-    0) result=passed ;;
-    77) result=skipped ;;
+    0)
+        result=passed
+        passed=$((passed + 1))
+        ;;
+    77)
+        result=skipped
+        skipped=$((skipped + 1))
+        ;;
     *)
         result=FAILED
         failed=$((failed + 1))
@@ -206,4 +220,5 @@ for step in "$@"; do
     says=$(cat "$logs/$step.says" 2>/dev/null || true)
     printf '%-9s %s%s  (%d s)\n' "$step" "$result" "${says:+: $says}" $(($(date +%s) - begun))
 done
+echo "verify.sh: $passed passed, $skipped skipped, $failed failed"
 [ $failed -eq 0 ]
