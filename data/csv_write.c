@@ -11,13 +11,8 @@ void vit_csv_free(vit_csv *csv) {
 }
 
 static void append(vit_csv *csv, const char *bytes, size_t size) {
-    vit_bytes *text = &csv->text;
-    if (csv->status == VIT_OK && text->capacity - text->size < size) {
-        csv->status = vit_bytes_reserve(text, 2 * (text->size + size) + 4096, "CSV");
-    }
     if (csv->status == VIT_OK) {
-        memcpy(text->data + text->size, bytes, size);
-        text->size += size;
+        csv->status = vit_bytes_append(&csv->text, bytes, size, "CSV");
     }
 }
 

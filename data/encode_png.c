@@ -32,25 +32,10 @@ static void on_warning(png_structp png, png_const_charp reason) {
     (void)reason;
 }
 
-static vit_status append(vit_bytes *bytes, const void *data, size_t count, const char *what) {
-    size_t needed, room = bytes->capacity > SIZE_MAX / 2 ? SIZE_MAX : bytes->capacity * 2;
-    if (__builtin_add_overflow(bytes->size, count, &needed)) {
-        return vit_fail(VIT_ERROR_MEMORY, "%s: does not fit in memory", what);
-    }
-    vit_status status = VIT_OK;
-    if (needed > bytes->capacity) {
-        VIT_TRY(vit_bytes_reserve(bytes, needed > room ? needed : room, what));
-    }
-    memcpy(bytes->data + bytes->size, data, count);
-    bytes->size = needed;
-cleanup:
-    return status;
-}
-
 static void write_bytes(png_structp png, png_bytep data, size_t count) {
     png_job *job = png_get_io_ptr(png);
     if (job->bytes) {
-        job->status = append(job->bytes, data, count, job->path);
+        job->status = vit_bytes_append(job->bytes, data, count, job->path);
     } else {
         job->status = vit_file_write(job->writer, data, count);
     }

@@ -13,6 +13,7 @@
 #define QUALITY 95
 #define ROUND 64 /* pictures made in parallel before they are written in their order */
 #define MAX_SPLITS 3
+#define INDEX "index of the pack" /* in messages */
 
 /* What of a written picture goes into the index. */
 typedef struct record {
@@ -55,27 +56,6 @@ typedef struct packer {
 
 /* ---- numbers and texts into a growing buffer ---- */
 
-static vit_status append(vit_bytes *to, const void *bytes, size_t size) {
-    if (size > to->capacity - to->size) {
-        vit_bytes grown = {0};
-        size_t capacity = to->capacity ? to->capacity * 2 : 4096;
-        capacity = capacity < to->size + size ? to->size + size : capacity;
-        vit_status status = vit_bytes_reserve(&grown, capacity, "index of the pack");
-        if (status != VIT_OK) {
-            return status;
-        }
-        if (to->size) {
-            memcpy(grown.data, to->data, to->size);
-        }
-        grown.size = to->size;
-        vit_bytes_free(to);
-        *to = grown;
-    }
-    memcpy(to->data + to->size, bytes, size);
-    to->size += size;
-    return VIT_OK;
-}
-
 static void put_number(uint8_t *to, uint64_t x, size_t width) {
     for (size_t i = 0; i < width; i++) {
         to[i] = (uint8_t)(x >> (8 * i));
@@ -85,7 +65,7 @@ static void put_number(uint8_t *to, uint64_t x, size_t width) {
 static vit_status append_number(vit_bytes *to, uint64_t x, size_t width) {
     uint8_t bytes[8];
     put_number(bytes, x, width);
-    return append(to, bytes, width);
+    return vit_bytes_append(to, bytes, width, INDEX);
 }
 
 static vit_status append_text(vit_bytes *to, const char *text) {
@@ -96,7 +76,7 @@ static vit_status append_text(vit_bytes *to, const char *text) {
                         length, PACK_MAX_TEXT);
     }
     VIT_TRY(append_number(to, length, 4));
-    VIT_TRY(append(to, text, length));
+    VIT_TRY(vit_bytes_append(to, text, length, INDEX));
 cleanup:
     return status;
 }
@@ -304,7 +284,7 @@ static vit_status add_split(packer *p, const vit_dataset_query *query, const cha
     VIT_TRY(vit_dataset_find(query, &s->dataset, NULL));
     p->split_count++;
     s->name = s->dataset->whole ? "" : name;
-    VIT_TRY(vit_alloc(&block, s->dataset->count, sizeof *s->records, "index of the pack"));
+    VIT_TRY(vit_alloc(&block, s->dataset->count, sizeof *s->records, INDEX));
     s->records = block;
     p->total += s->dataset->count;
 cleanup:

@@ -50,23 +50,9 @@ bool vit_canvas_available(void) {
     return vit_lazy_library_load(&library);
 }
 
-/* Appends to the bytes, growing them. */
-static bool append(vit_bytes *bytes, const unsigned char *data, size_t size) {
-    size_t needed;
-    if (__builtin_add_overflow(bytes->size, size, &needed) || needed > SIZE_MAX / 2) {
-        return false;
-    }
-    if (needed > bytes->capacity &&
-        vit_bytes_reserve(bytes, needed < 4096 ? 8192 : needed * 2, "canvas") != VIT_OK) {
-        return false;
-    }
-    memcpy(bytes->data + bytes->size, data, size); // NOLINT: NULL has no capacity
-    bytes->size = needed;
-    return true;
-}
-
 static cairo_status_t write_bytes(void *context, const unsigned char *data, unsigned size) {
-    return append(context, data, size) ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_NO_MEMORY;
+    return vit_bytes_append(context, data, size, "drawing") == VIT_OK ? CAIRO_STATUS_SUCCESS
+                                                                      : CAIRO_STATUS_NO_MEMORY;
 }
 
 /* cairo's own word for what went wrong. */
@@ -324,10 +310,9 @@ vit_status vit_canvas_finish(vit_canvas *canvas, vit_bytes *out) {
     if (reason != CAIRO_STATUS_SUCCESS) {
         return fail_cairo(reason);
     }
-    if (canvas->format == VIT_CANVAS_SVG && !append(out, canvas->svg.data, canvas->svg.size)) {
-        return fail_cairo(CAIRO_STATUS_NO_MEMORY);
-    }
-    return VIT_OK;
+    return canvas->format == VIT_CANVAS_SVG
+               ? vit_bytes_append(out, canvas->svg.data, canvas->svg.size, "drawing")
+               : VIT_OK;
 }
 
 #else /* without cairo nothing is ever drawn, as there is no canvas */

@@ -57,6 +57,28 @@ START_TEST(reads_up_to_the_limit) {
 }
 END_TEST
 
+START_TEST(bytes_grow_by_doubling) {
+    vit_bytes bytes = {0};
+    size_t moves = 0, room = 0;
+    ck_vit_ok(vit_bytes_append(&bytes, NULL, 0, "nothing"));
+    ck_assert_uint_eq(bytes.size, 0);
+    for (uint32_t i = 0; i < 50000; i++) {
+        ck_vit_ok(vit_bytes_append(&bytes, &i, sizeof i, "numbers"));
+        moves += bytes.capacity != room;
+        room = bytes.capacity;
+    }
+    ck_assert_uint_eq(bytes.size, 50000 * sizeof(uint32_t));
+    ck_assert_uint_le(moves, 8);
+    for (uint32_t i = 0; i < 50000; i++) {
+        ck_assert_mem_eq(bytes.data + i * sizeof i, &i, sizeof i);
+    }
+    ck_vit_fails(vit_bytes_append(&bytes, &room, SIZE_MAX, "numbers"), VIT_ERROR_MEMORY,
+                 "numbers: does not fit in memory");
+    ck_assert_uint_eq(bytes.size, 50000 * sizeof(uint32_t));
+    vit_bytes_free(&bytes);
+}
+END_TEST
+
 START_TEST(reads_files_without_a_size) {
     /* /proc files say that they are empty. */
     vit_bytes bytes = {0};
@@ -426,6 +448,7 @@ static Suite *suite(void) {
     TCase *t = tcase_create("file");
     tcase_add_checked_fixture(t, make_folder, remove_folder);
     tcase_set_timeout(t, 30);
+    tcase_add_test(t, bytes_grow_by_doubling);
     tcase_add_test(t, reads_up_to_the_limit);
     tcase_add_test(t, reads_files_without_a_size);
     tcase_add_test(t, reads_standard_input);

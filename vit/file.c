@@ -40,6 +40,26 @@ vit_status vit_bytes_reserve(vit_bytes *bytes, size_t capacity, const char *what
     return VIT_OK;
 }
 
+vit_status vit_bytes_append(vit_bytes *bytes, const void *data, size_t size, const char *what) {
+    enum { FIRST = 4096 };
+    size_t needed, room = bytes->capacity > SIZE_MAX / 2 ? SIZE_MAX : 2 * bytes->capacity;
+    if (__builtin_add_overflow(bytes->size, size, &needed)) {
+        return vit_fail(VIT_ERROR_MEMORY, "%s: does not fit in memory", what);
+    }
+    if (needed > bytes->capacity) {
+        room = room < FIRST ? FIRST : room;
+        vit_status status = vit_bytes_reserve(bytes, needed > room ? needed : room, what);
+        if (status != VIT_OK) {
+            return status;
+        }
+    }
+    if (size > 0) {
+        memcpy(bytes->data + bytes->size, data, size);
+        bytes->size = needed;
+    }
+    return VIT_OK;
+}
+
 /* ---- reading ---- */
 
 static const char *kind_name(mode_t mode) {

@@ -16,6 +16,8 @@ typedef struct vit_bytes {
 void vit_bytes_free(vit_bytes *bytes);
 /* Makes room for capacity bytes. */
 vit_status vit_bytes_reserve(vit_bytes *bytes, size_t capacity, const char *what);
+/* Adds behind what is there; room at least doubles, so that many small ones cost little. */
+vit_status vit_bytes_append(vit_bytes *bytes, const void *data, size_t size, const char *what);
 
 /* Reads a regular file whole into bytes (reusing its memory); larger than limit fails with
  * VIT_ERROR_LIMIT. "-" reads standard input. */
