@@ -159,7 +159,8 @@ cleanup:
     return status;
 }
 
-/* Decodes into spare; *out is a copy when it is to be kept, else NULL. */
+/* Decodes into spare; *out is a copy when it is to be kept, else NULL. The room was reckoned at the
+ * start and may be gone by now: then what is kept so far is all, and nothing has failed. */
 static vit_status decode_partial(vit_cache *cache, size_t i, vit_bytes *file, vit_image *spare,
                                  vit_image **out) {
     const vit_sample *sample = &cache->dataset->samples[i];
@@ -168,8 +169,8 @@ static vit_status decode_partial(vit_cache *cache, size_t i, vit_bytes *file, vi
     vit_status status;
     VIT_TRY(vit_sample_read(sample, file, &bytes, &size));
     VIT_TRY(vit_image_decode(bytes, size, sample->path, &cache->decode, spare));
-    if (take_room(cache, kept_bytes(spare))) {
-        VIT_TRY(copy_image(spare, out));
+    if (take_room(cache, kept_bytes(spare)) && copy_image(spare, out) != VIT_OK) {
+        atomic_store(&cache->room, 0);
     }
 cleanup:
     return status;

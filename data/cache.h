@@ -13,8 +13,8 @@ typedef struct vit_cache vit_cache;
 vit_status vit_cache_create(const vit_dataset *dataset, const vit_decode_options *decode,
                             int threads, uint64_t available, vit_cache **out);
 /* A cache that keeps what it can: the first pictures that are asked for, up to 80 % of this one's
- * part of the available memory, which `ranks` of them share. Nothing is read yet and nothing
- * refused: what does not fit is decoded each time. */
+ * part of the available memory, which `ranks` of them share, or until memory runs out. Nothing is
+ * read yet and nothing refused: what does not fit is decoded each time. */
 vit_status vit_cache_create_partial(const vit_dataset *dataset, const vit_decode_options *decode,
                                     size_t ranks, uint64_t available, vit_cache **out);
 void vit_cache_free(vit_cache *cache);

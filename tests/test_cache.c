@@ -2,6 +2,7 @@
  */
 #include "data/cache.h"
 #include "data/loader.h"
+#include "support/allocator.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "vit/memory.h"
@@ -148,6 +149,37 @@ START_TEST(a_partial_cache_keeps_what_fits) {
 }
 END_TEST
 
+/* The room that was reckoned is not there: the picture comes all the same, and none is kept any
+ * more. */
+START_TEST(a_partial_cache_does_without_memory) {
+    vit_dataset *dataset;
+    vit_cache *cache;
+    vit_bytes file = {0};
+    vit_image spare = {0};
+    const vit_image *image;
+    counting c = {0};
+    vit_decode_options decode = vit_decode_defaults();
+    counting_install(&c);
+    ck_vit_ok(vit_dataset_open(root, "train", NULL, 0, &dataset, NULL));
+    ck_vit_ok(vit_cache_create_partial(dataset, &decode, 1, 1 << 20, &cache));
+    ck_vit_ok(vit_cache_get(cache, 0, &file, &spare, &image));
+    ck_assert_ptr_ne(image, &spare);
+    c.fail_at = atomic_load(&c.calls) + 1; /* the copy: file and spare have their memory */
+    ck_vit_ok(vit_cache_get(cache, 1, &file, &spare, &image));
+    ck_assert_int_ge(atomic_load(&c.calls), c.fail_at);
+    ck_assert_ptr_eq(image, &spare);
+    ck_vit_ok(vit_cache_get(cache, 2, &file, &spare, &image));
+    ck_assert_ptr_eq(image, &spare);
+    ck_vit_ok(vit_cache_get(cache, 0, &file, &spare, &image));
+    ck_assert_ptr_ne(image, &spare);
+    vit_image_free(&spare);
+    vit_bytes_free(&file);
+    vit_cache_free(cache);
+    vit_dataset_free(dataset);
+    counting_remove(&c, "a partial cache");
+}
+END_TEST
+
 START_TEST(what_does_not_fit_is_refused_with_its_size) {
     vit_dataset *dataset;
     vit_cache *cache;
@@ -204,6 +236,7 @@ int main(void) {
     tcase_add_test(cache, repeated_pictures_share_an_entry);
     tcase_add_test(cache, pictures_are_decoded_once);
     tcase_add_test(cache, a_partial_cache_keeps_what_fits);
+    tcase_add_test(cache, a_partial_cache_does_without_memory);
     tcase_add_test(cache, what_does_not_fit_is_refused_with_its_size);
     tcase_add_test(cache, headers_tell_the_size);
     tcase_add_test(cache, the_system_tells_its_memory);
