@@ -1,6 +1,7 @@
 #include "eval/explain.h"
 
 #include "eval/explain_job.h"
+#include "eval/metrics.h"
 #include "vit/arena.h"
 
 #include <math.h>
@@ -108,14 +109,6 @@ cleanup:
     return status;
 }
 
-static int best_class(size_t K, const float *probabilities) {
-    size_t best = 0;
-    for (size_t k = 1; k < K; k++) {
-        best = probabilities[k] > probabilities[best] ? k : best;
-    }
-    return (int)best;
-}
-
 /* The gradient by the logits of the class's log-odds, log(p / (1 - p)) = z_c - log sum_{k != c}
  * exp z_k: 1 for the class, minus the others' shares among themselves. It has the direction of the
  * log-probability's gradient, and unlike that does not fade as p nears 1. A single class has no
@@ -180,8 +173,10 @@ vit_status vit_explain(const vit_model_bundle *bundle, const vit_image *picture,
     }
     VIT_TRY(choose_method(&bundle->model.config, options->method, &m));
     VIT_TRY(classify(bundle, picture, &t));
-    out->class_index =
-        options->class_index < 0 ? best_class(K, t.probabilities) : options->class_index;
+    out->class_index = options->class_index;
+    if (options->class_index < 0) {
+        vit_top_k(K, t.probabilities, 1, &out->class_index);
+    }
     out->probability = (double)t.probabilities[out->class_index];
     out->box = grid_box(bundle, picture);
     log_odds_gradient(K, t.logits, (size_t)out->class_index, t.dlogits);

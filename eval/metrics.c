@@ -3,6 +3,7 @@
 #include "vit/arena.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ---- ranking ---- */
 
@@ -26,22 +27,25 @@ bool vit_in_top_k(size_t K, const float *scores, int label, size_t k) {
     return before < k;
 }
 
+/* Insertion into a sorted list. Most classes fall out at the first comparison, with the last of it;
+ * for the others the place is looked for by halves, as k may be all of thousands. */
 void vit_top_k(size_t K, const float *scores, size_t k, int *indices) {
-    /* Insertion into a short sorted list: k is a handful. */
     size_t filled = 0;
-    for (size_t i = 0; i < K; i++) {
-        size_t place = filled;
-        while (place > 0 && ranks_before(scores, i, (size_t)indices[place - 1])) {
-            place--;
-        }
-        if (place >= k) {
+    for (size_t i = 0; i < K && k > 0; i++) {
+        if (filled == k && !ranks_before(scores, i, (size_t)indices[k - 1])) {
             continue;
         }
-        size_t last = filled < k ? filled++ : k - 1;
-        for (size_t j = last; j > place; j--) {
-            indices[j] = indices[j - 1];
+        size_t last = filled < k ? filled++ : k - 1, low = 0, high = last;
+        while (low < high) {
+            size_t middle = low + (high - low) / 2;
+            if (ranks_before(scores, i, (size_t)indices[middle])) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
         }
-        indices[place] = (int)i;
+        memmove(indices + low + 1, indices + low, (last - low) * sizeof *indices);
+        indices[low] = (int)i;
     }
 }
 
