@@ -178,6 +178,7 @@ step_coverage() {
 step_fuzz() {
     setup_clang
     tools/fuzz.sh
+    say "$(awk '/ executions / { targets++; sum += $2 } END { printf "%d targets, %d inputs", targets, sum }' "$logs/fuzz.log")"
 }
 
 # ---- one step, or those named ----

@@ -22,10 +22,15 @@ typedef struct identity {
     uint64_t options; /* of a measurement; those of a training are compared one by one */
 } identity;
 
+/* In the manner of FNV-1a, eight bytes at once: programs and weights have millions. */
 static uint64_t hash_bytes(uint64_t hash, const void *data, size_t bytes) {
     const unsigned char *at = data;
-    for (size_t i = 0; i < bytes; i++) {
-        hash = (hash ^ at[i]) * 0x100000001b3u;
+    for (size_t step; bytes > 0; at += step, bytes -= step) {
+        uint64_t word = 0;
+        step = bytes < sizeof word ? bytes : sizeof word;
+        memcpy(&word, at, step);
+        hash = (hash ^ word) * 0x100000001b3u;
+        hash ^= hash >> 32;
     }
     return hash;
 }
