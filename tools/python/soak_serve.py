@@ -31,8 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TIMEOUT = 4  # the server's: requests that trickle are let go after it
 MIB = 1 << 20
 FLAGS = ["--port", "0", "--threads", "1", "--timeout", str(TIMEOUT), "--max-body", "1", "--max-connections", "64", "--quiet"]
-
-
+WARM_UP = 900  # seconds: each thread's heap grows until it once had the most that happens at a time
 # glibc keeps freed memory for as long as it likes, so that a moment with many requests shows for a quarter of an hour. Told to
 # give it back at once, what is resident at rest is what is held.
 GIVE_BACK = {"MALLOC_TRIM_THRESHOLD_": "32768", "MALLOC_MMAP_THRESHOLD_": "32768"}
@@ -406,7 +405,7 @@ class Soak:
             print(f"  {kind.replace('_', ' '):16}{len(times):8}{cells}")
         for name, count in sorted(self.counts.items()):
             print(f"  {name}: {count}")
-        warm = [r for r in self.rests if r[0] >= min(300, seconds / 4)]
+        warm = [r for r in self.rests if r[0] >= min(WARM_UP, seconds / 4)]
         memory = [r[1] for r in warm]
         print(f"  memory at rest, {len(memory)} times after the warm-up: {min(memory) >> 10} to {max(memory) >> 10} KiB "
               f"({100 * spread(memory):.2f} %); descriptors: {self.files} at the start, "

@@ -218,9 +218,14 @@ class Soak:
 
     def unreadable_run(self, process):
         """Not to be written to, as root; as another, not to be read either."""
+        aside = self.work / "read-only"
         if self.root:
-            subprocess.run(["mount", "--bind", self.run, self.run], check=True)
-            self.insist(["mount", "-o", "remount,bind,ro", self.run])
+            # Made read-only aside and then laid over RUN at once: made so in its place, it is refused as long as the trainer has a
+            # file open that it opened there in between.
+            aside.mkdir(exist_ok=True)
+            subprocess.run(["mount", "--bind", self.run, aside], check=True)
+            subprocess.run(["mount", "-o", "remount,bind,ro", aside], check=True)
+            subprocess.run(["mount", "--bind", aside, self.run], check=True)
         else:
             self.run.chmod(0)
         try:
@@ -228,6 +233,7 @@ class Soak:
         finally:
             if self.root:
                 self.insist(["umount", self.run])
+                self.insist(["umount", aside])
             else:
                 self.run.chmod(0o755)
         if process.poll() is None:
