@@ -321,6 +321,16 @@ class Builder:
 
 # ---- running ----
 
+def end_session(leader):
+    """Check gives each test a process group of its own; the session is what they have in common."""
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and os.getsid(int(entry)) == leader:
+                os.kill(int(entry), signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
 def run_suite(program, limit, cwd):
     """None when the suite passes, else what was first red: a test's name, "crash" or "time". Check's log has a line for each test
     as it ends."""
@@ -332,7 +342,7 @@ def run_suite(program, limit, cwd):
 
     def end():
         late.set()
-        os.killpg(process.pid, signal.SIGKILL)
+        end_session(process.pid)
 
     timer = threading.Timer(5 * limit, end)
     timer.start()
@@ -344,10 +354,11 @@ def run_suite(program, limit, cwd):
                 red = m.group(1).removesuffix(":0")
                 break
         if red:
-            os.killpg(process.pid, signal.SIGKILL)
+            end_session(process.pid)
         code = process.wait()
     finally:
         timer.cancel()
+        end_session(process.pid)
         process.stdout.close()
     return red or ("time" if late.is_set() else "crash" if code else None)
 
