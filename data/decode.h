@@ -31,8 +31,5 @@ int vit_orientation_inverse(int orientation);
  * width x height. */
 vit_status vit_check_request(const vit_request *request, size_t width, size_t height,
                              const char *what);
-/* image.c: fails with VIT_ERROR_LIMIT when width * height is over the limit. */
-vit_status vit_check_pixels(uint64_t width, uint64_t height, const vit_decode_options *options,
-                            const char *what);
 
 #endif

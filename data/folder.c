@@ -5,7 +5,6 @@
 #include "data/hold_out.h"
 #include "data/pack.h"
 #include "vit/heap.h"
-#include "vit/rng.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -498,10 +497,15 @@ vit_status vit_dataset_open(const char *data, const char *split, const char *con
     return vit_dataset_find(&query, out, missing);
 }
 
-int vit_dataset_has_split(const char *data, const char *split) {
-    const vit_dataset_query query = {.data = data, .split = split};
-    bool has;
-    return vit_dataset_has(&query, &has) == VIT_OK && has;
+vit_status vit_dataset_check_labels(const vit_dataset *dataset, size_t K) {
+    for (size_t i = 0; i < dataset->count; i++) {
+        const vit_sample *sample = &dataset->samples[i];
+        if (sample->label < 0 || (size_t)sample->label >= K) {
+            return vit_fail(VIT_ERROR_ARGUMENT, "%s: class %d (expected 0 to %zu, the model's)",
+                            sample->path, sample->label, K - 1);
+        }
+    }
+    return VIT_OK;
 }
 
 void vit_dataset_free(vit_dataset *dataset) {
@@ -542,19 +546,5 @@ void vit_sample_announce(const vit_sample *sample) {
     if (fd >= 0) {
         (void)posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
         close(fd);
-    }
-}
-
-/* Fisher and Yates, from the end. */
-void vit_shuffle(uint64_t seed, uint32_t epoch, uint32_t *order, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        order[i] = (uint32_t)i;
-    }
-    vit_rng rng = vit_rng_make(seed, epoch, 0, VIT_RNG_SHUFFLE);
-    for (size_t i = count; i > 1; i--) {
-        size_t j = vit_rng_below(&rng, (uint32_t)i);
-        uint32_t t = order[i - 1];
-        order[i - 1] = order[j];
-        order[j] = t;
     }
 }

@@ -55,6 +55,9 @@ typedef struct vit_dataset_query {
  * the known classes have no picture. */
 vit_status vit_dataset_find(const vit_dataset_query *query, vit_dataset **out, size_t *missing);
 void vit_dataset_free(vit_dataset *dataset);
+/* Fails, naming the picture, when a label is not one of a model's K classes: a data set that was
+ * opened without them. */
+vit_status vit_dataset_check_labels(const vit_dataset *dataset, size_t K);
 /* *has is false when there is no such split; what is merely the whole set is train, and no other.
  */
 vit_status vit_dataset_has(const vit_dataset_query *query, bool *has);
@@ -71,17 +74,13 @@ vit_status vit_sample_read(const vit_sample *sample, vit_bytes *buffer, const vo
 /* Asks the kernel to have the bytes at hand soon. */
 void vit_sample_announce(const vit_sample *sample);
 
-/* The two with a query of these fields alone. */
+/* vit_dataset_find with a query of these fields alone. */
 vit_status vit_dataset_open(const char *data, const char *split, const char *const *known_classes,
                             size_t known_count, vit_dataset **out, size_t *missing);
-int vit_dataset_has_split(const char *data, const char *split);
 
 /* Pictures under path, in bytewise order, appended to *paths (grown with realloc; the caller frees
  * each and the array, also after a failure). A file is taken whatever its name, a folder is read
  * recursively as above; a folder without pictures adds none. */
 vit_status vit_collect_images(const char *path, char ***paths, size_t *count);
-
-/* A permutation of 0..count-1 keyed by (seed, epoch). */
-void vit_shuffle(uint64_t seed, uint32_t epoch, uint32_t *order, size_t count);
 
 #endif

@@ -209,6 +209,11 @@ vit_status vit_image_pixels(const void *bytes, size_t size, const char *what,
     return fail_unknown(bytes, size, what);
 }
 
+bool vit_is_pictures_fault(vit_status status) {
+    return status == VIT_ERROR_FORMAT || status == VIT_ERROR_UNSUPPORTED ||
+           status == VIT_ERROR_LIMIT || status == VIT_ERROR_IO;
+}
+
 vit_status vit_image_load(const char *path, const vit_decode_options *options, vit_bytes *buffer,
                           vit_image *image) {
     vit_status status;

@@ -5,6 +5,7 @@
 
 #include "vit/file.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* 8-bit RGB, rows without gaps. Reusable: decoding into it again keeps the memory. Zero-initialise.
@@ -45,6 +46,9 @@ typedef struct vit_decode_options {
     uint8_t background[3]; /* what shows through transparent pixels; the default is white */
 } vit_decode_options;
 vit_decode_options vit_decode_defaults(void);
+/* Fails with VIT_ERROR_LIMIT when width * height is over the limit. */
+vit_status vit_check_pixels(uint64_t width, uint64_t height, const vit_decode_options *options,
+                            const char *what);
 
 typedef enum vit_image_format {
     VIT_IMAGE_UNKNOWN = 0,
@@ -91,6 +95,10 @@ vit_status vit_image_decode_part(const void *bytes, size_t size, const char *wha
                                  void *context, vit_image *image, vit_part *part);
 /* The picture as a JPEG file (quality 1..100; Huffman tables fitted to it, chroma at half size). */
 vit_status vit_image_encode_jpeg(const vit_image *image, int quality, vit_bytes *out);
+
+/* Whether a failure to read or decode a picture is its own, so that it may be left out where others
+ * go on; want of memory is not. */
+bool vit_is_pictures_fault(vit_status status);
 
 /* Reads path into buffer and decodes it. */
 vit_status vit_image_load(const char *path, const vit_decode_options *options, vit_bytes *buffer,

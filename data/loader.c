@@ -1,7 +1,6 @@
 #include "data/loader.h"
 
 #include "data/cache.h"
-#include "data/sampler.h"
 #include "vit/arena.h"
 
 #include <omp.h>
@@ -344,11 +343,6 @@ cleanup:
     return status;
 }
 
-static bool is_pictures_fault(vit_status status) {
-    return status == VIT_ERROR_FORMAT || status == VIT_ERROR_UNSUPPORTED ||
-           status == VIT_ERROR_LIMIT || status == VIT_ERROR_IO;
-}
-
 void vit_loader_fetch(vit_loader *loader, vit_batch *batch, size_t i) {
     int thread = omp_get_thread_num();
     size_t j = batch->wanted[i];
@@ -359,7 +353,8 @@ void vit_loader_fetch(vit_loader *loader, vit_batch *batch, size_t i) {
         status = vit_fail(VIT_ERROR_ARGUMENT, "loader: thread %d fetches (made for %d threads)",
                           thread, loader->threads);
     }
-    if (status != VIT_OK && loader->config.skip && !batch->settled && is_pictures_fault(status)) {
+    if (status != VIT_OK && loader->config.skip && !batch->settled &&
+        vit_is_pictures_fault(status)) {
         batch->failed[j] = true;
         vit_first_error_note(&batch->skipped, (long)j, status);
     } else if (status != VIT_OK) {

@@ -7,6 +7,7 @@
 
 #include "data/folder.h"
 #include "data/mix.h"
+#include "data/sampler.h"
 #include "data/share.h"
 #include "data/transform.h"
 #include "vit/arena.h"
@@ -45,12 +46,6 @@ static inline uint64_t vit_batch_key(const vit_batch *batch, size_t j) {
 static inline float *vit_batch_image(const vit_batch *batch, size_t j, size_t n) {
     return batch->images + (batch->rows ? batch->rows[j] : j) * n;
 }
-
-typedef enum vit_sampler {
-    VIT_SAMPLER_UNIFORM = 0, /* every picture once an epoch */
-    VIT_SAMPLER_BALANCED = 1 /* every class as often, to within one; see vit_sample_balanced */
-} vit_sampler;
-extern const char *const vit_sampler_names[];
 
 typedef struct vit_loader_config {
     const vit_dataset *dataset; /* outlives the loader */

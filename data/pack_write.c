@@ -118,15 +118,10 @@ cleanup:
     return status;
 }
 
-static bool may_skip(const packer *p, vit_status status) {
-    return p->options->skip && (status == VIT_ERROR_FORMAT || status == VIT_ERROR_UNSUPPORTED ||
-                                status == VIT_ERROR_LIMIT || status == VIT_ERROR_IO);
-}
-
 static void make_one(packer *p, const vit_dataset *d, size_t i, outcome *out,
                      vit_first_error *error) {
     vit_status status = make_picture(p, d, i, &p->workers[omp_get_thread_num()], out);
-    if (may_skip(p, status)) {
+    if (p->options->skip && vit_is_pictures_fault(status)) {
         out->skipped = true;
         snprintf(out->message, sizeof out->message, "%s", vit_last_error());
     } else if (status != VIT_OK) {

@@ -1,6 +1,5 @@
 #include "data/sampler.h"
 
-#include "data/loader.h"
 #include "vit/rng.h"
 
 const char *const vit_sampler_names[] = {"uniform", "balanced", NULL};
@@ -23,6 +22,13 @@ static void shuffle(vit_rng rng, size_t n, uint32_t *values, uint32_t *more) {
             swap(more, i - 1, j);
         }
     }
+}
+
+void vit_shuffle(uint64_t seed, uint32_t epoch, uint32_t *order, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        order[i] = (uint32_t)i;
+    }
+    shuffle(vit_rng_make(seed, epoch, 0, VIT_RNG_SHUFFLE), count, order, NULL);
 }
 
 /* The first place of each class that has pictures, drawn in a random order; returns how many. */

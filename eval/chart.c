@@ -3,6 +3,7 @@
 #include "vit/arena.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- axes ---- */
@@ -55,6 +56,14 @@ vit_axis vit_axis_fit_whole(double low, double high, size_t wanted) {
 /* Through the number of steps: adding them up would drift. */
 double vit_axis_mark(const vit_axis *axis, size_t index) {
     return (round(axis->low / axis->step) + (double)index) * axis->step;
+}
+
+void vit_axis_label(const vit_axis *axis, double mark, char *text, size_t size) {
+    if (mark == 0 || axis->step < 1e-3) {
+        snprintf(text, size, "%.4g", mark);
+    } else {
+        snprintf(text, size, "%.*f", axis->decimals, mark);
+    }
 }
 
 double vit_axis_place(const vit_axis *axis, double value) {

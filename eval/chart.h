@@ -22,6 +22,9 @@ vit_axis vit_axis_fit(double low, double high, size_t wanted);
 /* The same for whole numbers: steps are whole. */
 vit_axis vit_axis_fit_whole(double low, double high, size_t wanted);
 double vit_axis_mark(const vit_axis *axis, size_t index);
+/* The number at a mark of it. */
+enum { VIT_AXIS_LABEL = 48 };
+void vit_axis_label(const vit_axis *axis, double mark, char *text, size_t size);
 /* 0 at low, 1 at high. */
 double vit_axis_place(const vit_axis *axis, double value);
 

@@ -1,6 +1,6 @@
 #include "eval/deletion.h"
 
-#include "data/folder.h"
+#include "data/sampler.h"
 #include "vit/arena.h"
 
 #include <omp.h>

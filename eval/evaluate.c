@@ -1,14 +1,13 @@
 #include "eval/evaluate.h"
 
 #include "eval/metrics.h"
+#include "eval/tta.h"
 #include "vit/arena.h"
 #include "vit/clock.h"
 
 #include <math.h>
 #include <omp.h>
 #include <string.h>
-
-const char *const vit_tta_names[] = {"none", "flip", NULL};
 
 /* What one thread computes with. */
 typedef struct worker {
@@ -67,14 +66,7 @@ static vit_status check(const vit_model *model, const vit_dataset *dataset, size
     if (dataset->count < 1) {
         return vit_fail(VIT_ERROR_ARGUMENT, "%s: no picture to evaluate", dataset->root);
     }
-    for (size_t i = 0; i < dataset->count; i++) {
-        const vit_sample *sample = &dataset->samples[i];
-        if (sample->label < 0 || sample->label >= model->config.num_classes) {
-            return vit_fail(VIT_ERROR_ARGUMENT, "%s: class %d (expected 0 to %d, the model's)",
-                            sample->path, sample->label, model->config.num_classes - 1);
-        }
-    }
-    return VIT_OK;
+    return vit_dataset_check_labels(dataset, (size_t)model->config.num_classes);
 }
 
 static vit_status create_loader(vit_evaluator *e, const vit_preprocess *preprocess,
@@ -260,29 +252,6 @@ void vit_evaluator_set_stop(vit_evaluator *evaluator, bool (*should_stop)(void *
 
 /* ---- one batch ---- */
 
-void vit_mirror_rows(size_t rows, size_t width, float *pixels) {
-    for (size_t y = 0; y < rows; y++) {
-        float *row = pixels + y * width;
-        for (size_t left = 0, right = width - 1; left < right; left++, right--) {
-            float t = row[left];
-            row[left] = row[right];
-            row[right] = t;
-        }
-    }
-}
-
-/* a = log((softmax(a) + softmax(b)) / 2): logits whose softmax is the mean of the probabilities, so
- * that all figures are made of them as of any other. The sum is taken of logarithms, so that what
- * is too small for a float as a probability is kept. */
-static void average(size_t K, float *a, const float *b) {
-    double sum_a = vit_log_sum_exp(K, a, 1), sum_b = vit_log_sum_exp(K, b, 1);
-    for (size_t k = 0; k < K; k++) {
-        double x = a[k] - sum_a, y = b[k] - sum_b;
-        double most = x < y ? y : x, least = x < y ? x : y;
-        a[k] = (float)(most == -INFINITY ? most : most + log1p(exp(least - most)) - log(2));
-    }
-}
-
 static said say(size_t K, const float *logits, int label) {
     vit_score score;
     vit_score_logits(K, logits, label, &score);
@@ -302,7 +271,7 @@ static void run_chunk(const vit_evaluator *e, const float *params, const vit_bat
         vit_mirror_rows(B * rows, width, images);
         vit_model_forward(e->model, params, w->workspace, B, images, NULL, w->mirrored);
         for (size_t b = 0; b < B; b++) {
-            average(K, w->logits + b * K, w->mirrored + b * K);
+            vit_mean_of_two_logits(K, w->logits + b * K, w->mirrored + b * K);
         }
     }
     for (size_t b = 0; b < B; b++) {

@@ -60,17 +60,14 @@ size_t vit_evaluator_rows(const vit_evaluator *evaluator);
 /* A block for these logits, (rows, K), which the caller frees (vit_free). */
 vit_status vit_evaluator_logits(const vit_evaluator *evaluator, float **out);
 
-/* Test-time augmentation (vit_tta in vit/zvit.h), from the next call on. Flip: what is measured
- * (and given out as logits) is log of the mean of the softmax probabilities of the picture and of
- * its mirror image, which is the network's input turned left to right. Twice the work. */
-extern const char *const vit_tta_names[];
+/* Test-time augmentation (eval/tta.h), from the next call on. Flip: what is measured (and given out
+ * as logits) is log of the mean of the softmax probabilities of the picture and of its mirror
+ * image. Twice the work. */
 vit_status vit_evaluator_set_tta(vit_evaluator *evaluator, vit_tta tta);
 /* From the next call on should_stop (NULL: nobody) is asked before each batch: true ends the call
  * with VIT_ERROR_STOPPED. */
 void vit_evaluator_set_stop(vit_evaluator *evaluator, bool (*should_stop)(void *context),
                             void *context);
-/* Turns every row left to right: (3,H,W) as 3 H rows. */
-void vit_mirror_rows(size_t rows, size_t width, float *pixels /* (rows,width) */);
 
 /* A picture that cannot be read is an error, or is left out and counted; when none is left, that is
  * an error. logits (vit_evaluator_rows,K), (dataset->count,K) on the only rank, may be NULL; rows

@@ -1,5 +1,6 @@
 #include "eval/measure.h"
 
+#include "eval/tta.h"
 #include "vit/arena.h"
 
 /* Logits of what this rank needs them of. */

@@ -10,14 +10,7 @@ static vit_status check(const vit_dataset *dataset, size_t K, size_t topk) {
                         "%s: %zu pictures, %zu classes, the best %zu (expected at least 1 of each)",
                         dataset->root, dataset->count, K, topk);
     }
-    for (size_t i = 0; i < dataset->count; i++) {
-        const vit_sample *sample = &dataset->samples[i];
-        if (sample->label < 0 || (size_t)sample->label >= K) {
-            return vit_fail(VIT_ERROR_ARGUMENT, "%s: class %d (expected 0 to %zu, the model's)",
-                            sample->path, sample->label, K - 1);
-        }
-    }
-    return VIT_OK;
+    return vit_dataset_check_labels(dataset, K);
 }
 
 static vit_status allocate(vit_outcome *o) {

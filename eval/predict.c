@@ -1,6 +1,6 @@
 #include "eval/predict.h"
 
-#include "data/decode.h"
+#include "eval/tta.h"
 #include "vit/arena.h"
 #include "vit/clock.h"
 
@@ -202,11 +202,10 @@ static void add_mirror_image(const vit_predictor *p, worker *w, float *probabili
     vit_mirror_rows(model->patch.channels * model->patch.height, model->patch.width, w->input);
     vit_model_forward(model, p->bundle->params, w->workspace, 1, w->input, NULL, w->logits);
     vit_softmax_rows(1, K, w->logits, w->probabilities);
-    for (size_t k = 0; k < K; k++) {
-        probabilities[k] = 0.5f * (probabilities[k] + w->probabilities[k]);
-    }
-    for (size_t i = 0; features && i < (size_t)model->config.embed_dim; i++) {
-        features[i] = 0.5f * (features[i] + vit_workspace_features(w->workspace)[i]);
+    vit_mean_of_two(K, probabilities, w->probabilities);
+    if (features) {
+        vit_mean_of_two((size_t)model->config.embed_dim, features,
+                        vit_workspace_features(w->workspace));
     }
 }
 

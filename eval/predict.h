@@ -4,7 +4,6 @@
 
 #include "data/data_options.h"
 #include "data/transform.h"
-#include "eval/evaluate.h"
 #include "vit/model_file.h"
 
 typedef struct vit_predictor vit_predictor;

@@ -22,24 +22,17 @@ static void put_value(vit_text *page, const vit_chart *chart, double value) {
     }
 }
 
-static void put_axis_label(vit_text *page, const vit_axis *axis, double value) {
-    if (value == 0 || axis->step < 1e-3) {
-        vit_text_printf(page, "%.4g", value);
-    } else {
-        vit_text_printf(page, "%.*f", axis->decimals, value);
-    }
-}
-
 /* The numbers beside the plot: a column of its own, so that the plot can stretch. */
 static void put_y_axis(vit_text *page, const vit_axis *axis) {
+    char label[VIT_AXIS_LABEL];
     vit_text_printf(page, "<svg class=\"axis\" width=\"52\" height=\"%d\" aria-hidden=\"true\">",
                     HEIGHT);
     for (size_t i = 0; i < axis->marks; i++) {
         double value = vit_axis_mark(axis, i);
         vit_text_printf(page, "<text x=\"44\" y=\"%.1f\" dy=\".32em\">",
                         TOP + PLOT * (1 - vit_axis_place(axis, value)));
-        put_axis_label(page, axis, value);
-        vit_text_put(page, "</text>");
+        vit_axis_label(axis, value, label, sizeof label);
+        vit_text_printf(page, "%s</text>", label);
     }
     vit_text_put(page, "</svg>");
 }
@@ -242,12 +235,6 @@ static void put_matrix_labels(const vit_report_view *view, vit_text *page, const
     vit_text_put(page, "</g>");
 }
 
-/* How strong a cell shows: the share of its row, for errors by its root, as few of them matter. At
- * the most the number in it still has a contrast of 4.5 in both looks. */
-static double strength(double share, bool right) {
-    return right ? 0.06 + 0.34 * share : 0.12 + 0.58 * sqrt(share);
-}
-
 static void put_cell(const vit_report_view *view, vit_text *page, const matrix_layout *m, size_t r,
                      size_t c, bool number) {
     const vit_metrics *metrics = &view->report->outcome->metrics;
@@ -258,7 +245,7 @@ static void put_cell(const vit_report_view *view, vit_text *page, const matrix_l
     }
     double x = m->left + m->cell * (double)c, y = m->top + m->cell * (double)r;
     double share = (double)count / (double)metrics->per_class[label].support;
-    double shown = strength(share, r == c);
+    double shown = vit_report_strength(share, r == c);
     if (number) {
         vit_text_printf(page, "<text x=\"%.1f\" y=\"%.1f\" dy=\".35em\">%zu</text>",
                         x + m->cell / 2, y + m->cell / 2, count);

@@ -6,6 +6,8 @@
 #include "eval/report.h"
 #include "eval/text.h"
 
+#include <math.h>
+
 /* A picture as JPEG for the page; empty when it could not be read. */
 typedef struct vit_thumbnail {
     vit_bytes jpeg;
@@ -50,7 +52,7 @@ typedef struct vit_report_view {
 
 /* report_find.c: what is worth showing */
 vit_status vit_report_find(vit_report_view *view);
-/* report_thumbnails.c */
+/* report_pictures.c */
 vit_status vit_report_draw_thumbnails(vit_report_view *view);
 void vit_report_free_thumbnails(vit_report_view *view);
 /* All that was allocated. */
@@ -73,6 +75,12 @@ void vit_report_values(const vit_report_view *view, vit_text *page); /* for the 
 void vit_report_mistakes(const vit_report_view *view, vit_text *page);
 void vit_report_pairs(const vit_report_view *view, vit_text *page);
 void vit_report_samples(const vit_report_view *view, vit_text *page);
+
+/* How strong a cell of the matrix shows, 0..1, by its share of its row; errors by the root, as few
+ * of them matter. At the most the number in it still has a contrast of 4.5 in both looks. */
+static inline double vit_report_strength(double share, bool right) {
+    return right ? 0.06 + 0.34 * share : 0.12 + 0.58 * sqrt(share);
+}
 
 /* A definition list's row: <div><dt>name</dt><dd>; closed by vit_report_row_end. */
 void vit_report_row(vit_text *page, const char *name);

@@ -38,16 +38,12 @@ static void put_axes(vit_canvas *canvas, const frame *f, const vit_axis *x, cons
                      double x_scale) {
     const vit_text_style right = aligned(small, VIT_ALIGN_RIGHT);
     const vit_text_style center = aligned(small, VIT_ALIGN_CENTER);
-    char number[48];
+    char number[VIT_AXIS_LABEL];
     for (size_t i = 0; i < y->marks; i++) {
         double value = vit_axis_mark(y, i);
         double at = f->y + f->height * (1 - vit_axis_place(y, value));
         vit_canvas_line(canvas, f->x, at, f->x + f->width, at, 1, LINE);
-        if (value == 0 || y->step < 1e-3) {
-            snprintf(number, sizeof number, "%.4g", value);
-        } else {
-            snprintf(number, sizeof number, "%.*f", y->decimals, value);
-        }
+        vit_axis_label(y, value, number, sizeof number);
         vit_canvas_text(canvas, f->x - 8, at + 4, &right, number);
     }
     for (size_t i = 0; i < x->marks; i++) {
@@ -142,7 +138,7 @@ static void put_cell(const vit_report_view *view, vit_canvas *canvas, const fram
         return;
     }
     double share = (double)count / (double)m->per_class[label].support;
-    double alpha = r == c ? 0.06 + 0.34 * share : 0.12 + 0.58 * sqrt(share);
+    double alpha = vit_report_strength(share, r == c);
     double x = f->x + cell * (double)c, y = f->y + cell * (double)r;
     vit_canvas_rect(canvas, x, y, cell, cell, faded(r == c ? SOFT : ACCENT, alpha));
     if (view->matrix_count <= 20) {

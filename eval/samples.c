@@ -124,7 +124,7 @@ static vit_status draw_originals(studio *s) {
     vit_status status = VIT_OK;
     for (size_t j = 0; j < s->batch->count; j++) {
         status = draw_original(s, j);
-        if (status != VIT_OK && status != VIT_ERROR_MEMORY && s->config->skip) {
+        if (s->config->skip && vit_is_pictures_fault(status)) {
             status = VIT_OK;
             continue;
         }

@@ -5,7 +5,7 @@
 #include "support/pictures.h"
 #include "support/support.h"
 
-#include "data/folder.h"
+#include "data/sampler.h"
 #include "eval/deletion.h"
 #include "vit/arena.h"
 

@@ -1,6 +1,7 @@
 /* Data sets from folders: what counts as a class and a picture, in which order, and what is said
  * when something is missing. */
 #include "data/folder.h"
+#include "data/sampler.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -219,11 +220,11 @@ START_TEST(unreadable_folders_are_named) {
 END_TEST
 
 START_TEST(val_is_also_called_validation) {
-    ck_assert(!vit_dataset_has_split(root, "val"));
+    ck_assert(!has_split(root, "val"));
     touch("validation/cat/1.jpg");
-    ck_assert(vit_dataset_has_split(root, "val"));
-    ck_assert(vit_dataset_has_split(root, "validation"));
-    ck_assert(!vit_dataset_has_split(root, "train"));
+    ck_assert(has_split(root, "val"));
+    ck_assert(has_split(root, "validation"));
+    ck_assert(!has_split(root, "train"));
     vit_dataset *d = open_split("val");
     check_sample(d, 0, 0, "validation/cat/1.jpg");
     vit_dataset_free(d);

@@ -97,8 +97,8 @@ START_TEST(a_pack_is_the_folder_again) {
     vit_dataset_query query = {.data = temp_path(path, root, "a.zpk"), .split = "test"};
     vit_dataset *none;
     ck_vit_fails(vit_dataset_find(&query, &none, NULL), VIT_ERROR_IO, "'test'");
-    ck_assert(vit_dataset_has_split(path, "val"));
-    ck_assert(!vit_dataset_has_split(path, "test"));
+    ck_assert(has_split(path, "val"));
+    ck_assert(!has_split(path, "test"));
 }
 END_TEST
 
@@ -111,8 +111,8 @@ START_TEST(a_pack_without_splits_holds_out_the_same) {
     }
     pack("flat", "c.zpk", (vit_pack_options){.val_split = 0.3});
     char path[1024];
-    ck_assert(vit_dataset_has_split(temp_path(path, root, "c.zpk"), "val"));
-    ck_assert(!vit_dataset_has_split(temp_path(path, root, "b.zpk"), "val"));
+    ck_assert(has_split(temp_path(path, root, "c.zpk"), "val"));
+    ck_assert(!has_split(temp_path(path, root, "b.zpk"), "val"));
 }
 END_TEST
 

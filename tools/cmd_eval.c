@@ -4,6 +4,7 @@
 
 #include "eval/measure.h"
 #include "eval/results.h"
+#include "eval/tta.h"
 #include "train/eval_ranks.h"
 #include "train/ranks.h"
 #include "vit/arena.h"

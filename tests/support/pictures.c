@@ -2,6 +2,7 @@
 
 #include "support.h"
 
+#include "data/folder.h"
 #include "vit/rng.h"
 
 #include <dirent.h>
@@ -197,4 +198,11 @@ void make_pictures(const char *folder, const char *split, const char *const *cla
         }
     }
     free(rgb);
+}
+
+bool has_split(const char *data, const char *split) {
+    const vit_dataset_query query = {.data = data, .split = split};
+    bool has;
+    ck_vit_ok(vit_dataset_has(&query, &has));
+    return has;
 }

@@ -2,6 +2,7 @@
 #ifndef VIT_TEST_PICTURES_H
 #define VIT_TEST_PICTURES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,8 @@ void draw_picture(int label, uint64_t seed, size_t width, size_t height, uint8_t
 void make_pictures(const char *folder, const char *split, const char *const *classes,
                    size_t class_count, size_t per_class, size_t width, size_t height,
                    uint64_t seed);
+/* Whether vit_dataset_has finds the split. */
+bool has_split(const char *data, const char *split);
 
 /* The names in a folder, but for "." and "..". */
 size_t count_entries(const char *folder);
