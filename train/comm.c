@@ -1,13 +1,12 @@
 #include "train/comm.h"
 
-#include "train/comm_transport.h"
+#include "train/comm_collectives.h"
+#include "train/comm_link.h"
 #include "vit/arena.h"
 #include "vit/clock.h"
-#include "vit/simd.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -17,26 +16,6 @@
  * messages, adds, and tells its neighbour each second that it lives. So the transport is called by
  * one thread only, sums go on while other threads compute, and a rank that stopped is told from one
  * that is slow. */
-
-#define TAG_DATA 1
-#define TAG_BEAT 2
-#define MESSAGE_BYTES ((size_t)1 << 26)
-#define BEAT_SECONDS 1.0
-#define SILENCE_SECONDS 20.0    /* of a neighbour that sends no beat */
-#define GRACE_SECONDS 5.0       /* for what a neighbour sent before it left */
-#define PATIENCE_SECONDS 1800.0 /* with ranks that live and do not come to a meeting */
-
-/* Looks at once after something came, and how long naps between later ones are. */
-#define EAGER_LOOKS 4
-#define NAP_SHARE 0.25
-#define SHORTEST_NAP 40e-6 /* seconds */
-#define LONGEST_NAP 500e-6
-
-/* Floats that are summed at a time, and in a message of these: what comes in is added while the
- * next is on its way. */
-#define PIECE ((size_t)1 << 20)
-#define PART ((size_t)1 << 16)
-enum { PARTS = PIECE / PART / 2 };
 
 typedef enum job_kind { JOB_BARRIER, JOB_BROADCAST, JOB_GATHER, JOB_SUM, JOB_LEAVE } job_kind;
 
@@ -56,11 +35,8 @@ typedef struct report {
 } report;
 
 struct vit_comm {
-    vit_transport transport;
-    size_t rank, size;
+    vit_link link; /* the thread's own, but for rank, size, broken and why */
     pthread_t thread;
-    atomic_bool broken; /* set after why, which stays as it is then */
-    char why[256];
 
     pthread_mutex_t mutex; /* for what follows */
     pthread_cond_t posted, finished;
@@ -74,269 +50,18 @@ struct vit_comm {
     report *reports; /* (size) */
     size_t *offsets; /* (size + 1) */
 
-    /* The thread's own. */
-    float *received; /* (PIECE / 2) */
-    vit_message *messages;
-    size_t message_count;
-    double heard, beat_sent, left, looked; /* when */
-    vit_message beat_in, beat_out;
-    bool beat_in_open, beat_out_open, neighbour_left;
-    char in, out;
+    float *received; /* (VIT_SUM_PIECE / 2 + 1), the thread's own */
 };
 
 size_t vit_comm_rank(const vit_comm *comm) {
-    return comm ? comm->rank : 0;
+    return comm ? comm->link.rank : 0;
 }
 
 size_t vit_comm_size(const vit_comm *comm) {
-    return comm ? comm->size : 1;
-}
-
-/* ---- messages; all by the comm's thread ---- */
-
-static void fail(vit_comm *c, const char *format, size_t rank) {
-    if (!c->broken) {
-        snprintf(c->why, sizeof c->why, format, rank);
-        c->broken = true;
-    }
-}
-
-static const char network_failed[] = "rank %zu: the network failed";
-
-/* Sends a beat when it is time, and looks for the neighbour's. 'a': alive; 'l': leaving, at once;
- * 0: only looks. */
-static void beat(vit_comm *c, char what) {
-    const vit_transport *t = &c->transport;
-    double now = vit_seconds();
-    if (now - c->looked > SILENCE_SECONDS / 4) {
-        c->heard = now; /* it was this process that stood still; what came meanwhile is unread */
-    }
-    c->looked = now;
-    size_t next = (c->rank + 1) % c->size, previous = (c->rank + c->size - 1) % c->size;
-    bool done = false;
-    if (c->beat_out_open && !t->test(t->context, &c->beat_out, &done)) {
-        fail(c, network_failed, next);
-        return;
-    }
-    c->beat_out_open = c->beat_out_open && !done;
-    if (!c->beat_out_open && what && (now - c->beat_sent >= BEAT_SECONDS || what == 'l')) {
-        c->out = what;
-        c->beat_out_open = t->send(t->context, next, TAG_BEAT, &c->out, 1, &c->beat_out);
-        c->beat_sent = now;
-        if (!c->beat_out_open) {
-            fail(c, network_failed, next);
-        }
-    }
-    done = false;
-    if (c->beat_in_open && !t->test(t->context, &c->beat_in, &done)) {
-        fail(c, network_failed, previous);
-        return;
-    }
-    if (done) {
-        c->heard = now;
-        c->beat_in_open = false;
-        c->neighbour_left = c->in == 'l';
-        c->left = now;
-    }
-    if (!c->beat_in_open && !c->neighbour_left) {
-        c->beat_in_open = t->receive(t->context, previous, TAG_BEAT, &c->in, 1, &c->beat_in);
-    }
-    if (!c->neighbour_left && now - c->heard > SILENCE_SECONDS) {
-        fail(c, "rank %zu has not been heard of for 20 seconds", previous);
-    }
-}
-
-/* Between two looks at what has not come yet, for which it has waited so many seconds. The
- * processors are for those that compute, and a look costs as much as sending ten kilobytes: naps
- * are a part of the time that was waited already, so that what comes is seen late by that part. */
-static void pause_a_little(size_t looks, double waited) {
-    if (looks > EAGER_LOOKS) {
-        double nap = waited * NAP_SHARE;
-        nap = nap < SHORTEST_NAP ? SHORTEST_NAP : nap > LONGEST_NAP ? LONGEST_NAP : nap;
-        nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * nap)}, NULL);
-    }
-}
-
-/* Messages are tested in the order they were started. on_done (may be NULL) hears of each. */
-static void wait_for(vit_comm *c, const vit_message *messages, size_t count,
-                     void (*on_done)(void *context, size_t message), void *context) {
-    const vit_transport *t = &c->transport;
-    double start = vit_seconds(), last = start; /* when the one before came */
-    size_t looks = 0;
-    for (size_t i = 0; i < count && !c->broken;) {
-        bool done = false;
-        vit_message message = messages[i];
-        if (!t->test(t->context, &message, &done)) {
-            fail(c, network_failed, c->rank);
-        } else if (done) {
-            if (on_done) {
-                on_done(context, i);
-            }
-            i++;
-            looks = 0;
-            last = vit_seconds();
-            continue;
-        }
-        pause_a_little(++looks, vit_seconds() - last);
-        if (looks % 256 == 0) {
-            beat(c, 'a');
-            if (vit_seconds() - start > PATIENCE_SECONDS) {
-                fail(c, "rank %zu has waited half an hour for the others", c->rank);
-            }
-            if (c->neighbour_left && vit_seconds() - c->left > GRACE_SECONDS) {
-                fail(c, "rank %zu has ended", (c->rank + c->size - 1) % c->size);
-            }
-        }
-    }
-}
-
-static bool add_message(vit_comm *c) {
-    if ((c->message_count & (c->message_count - 1)) == 0) {
-        size_t room = c->message_count ? 2 * c->message_count : 1;
-        vit_message *more = vit_realloc(c->messages, room * sizeof *more);
-        if (!more) {
-            fail(c, "rank %zu: out of memory for messages", c->rank);
-            return false;
-        }
-        c->messages = more;
-    }
-    c->message_count++;
-    return true;
-}
-
-static void start(vit_comm *c, bool sends, size_t other, void *data, size_t bytes) {
-    const vit_transport *t = &c->transport;
-    for (size_t at = 0; at < bytes && !c->broken; at += MESSAGE_BYTES) {
-        size_t part = bytes - at < MESSAGE_BYTES ? bytes - at : MESSAGE_BYTES;
-        if (!add_message(c)) {
-            return;
-        }
-        vit_message *message = &c->messages[c->message_count - 1];
-        char *from = (char *)data + at;
-        if (!(sends ? t->send(t->context, other, TAG_DATA, from, part, message)
-                    : t->receive(t->context, other, TAG_DATA, from, part, message))) {
-            fail(c, network_failed, other);
-        }
-    }
-}
-
-static void finish_started(vit_comm *c) {
-    wait_for(c, c->messages, c->message_count, NULL, NULL);
-    c->message_count = 0;
+    return comm ? comm->link.size : 1;
 }
 
 /* ---- jobs ---- */
-
-static void run_gather(vit_comm *c, const job *j) {
-    const size_t *at = j->offsets;
-    for (size_t r = 0; r < c->size; r++) {
-        if (r != c->rank) {
-            start(c, false, r, j->data + at[r], at[r + 1] - at[r]);
-        }
-    }
-    for (size_t i = 1; i < c->size; i++) { /* not all to the same one first */
-        start(c, true, (c->rank + i) % c->size, j->data + at[c->rank],
-              at[c->rank + 1] - at[c->rank]);
-    }
-    finish_started(c);
-}
-
-static void run_barrier(vit_comm *c) {
-    char mark = 1;
-    for (size_t step = 1; step < c->size; step *= 2) {
-        char other;
-        start(c, false, (c->rank + c->size - step) % c->size, &other, 1);
-        start(c, true, (c->rank + step) % c->size, &mark, 1);
-        finish_started(c);
-    }
-}
-
-/* A binomial tree from root. */
-static void run_broadcast(vit_comm *c, const job *j) {
-    size_t place = (c->rank + c->size - j->root) % c->size, step = 1;
-    for (; step < c->size; step *= 2) {
-        if (place & step) {
-            start(c, false, (c->rank + c->size - step) % c->size, j->data, j->count);
-            finish_started(c);
-            break;
-        }
-    }
-    for (step /= 2; step > 0; step /= 2) {
-        if (place + step < c->size) {
-            start(c, true, (c->rank + step) % c->size, j->data, j->count);
-        }
-    }
-    finish_started(c);
-}
-
-VIT_CLONES static void add_received(size_t n, float *restrict own, const float *restrict other) {
-    for (size_t i = 0; i < n; i++) {
-        own[i] += other[i];
-    }
-}
-
-typedef struct adding {
-    float *own;
-    const float *other;
-    size_t n;
-} adding;
-
-static void add_part(void *context, size_t part) {
-    adding *a = context;
-    size_t at = part * PART;
-    if (at < a->n) { /* the messages after these are those sent */
-        add_received(a->n - at < PART ? a->n - at : PART, a->own + at, a->other + at);
-    }
-}
-
-static void start_parts(vit_comm *c, bool sends, size_t other, float *data, size_t n) {
-    for (size_t at = 0; at < n; at += PART) {
-        size_t part = n - at < PART ? n - at : PART;
-        start(c, sends, other, data + at, part * sizeof *data);
-    }
-}
-
-/* Which of its range a rank keeps: at each level the lower neighbour the first half. */
-static void halve(size_t rank, size_t level, size_t *first, size_t *end, size_t *mid) {
-    *mid = *first + (*end - *first) / 2;
-    if (rank & level) {
-        *first = *mid;
-    } else {
-        *end = *mid;
-    }
-}
-
-/* Addition of two numbers gives the same bits in either order, so own + received is left + right.
- */
-static void sum_piece(vit_comm *c, float *data, size_t n) {
-    enum { LEVELS = 8 * sizeof(size_t) };
-    size_t first[LEVELS + 1], end[LEVELS + 1], depth = 0, mid;
-    first[0] = 0;
-    end[0] = n;
-    for (size_t level = 1; level < c->size && !c->broken; level *= 2, depth++) {
-        size_t lo = first[depth], hi = end[depth], other = c->rank ^ level;
-        halve(c->rank, level, &lo, &hi, &mid);
-        bool lower = !(c->rank & level);
-        size_t away = lower ? mid : first[depth], away_end = lower ? end[depth] : mid;
-        start_parts(c, false, other, c->received, hi - lo);
-        start_parts(c, true, other, data + away, away_end - away);
-        adding a = {data + lo, c->received, hi - lo};
-        wait_for(c, c->messages, c->message_count, add_part, &a);
-        c->message_count = 0;
-        c->sum_bytes += (away_end - away) * sizeof *data;
-        first[depth + 1] = lo;
-        end[depth + 1] = hi;
-    }
-    for (size_t level = c->size / 2; depth > 0 && !c->broken; level /= 2, depth--) {
-        size_t lo = first[depth], hi = end[depth], other = c->rank ^ level;
-        bool lower = !(c->rank & level);
-        size_t far = lower ? hi : first[depth - 1], far_end = lower ? end[depth - 1] : lo;
-        start_parts(c, false, other, data + far, far_end - far);
-        start_parts(c, true, other, data + lo, hi - lo);
-        finish_started(c);
-        c->sum_bytes += (hi - lo) * sizeof *data;
-    }
-}
 
 static double thread_cpu(void) {
     return vit_seconds_of(CLOCK_THREAD_CPUTIME_ID);
@@ -345,42 +70,35 @@ static double thread_cpu(void) {
 static void run_sum(vit_comm *c, const job *j) {
     double began = vit_seconds(), cpu = thread_cpu();
     float *data = (float *)(void *)j->data;
-    for (size_t at = 0; at < j->count && !c->broken; at += PIECE) {
-        beat(c, 'a');
-        sum_piece(c, data + at, j->count - at < PIECE ? j->count - at : PIECE);
+    uint64_t sent = 0;
+    for (size_t at = 0; at < j->count && !c->link.broken; at += VIT_SUM_PIECE) {
+        vit_link_beat(&c->link);
+        size_t n = j->count - at < VIT_SUM_PIECE ? j->count - at : VIT_SUM_PIECE;
+        vit_link_sum_piece(&c->link, data + at, n, c->received, &sent);
     }
     pthread_mutex_lock(&c->mutex);
     c->sum_seconds += vit_seconds() - began;
     c->sum_cpu += thread_cpu() - cpu;
+    c->sum_bytes += sent;
     pthread_mutex_unlock(&c->mutex);
-}
-
-/* Until the neighbour leaves as well. */
-static void run_leave(vit_comm *c) {
-    bool said = false;
-    while (!c->broken && !(said && c->neighbour_left && !c->beat_out_open)) {
-        beat(c, said ? 0 : 'l');
-        said = said || c->out == 'l';
-        nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
-    }
 }
 
 static void run(vit_comm *c, const job *j) {
     switch (j->kind) {
     case JOB_BARRIER:
-        run_barrier(c);
+        vit_link_barrier(&c->link);
         break;
     case JOB_BROADCAST:
-        run_broadcast(c, j);
+        vit_link_broadcast(&c->link, j->root, j->data, j->count);
         break;
     case JOB_GATHER:
-        run_gather(c, j);
+        vit_link_all_gather(&c->link, j->data, j->offsets);
         break;
     case JOB_SUM:
         run_sum(c, j);
         break;
     case JOB_LEAVE:
-        run_leave(c);
+        vit_link_leave(&c->link);
         break;
     }
 }
@@ -390,28 +108,23 @@ static void run(vit_comm *c, const job *j) {
 /* What depends on the number of ranks. These are there by now and wait for this one: without memory
  * it is broken, and ends them when it leaves. */
 static void allocate(vit_comm *c) {
-    if (vit_alloc((void **)&c->reports, c->size, sizeof *c->reports, "ranks") != VIT_OK ||
-        vit_alloc((void **)&c->offsets, c->size + 1, sizeof *c->offsets, "ranks") != VIT_OK) {
-        fail(c, "rank %zu: out of memory for what ranks say", c->rank);
+    if (vit_alloc((void **)&c->reports, c->link.size, sizeof *c->reports, "ranks") != VIT_OK ||
+        vit_alloc((void **)&c->offsets, c->link.size + 1, sizeof *c->offsets, "ranks") != VIT_OK) {
+        vit_link_fail(&c->link, "rank %zu: out of memory for what ranks say", c->link.rank);
     }
 }
 
 static bool open_transport(vit_comm *c) {
-    const char *why = c->transport.open(&c->transport);
-    c->rank = c->transport.rank;
-    c->size = c->transport.size;
-    c->heard = c->beat_sent = c->looked = vit_seconds();
-    if (why) {
-        snprintf(c->why, sizeof c->why, "%s", why);
-    } else {
+    bool opened = vit_link_open(&c->link);
+    if (opened) {
         allocate(c);
     }
     pthread_mutex_lock(&c->mutex);
-    c->opened = !why;
-    c->closed = why;
+    c->opened = opened;
+    c->closed = !opened;
     pthread_cond_broadcast(&c->finished);
     pthread_mutex_unlock(&c->mutex);
-    return !why;
+    return opened;
 }
 
 /* The next job; meanwhile it beats. */
@@ -420,9 +133,9 @@ static job next_job(vit_comm *c) {
     while (c->post_count == c->done_count) {
         const struct timespec until = vit_seconds_from_now(0.1);
         if (pthread_cond_clockwait(&c->posted, &c->mutex, CLOCK_MONOTONIC, &until) == ETIMEDOUT &&
-            !c->broken) {
+            !c->link.broken) {
             pthread_mutex_unlock(&c->mutex);
-            beat(c, 'a');
+            vit_link_beat(&c->link);
             pthread_mutex_lock(&c->mutex);
         }
     }
@@ -439,12 +152,14 @@ static void *comm_main(void *context) {
     }
     for (;;) {
         job j = next_job(c);
-        if (!c->broken) {
-            beat(c, j.kind == JOB_LEAVE ? 0 : 'a');
+        if (!c->link.broken) {
+            if (j.kind != JOB_LEAVE) { /* which has a last beat of its own */
+                vit_link_beat(&c->link);
+            }
             run(c, &j);
         }
         if (j.kind == JOB_LEAVE) {
-            (c->broken ? c->transport.abort : c->transport.close)(c->transport.context);
+            vit_link_close(&c->link);
         }
         pthread_mutex_lock(&c->mutex);
         c->done_count++;
@@ -472,7 +187,7 @@ static uint64_t post(vit_comm *c, const job *j) {
 }
 
 static vit_status check_whole(const vit_comm *c) {
-    return c->broken ? vit_fail(VIT_ERROR_IO, "%s", c->why) : VIT_OK;
+    return c->link.broken ? vit_fail(VIT_ERROR_IO, "%s", c->link.why) : VIT_OK;
 }
 
 static vit_status wait_done(vit_comm *c, uint64_t number) {
@@ -502,7 +217,7 @@ vit_status vit_comm_all_gather(vit_comm *comm, void *data, const size_t *offsets
 
 /* Everybody's `bytes` of an array of size elements. */
 static vit_status gather_equal(vit_comm *c, void *data, size_t bytes) {
-    for (size_t r = 0; r <= c->size; r++) {
+    for (size_t r = 0; r <= c->link.size; r++) {
         c->offsets[r] = r * bytes;
     }
     return vit_comm_all_gather(c, data, c->offsets);
@@ -517,9 +232,9 @@ vit_status vit_comm_any(vit_comm *comm, uint64_t *bits) {
         return status;
     }
     uint64_t *all = (uint64_t *)(void *)comm->reports;
-    all[comm->rank] = *bits;
+    all[comm->link.rank] = *bits;
     status = gather_equal(comm, all, sizeof *all);
-    for (size_t r = 0; status == VIT_OK && r < comm->size; r++) {
+    for (size_t r = 0; status == VIT_OK && r < comm->link.size; r++) {
         *bits |= all[r];
     }
     return status;
@@ -530,14 +245,14 @@ vit_status vit_comm_agree(vit_comm *comm, vit_status status) {
         return status;
     }
     vit_status result = VIT_OK;
-    if (comm->broken) {
+    if (comm->link.broken) {
         return status != VIT_OK ? status : check_whole(comm);
     }
-    report *own = &comm->reports[comm->rank];
+    report *own = &comm->reports[comm->link.rank];
     own->status = (int32_t)status;
     snprintf(own->message, sizeof own->message, "%s", status == VIT_OK ? "" : vit_last_error());
     result = gather_equal(comm, comm->reports, sizeof *comm->reports);
-    for (size_t r = 0; result == VIT_OK && r < comm->size; r++) {
+    for (size_t r = 0; result == VIT_OK && r < comm->link.size; r++) {
         report *said = &comm->reports[r];
         said->message[sizeof said->message - 1] = 0;
         if (said->status != VIT_OK && r == 0) {
@@ -584,7 +299,6 @@ static void release(vit_comm *c) {
     vit_free(c->received);
     vit_free(c->reports);
     vit_free(c->offsets);
-    vit_free(c->messages);
     vit_free(c);
 }
 
@@ -593,11 +307,12 @@ vit_status vit_comm_create(const vit_transport *transport, vit_comm **out) {
     vit_comm *c = NULL;
     *out = NULL;
     VIT_TRY(vit_alloc((void **)&c, 1, sizeof *c, "ranks"));
-    c->transport = *transport;
+    c->link.transport = *transport;
     pthread_mutex_init(&c->mutex, NULL);
     pthread_cond_init(&c->posted, NULL);
     pthread_cond_init(&c->finished, NULL);
-    VIT_TRY(vit_alloc((void **)&c->received, PIECE / 2 + 1, sizeof(float), "what ranks receive"));
+    VIT_TRY(vit_alloc((void **)&c->received, VIT_SUM_PIECE / 2 + 1, sizeof(float),
+                      "what ranks receive"));
     if (pthread_create(&c->thread, NULL, comm_main, c) != 0) {
         VIT_TRY(vit_fail(VIT_ERROR_MEMORY, "no thread for the ranks' messages: out of memory"));
     }
@@ -609,7 +324,7 @@ vit_status vit_comm_create(const vit_transport *transport, vit_comm **out) {
     pthread_mutex_unlock(&c->mutex);
     if (closed) {
         pthread_join(c->thread, NULL);
-        VIT_TRY(vit_fail(VIT_ERROR_IO, "%s", c->why));
+        VIT_TRY(vit_fail(VIT_ERROR_IO, "%s", c->link.why));
     }
     *out = c;
     c = NULL;
@@ -621,7 +336,7 @@ cleanup:
 }
 
 bool vit_comm_is_broken(const vit_comm *comm) {
-    return comm && comm->broken;
+    return comm && comm->link.broken;
 }
 
 void vit_comm_free(vit_comm *comm) {
