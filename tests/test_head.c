@@ -156,12 +156,31 @@ START_TEST(mean_pooling) {
 }
 END_TEST
 
+/* Exactly 0: what was in memory before, however small, adds nothing. */
+START_TEST(mean_of_zeros) {
+    enum { B = 2, N = 5, D = 17, K = 3 };
+    vit_head_shape s = {N, 1, D, K, true};
+    float *tokens = filled_new(B * N * D, 0), *weight = random_new(1, K * D, 1);
+    float norm[D] = {0}, bias[K] = {0}, logits[B * K];
+    const vit_head_weights w = {norm, norm, weight, bias};
+    float pooled[B * D], features[B * D], mean[B], rstd[B];
+    const vit_head_saved saved = {pooled, features, mean, rstd};
+    vit_head_forward(&s, B, &w, tokens, &saved, logits);
+    for (size_t i = 0; i < (size_t)B * D; i++) {
+        ck_assert(pooled[i] == 0);
+    }
+    free(tokens);
+    free(weight);
+}
+END_TEST
+
 static Suite *suite(void) {
     Suite *s = suite_create("head");
     TCase *c = tcase_create("head");
     tcase_set_timeout(c, 60);
     tcase_add_test(c, class_token);
     tcase_add_test(c, mean_pooling);
+    tcase_add_test(c, mean_of_zeros);
     suite_add_tcase(s, c);
     return s;
 }

@@ -330,6 +330,64 @@ START_TEST(dropped_branches_leave_the_residual_stream) {
 }
 END_TEST
 
+/* Attention and MLP of a block each have a row of scales. */
+START_TEST(each_branch_has_its_own_scales) {
+    vit_config config = odd_config(VIT_ATTENTION_ZEROS);
+    fixture f;
+    fixture_make(&f, &config, 1, true);
+    random_floats(5, f.model.params.total, 0.3, f.params);
+    float *images = random_new(1, 3 * 23 * 17, 1.0), logits[4][5];
+    for (int which = 0; which < 4; which++) {
+        float attn = (float)(which & 1), mlp = (float)(which >> 1);
+        float drop[4] = {attn, mlp, attn, mlp};
+        vit_model_forward(&f.model, f.params, f.workspace, 1, images, drop, logits[which]);
+        for (int before = 0; before < which; before++) {
+            ck_assert_mem_ne(logits[before], logits[which], sizeof logits[which]);
+        }
+    }
+    free(images);
+    fixture_free(&f);
+}
+END_TEST
+
+/* Matrices, those of one column too, decay; biases and norms do not. */
+START_TEST(what_decays) {
+    vit_config config = odd_config(VIT_ATTENTION_SOFTMAX);
+    config.embed_dim = 4; /* an MLP of one channel */
+    config.num_heads = 1;
+    config.mlp_ratio = 0.25;
+    vit_model model;
+    ck_vit_ok(vit_model_init(&model, &config));
+    for (size_t i = 0; i < model.params.count; i++) {
+        const vit_param *param = &model.params.items[i];
+        if (strncmp(param->name, "blocks.", 7) == 0) {
+            bool matrix = !strstr(param->name, "norm") && strstr(param->name, ".weight");
+            ck_assert_msg(!(param->flags & VIT_PARAM_DECAY) == !matrix, "%s", param->name);
+            ck_assert_msg(param->ndim == (matrix ? 2 : 1), "%s", param->name);
+        }
+    }
+    vit_model_free(&model);
+}
+END_TEST
+
+static size_t training_bytes(int depth) {
+    vit_config config = odd_config(VIT_ATTENTION_ZEROS);
+    config.depth = depth;
+    vit_model model;
+    size_t bytes;
+    ck_vit_ok(vit_model_init(&model, &config));
+    ck_vit_ok(vit_workspace_bytes(&model, 1, true, &bytes));
+    vit_model_free(&model);
+    return bytes;
+}
+
+/* One block has scratch as any number has: each further one takes as much as the one before. */
+START_TEST(workspace_grows_by_the_block) {
+    size_t one = training_bytes(1), two = training_bytes(2), three = training_bytes(3);
+    ck_assert_uint_eq(three - two, two - one);
+}
+END_TEST
+
 START_TEST(workspace_bytes_are_what_it_takes) {
     vit_config config;
     ck_vit_ok(vit_config_preset("zeros_tiny_patch16_224", &config));
@@ -372,6 +430,9 @@ static Suite *suite(void) {
     tcase_add_loop_test(t, checkpointed_gradients_have_the_same_bits, 0, VIT_ATTENTION_KINDS);
     tcase_add_test(t, blocks_share_rotary_tables);
     tcase_add_test(t, dropped_branches_leave_the_residual_stream);
+    tcase_add_test(t, each_branch_has_its_own_scales);
+    tcase_add_test(t, what_decays);
+    tcase_add_test(t, workspace_grows_by_the_block);
     tcase_add_test(t, workspace_bytes_are_what_it_takes);
     tcase_add_test(t, parameter_counts_are_timms);
     suite_add_tcase(s, t);
