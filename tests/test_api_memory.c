@@ -1,6 +1,7 @@
 /* The allocator of the public interface: what it hands out comes back, and every one of its
  * failures is an error with a message and leaves nothing behind. */
 #include "support/allocator.h"
+#include "support/files.h"
 #include "support/models.h"
 #include "support/pictures.h"
 #include "support/support.h"
@@ -184,10 +185,7 @@ static const operation tortured[] = {open_and_classify, measure, set_all};
 
 START_TEST(every_failure_is_an_error) {
     char path[1024];
-    FILE *file = fopen(temp_path(path, base, "settings.json"), "w");
-    ck_assert_ptr_nonnull(file);
-    fputs("{\"lr\": 0.002}", file);
-    fclose(file);
+    write_text(temp_path(path, base, "settings.json"), "{\"lr\": 0.002}");
     double expected = 0;
     long failures = 0;
     bool reached = true;

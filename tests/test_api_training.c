@@ -134,7 +134,7 @@ START_TEST(nearer_values_go_first) {
     /* In an order that is not that of their ranks. */
     set(training, "epochs", "7");
     static const char own[] = "{\"epochs\":9,\"lr\":0.5,\"model\":\"zeros_micro_patch4_28\"}";
-    ck_vit_ok(vit_file_replace(temp_path(path, base, "own.json"), own, sizeof own - 1));
+    write_text(temp_path(path, base, "own.json"), own);
     set(training, "config", path);
     check_value(training, "config", path);
     check_value(training, "epochs", "7");
@@ -177,9 +177,9 @@ START_TEST(wrong_settings_change_nothing) {
     ck_vit_fails(vit_training_set(training, "lr", NULL), VIT_ERROR_ARGUMENT, "value is NULL");
     ck_vit_fails(vit_training_set(training, "config", temp_path(path, base, "gone.json")),
                  VIT_ERROR_IO, "gone.json");
-    ck_vit_ok(vit_file_replace(temp_path(path, base, "bad.json"), "{\"epoch\":9}", 11));
+    write_text(temp_path(path, base, "bad.json"), "{\"epoch\":9}");
     ck_vit_fails(vit_training_set(training, "config", path), VIT_ERROR_FORMAT, "epoch: unknown");
-    ck_vit_ok(vit_file_replace(path, "{\"epochs\":-9}", 13));
+    write_text(path, "{\"epochs\":-9}");
     ck_vit_fails(vit_training_set(training, "config", path), VIT_ERROR_FORMAT, "epochs");
     check_value(training, "config", "");
     check_value(training, "epochs", "7");

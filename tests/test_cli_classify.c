@@ -38,10 +38,6 @@ static const char *make_model(const char *name, int classes, const char *const *
     return in_folder(name);
 }
 
-static void write_text(const char *path, const char *text) {
-    ck_vit_ok(vit_file_replace(path, text, strlen(text)));
-}
-
 /* The paths of JSON lines, each ended by a line feed; to be freed. "!" stands before one that has
  * an error. */
 static char *paths_of(const char *out) {

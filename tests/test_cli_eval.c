@@ -395,7 +395,7 @@ START_TEST(bad_data_and_places) {
     check_failure(zvit("eval", model, in_folder("nodata"), NULL), "eval", "nodata");
     check_failure(zvit("eval", model, in_folder("empty"), NULL), "eval", "empty/val");
     check_failure(zvit("eval", model, in_folder("hollow"), NULL), "eval", "hollow/val/cat");
-    ck_vit_ok(vit_file_replace(in_folder("file"), "x", 1));
+    write_text(in_folder("file"), "x");
     check_failure(zvit("eval", model, in_folder("data"), "--out", in_folder("file"), NULL), "eval",
                   "/file");
     check_failure(zvit("eval", model, in_folder("data"), "--out", in_folder("file/x"), NULL),

@@ -133,7 +133,7 @@ START_TEST(bad_input) {
     check_failure(zvit("explain", "/nowhere.safetensors", picture, "-o", out, NULL), "explain",
                   "/nowhere.safetensors");
     snprintf(text, sizeof text, "%s/text.png", folder);
-    ck_vit_ok(vit_file_replace(text, "no picture", 10));
+    write_text(text, "no picture");
     check_failure(zvit("explain", model, text, "-o", out, NULL), "explain", text);
     check_failure(zvit("explain", model, picture, "-o", "/nowhere/heat.png", NULL), "explain",
                   "/nowhere/heat.png");

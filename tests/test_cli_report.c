@@ -236,9 +236,9 @@ START_TEST(damaged_files_are_named) {
     outcome trained;
     train_for(&trained);
     static const char bad[] = "epoch,step\nnonsense\n";
-    ck_vit_ok(vit_file_replace(in_folder("run/log.csv"), bad, strlen(bad)));
+    write_text(in_folder("run/log.csv"), bad);
     check_failure(zvit("report", in_folder("run"), NULL), "report", "log.csv:2: ");
-    ck_vit_ok(vit_file_replace(in_folder("run/last.state.safetensors"), bad, strlen(bad)));
+    write_text(in_folder("run/last.state.safetensors"), bad);
     check_failure(zvit("report", in_folder("run"), NULL), "report", "last.state.safetensors");
     check_failure(zvit("report", in_folder("run"), "--out", in_folder("no/where.html"), NULL),
                   "report", "");

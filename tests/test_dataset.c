@@ -1,6 +1,7 @@
 /* Data sets as people have them: lists, folders without splits, held-out shares, orders of classes.
  */
 #include "data/folder.h"
+#include "support/files.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -25,25 +26,12 @@ static void setup(void) {
     make_folders(root);
 }
 
-static void write_text(const char *name, const char *text) {
-    char path[1024];
-    temp_path(path, root, "%s", name);
-    char *slash = strrchr(path, '/');
-    *slash = 0;
-    make_folders(path);
-    *slash = '/';
-    FILE *file = fopen(path, "wb");
-    ck_assert_ptr_nonnull(file);
-    fputs(text, file);
-    ck_assert_int_eq(fclose(file), 0);
-}
-
 /* count empty files FOLDER/N.png */
 static void fill(const char *folder, int count) {
     for (int i = 0; i < count; i++) {
         char name[256];
         snprintf(name, sizeof name, "%s/%d.png", folder, i);
-        write_text(name, "");
+        write_text_below(root, name, "");
     }
 }
 
@@ -104,7 +92,7 @@ static const char *const lists[] = {
 };
 
 START_TEST(lists_of_every_kind) {
-    write_text("list.csv", lists[_i]);
+    write_text_below(root, "list.csv", lists[_i]);
     char path[1024];
     vit_dataset_query q = query("train", 0);
     q.data = temp_path(path, root, "list.csv");
@@ -117,7 +105,8 @@ START_TEST(lists_of_every_kind) {
 END_TEST
 
 START_TEST(quotes_and_absolute_paths) {
-    write_text("list.csv", "\"a, \"\"b\"\".png\",\"c,\"\n/x/y.png,\"c,\"\nplain \"q\".png,z\n");
+    write_text_below(root, "list.csv",
+                     "\"a, \"\"b\"\".png\",\"c,\"\n/x/y.png,\"c,\"\nplain \"q\".png,z\n");
     char path[1024];
     vit_dataset_query q = query("train", 0);
     q.data = temp_path(path, root, "list.csv");
@@ -141,7 +130,7 @@ static const struct {
 };
 
 START_TEST(bad_lists_are_refused_with_their_line) {
-    write_text("list.csv", bad_lists[_i].text);
+    write_text_below(root, "list.csv", bad_lists[_i].text);
     char path[1024];
     vit_dataset_query q = query("train", 0);
     q.data = temp_path(path, root, "list.csv");
@@ -172,8 +161,8 @@ END_TEST
 START_TEST(lists_in_a_folder_go_before_folders) {
     fill("train/a", 3);
     fill("train/b", 3);
-    write_text("train.csv", "train/a/0.png,x\ntrain/b/1.png,y\n");
-    write_text("validation.csv", "train/b/2.png,y\n");
+    write_text_below(root, "train.csv", "train/a/0.png,x\ntrain/b/1.png,y\n");
+    write_text_below(root, "validation.csv", "train/b/2.png,y\n");
     vit_dataset_query q = query("train", 0);
     vit_dataset *d = find(&q);
     check_samples(d, "train/a/0.png=x train/b/1.png=y");
@@ -188,7 +177,7 @@ START_TEST(lists_in_a_folder_go_before_folders) {
     check_samples(val, "train/b/2.png=y");
     ck_assert_uint_eq(missing, 1);
     vit_dataset_free(val);
-    write_text("validation.csv", "train/b/2.png,z\n");
+    write_text_below(root, "validation.csv", "train/b/2.png,z\n");
     check_refused(&q, VIT_ERROR_FORMAT, "validation.csv/z: not a class of the model");
     vit_dataset_free(d);
 }
@@ -313,7 +302,7 @@ START_TEST(a_share_of_train_and_of_lists_is_held_out) {
     for (int i = 0; i < 40; i++) {
         snprintf(text + strlen(text), sizeof text - strlen(text), "%d.png,%c\n", i, 'x' + i % 2);
     }
-    write_text("all.csv", text);
+    write_text_below(root, "all.csv", text);
     q.data = temp_path(path, root, "all.csv");
     check_held_out(&q, 0.25);
 }
@@ -395,15 +384,15 @@ START_TEST(classes_in_every_order) {
     vit_dataset_free(d);
     char path[1024];
     q.class_order = temp_path(path, root, "order.txt");
-    write_text("order.txt", "Z\r\nimg2b\n\nimg02\nimg2\nimg9\nimg10\na\n0010");
+    write_text_below(root, "order.txt", "Z\r\nimg2b\n\nimg02\nimg2\nimg9\nimg10\na\n0010");
     d = find(&q);
     check_classes(d, "Z img2b img02 img2 img9 img10 a 0010");
     vit_dataset_free(d);
-    write_text("order.txt", "Z\nimg2b\nimg02\nimg2\nimg9\nimg10\na\n");
+    write_text_below(root, "order.txt", "Z\nimg2b\nimg02\nimg2\nimg9\nimg10\na\n");
     check_refused(&q, VIT_ERROR_FORMAT, "class '0010' is not in --class-order");
-    write_text("order.txt", "Z\nimg2b\nimg02\nimg2\nimg9\nimg10\na\n0010\nb\n");
+    write_text_below(root, "order.txt", "Z\nimg2b\nimg02\nimg2\nimg9\nimg10\na\n0010\nb\n");
     check_refused(&q, VIT_ERROR_FORMAT, "1 of the 9 classes in it have no pictures");
-    write_text("order.txt", "Z\nimg2b\nimg02\nZ\nimg2\nimg9\nimg10\na\n0010\n");
+    write_text_below(root, "order.txt", "Z\nimg2b\nimg02\nZ\nimg2\nimg9\nimg10\na\n0010\n");
     check_refused(&q, VIT_ERROR_FORMAT, "order.txt: class 'Z' is named twice");
     q.class_order = "alphabetical";
     check_refused(&q, VIT_ERROR_IO, "alphabetical");

@@ -1,6 +1,7 @@
 /* Evaluation by several ranks against one: the same bits, every picture once, also where some
  * cannot be read. The ranks are threads. */
 #include "eval/evaluate.h"
+#include "support/files.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "train/eval_ranks.h"
@@ -180,10 +181,7 @@ START_TEST(any_number_of_ranks_is_as_one) {
 END_TEST
 
 static void spoil(const fixture *f, size_t i) {
-    FILE *file = fopen(f->dataset->samples[i].path, "w");
-    ck_assert_ptr_nonnull(file);
-    fputs("no picture", file);
-    fclose(file);
+    write_text(f->dataset->samples[i].path, "no picture");
 }
 
 START_TEST(unreadable_pictures_count_once) {

@@ -2,6 +2,7 @@
  * when something is missing. */
 #include "data/folder.h"
 #include "data/sampler.h"
+#include "support/files.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -33,14 +34,7 @@ static void setup(void) {
 
 /* An empty file below root with its folders: folders are read, pictures are not opened. */
 static void touch(const char *name) {
-    char path[1024], folder[1024];
-    temp_path(path, root, "%s", name);
-    snprintf(folder, sizeof folder, "%s", path);
-    *strrchr(folder, '/') = 0;
-    make_folders(folder);
-    FILE *file = fopen(path, "w");
-    ck_assert_msg(file != NULL, "%s", path);
-    fclose(file);
+    write_text_below(root, name, "");
 }
 
 static void make_folder(const char *name) {

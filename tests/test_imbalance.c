@@ -1,6 +1,7 @@
 /* Data sets with many pictures of some classes and few of others: weights, the balanced sampler. */
 #include "data/loader.h"
 #include "data/sampler.h"
+#include "support/files.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "train/class_weights.h"
@@ -175,10 +176,7 @@ START_TEST(weights_from_files) {
     vit_dataset d = make_set();
     char *root = temp_folder(), path[1024];
     float *weights;
-    FILE *file = fopen(temp_path(path, root, "weights.csv"), "w");
-    ck_assert_ptr_nonnull(file);
-    fputs(files[_i].text, file);
-    fclose(file);
+    write_text(temp_path(path, root, "weights.csv"), files[_i].text);
     if (files[_i].words) {
         ck_assert_int_eq(vit_class_weights(path, &d, false, &weights), VIT_ERROR_FORMAT);
         ck_assert_ptr_null(weights);

@@ -1,6 +1,7 @@
 /* Batches: every sample once an epoch, the same bits on any number of threads, errors that name the
  * file. */
 #include "data/loader.h"
+#include "support/files.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -303,10 +304,7 @@ START_TEST(unreadable_pictures_are_named) {
     char bad[1024], gone[1024];
     vit_loader *loader;
     vit_batch *batch;
-    FILE *file = fopen(temp_path(bad, root, "train/ant/002x.png"), "w");
-    ck_assert_ptr_nonnull(file);
-    fputs("no picture", file);
-    fclose(file);
+    write_text(temp_path(bad, root, "train/ant/002x.png"), "no picture");
     ck_assert_int_eq(symlink("nowhere", temp_path(gone, root, "train/ant/002y.png")), 0);
     fixture_open(&f);
     f.config.shuffle = false;

@@ -1,5 +1,6 @@
 /* What a model said, from logits to files: the files are read back by other code, and every figure
  * is computed again from predictions.csv alone. */
+#include "support/files.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "support/table.h"
@@ -311,7 +312,7 @@ START_TEST(wrong_arguments) {
     ck_vit_ok(vit_outcome_create(&d, K, names, logits, 1000, &o)); /* all there are */
     ck_assert_uint_eq(o->topk, K);
     char path[1024];
-    ck_vit_ok(vit_file_replace(temp_path(path, base, "file"), "x", 1));
+    write_text(temp_path(path, base, "file"), "x");
     ck_vit_fails(vit_outcome_write(o, path), VIT_ERROR_IO, path);
     vit_outcome_free(o);
 }

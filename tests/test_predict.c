@@ -1,4 +1,5 @@
 /* Classifying pictures: one, many, and broken ones among them. */
+#include "support/files.h"
 #include "support/models.h"
 #include "support/pictures.h"
 #include "support/support.h"
@@ -24,10 +25,7 @@ static void make_base(void) {
         draw_picture(i % CLASSES, (uint64_t)i, width, height, rgb);
         write_png(temp_path(paths[i], base, "%d.png", i), width, height, rgb);
     }
-    FILE *file = fopen(temp_path(paths[FILES], base, "text.png"), "w");
-    ck_assert_ptr_nonnull(file);
-    fputs("no picture", file);
-    fclose(file);
+    write_text(temp_path(paths[FILES], base, "text.png"), "no picture");
     temp_path(paths[FILES + 1], base, "missing.png");
 }
 

@@ -1,4 +1,5 @@
 /* The table of results: timm's columns, rows appended by many at once, files that are no table. */
+#include "support/files.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "support/table.h"
@@ -81,8 +82,7 @@ START_TEST(tables_of_others) {
     const size_t lines[] = {3, 3, 2, 2};
     for (size_t i = 0; i < 4; i++) {
         vit_bytes bytes = {0};
-        ck_vit_ok(
-            vit_file_replace(temp_path(path, base, "other.csv"), begins[i], strlen(begins[i])));
+        write_text(temp_path(path, base, "other.csv"), begins[i]);
         ck_vit_ok(vit_results_check(path));
         ck_vit_ok(vit_results_append(path, "y", bundle, 50, 60));
         ck_vit_ok(vit_file_read(path, 1 << 20, &bytes));
@@ -153,7 +153,7 @@ START_TEST(what_is_no_table) {
     const char *const others[] = {"path,label\na,b\n", "model,top1\n", COLUMNS ",more\n",
                                   ("\n" COLUMNS)};
     for (size_t i = 0; i < 4; i++) {
-        ck_vit_ok(vit_file_replace(temp_path(path, base, "no.csv"), others[i], strlen(others[i])));
+        write_text(temp_path(path, base, "no.csv"), others[i]);
         refused(path, bundle, VIT_ERROR_FORMAT);
         check_text(path, others[i]);
     }

@@ -2,6 +2,7 @@
  * what several ranks hold together has the bits of one rank's. */
 #include "data/loader.h"
 #include "data/pack.h"
+#include "support/files.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -258,10 +259,7 @@ START_TEST(what_is_left_is_dealt_anew) {
     size_t late = 0, lost = 0;
     for (int i = 0; i < PER_CLASS; i += 3) {
         char path[1024];
-        FILE *file = fopen(temp_path(path, root, "train/bee/%03d.png", i), "w");
-        ck_assert_ptr_nonnull(file);
-        fputs("no picture", file);
-        fclose(file);
+        write_text(temp_path(path, root, "train/bee/%03d.png", i), "no picture");
     }
     fixture_open(&f, _i % 2);
     reader whole = reader_open(&f, 0, 1), parts[SLOTS];

@@ -1,5 +1,6 @@
 /* What is wrong with a data set, found by reading all of it. */
 #include "data/survey.h"
+#include "support/files.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -157,10 +158,7 @@ END_TEST
 
 START_TEST(lists_and_single_classes) {
     draw("pics/1.png", 0, 1, 8, 8);
-    FILE *list = fopen(temp_path((char[1024]){0}, root, "train.csv"), "w");
-    ck_assert_ptr_nonnull(list);
-    fputs("pics/1.png,a\npics/gone.png,a\n", list);
-    fclose(list);
+    write_text(temp_path((char[1024]){0}, root, "train.csv"), "pics/1.png,a\npics/gone.png,a\n");
     vit_survey *s = survey(0);
     ck_assert_uint_eq(s->unreadable, 1);
     ck_assert_ptr_nonnull(strstr(file(s, "pics/gone.png")->reason, "No such file"));

@@ -92,7 +92,7 @@ START_TEST(run_folder_that_cannot_be) {
     vit_train_settings settings = wide_run_settings();
     run_watch s = {0};
     /* Root ignores modes; a file in the way stops anybody. */
-    ck_vit_ok(vit_file_replace(temp_path(path, run_base, "file"), "mine", 4));
+    write_text(temp_path(path, run_base, "file"), "mine");
     ck_vit_fails(run_train(&settings, NULL, run_data, path, &s, NULL), VIT_ERROR_IO, path);
     ck_vit_fails(run_train(&settings, NULL, run_data, temp_path(out, path, "run"), &s, NULL),
                  VIT_ERROR_IO, path);
@@ -111,7 +111,7 @@ START_TEST(run_folder_that_holds_a_run) {
     const char *const names[] = {"args.json", "last.safetensors", "log.csv"};
     for (int i = 0; i < 3; i++) {
         make_folders(temp_path(out, run_base, "runs/held%d", i));
-        ck_vit_ok(vit_file_replace(temp_path(path, out, "%s", names[i]), "dear", 4));
+        write_text(temp_path(path, out, "%s", names[i]), "dear");
         ck_vit_fails(run_train(&settings, NULL, run_data, out, &s, NULL), VIT_ERROR_ARGUMENT, path);
         check_message("--out");
         ck_assert_uint_eq(count_entries(out), 1);
@@ -128,7 +128,7 @@ START_TEST(broken_picture) {
     char folder[1024], path[1024];
     make_pictures(temp_path(folder, run_base, "broken"), "train", small_run_classes, 3, 4, 18, 18,
                   5);
-    ck_vit_ok(vit_file_replace(temp_path(path, folder, "train/bee/001.png"), "no picture", 10));
+    write_text(temp_path(path, folder, "train/bee/001.png"), "no picture");
     vit_train_settings settings = wide_run_settings();
     settings.recipe.batch_size = 12;
     char out[1024];
@@ -148,7 +148,7 @@ START_TEST(loss_that_is_not_finite) {
     settings.recipe.warmup_epochs = 0;
     run_watch s = {0};
     make_folders(temp_path(out, run_base, "runs/nan"));
-    ck_vit_ok(vit_file_replace(temp_path(path, out, "notes.txt"), "mine", 4));
+    write_text(temp_path(path, out, "notes.txt"), "mine");
     ck_vit_fails(run_train(&settings, NULL, run_data, out, &s, NULL), VIT_ERROR_NUMERIC,
                  "epoch 1, step 2 of 3");
     check_message("none yet");

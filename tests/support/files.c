@@ -3,8 +3,27 @@
 #include "pictures.h"
 #include "support.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+void write_text(const char *path, const char *text) {
+    FILE *file = fopen(path, "w");
+    ck_assert_msg(file != NULL, "%s: %s", path, strerror(errno));
+    ck_assert_int_ge(fputs(text, file), 0);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+void write_text_below(const char *folder, const char *name, const char *text) {
+    char path[1024];
+    temp_path(path, folder, "%s", name);
+    char *slash = strrchr(path, '/');
+    *slash = 0;
+    make_folders(path);
+    *slash = '/';
+    write_text(path, text);
+}
 
 static vit_bytes read_path(const char *path) {
     vit_bytes bytes = {0};

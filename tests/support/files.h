@@ -1,10 +1,15 @@
-/* What a test reads of the files that the code under test left. */
+/* Files that a test makes, and what it reads of those that the code under test left. */
 #ifndef VIT_TEST_FILES_H
 #define VIT_TEST_FILES_H
 
 #include "vit/file.h"
 
 #include <stdbool.h>
+
+/* A file with that text; its folder is there. */
+void write_text(const char *path, const char *text);
+/* FOLDER/NAME with that text, and the folders on the way. */
+void write_text_below(const char *folder, const char *name, const char *text);
 
 /* FOLDER/NAME with a zero behind it; vit_bytes_free. */
 vit_bytes read_file(const char *folder, const char *name);
