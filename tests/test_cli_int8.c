@@ -146,8 +146,8 @@ START_TEST(other_formats_dequantise) {
     check_has(result.err, "int8 weights, written as the floats that they stand for");
     release(&result);
     vit_safetensors *file, *quantised;
-    ck_vit_ok(vit_safetensors_load(out, &file));
-    ck_vit_ok(vit_safetensors_load(int8, &quantised));
+    ck_vit_ok(safetensors_load(out, &file));
+    ck_vit_ok(safetensors_load(int8, &quantised));
     const vit_tensor *w = vit_safetensors_find(file, "head.weight");
     float back[CLASSES * 96], q[CLASSES * 96], scale[CLASSES];
     ck_assert_int_eq(w->dtype, VIT_F32);

@@ -62,7 +62,7 @@ static double number(const vit_json *object, const char *key) {
 /* Without __metadata__ of ours, and with exactly the model's tensors. */
 static void check_weights(const vit_model_bundle *bundle, const char *path) {
     vit_safetensors *file;
-    ck_vit_ok(vit_safetensors_load(path, &file));
+    ck_vit_ok(safetensors_load(path, &file));
     ck_assert_str_eq(vit_safetensors_metadata(file, "format"), "pt");
     ck_assert_ptr_null(vit_safetensors_metadata(file, "zvit"));
     ck_assert_uint_eq(vit_safetensors_count(file), bundle->model.params.count);
@@ -145,7 +145,7 @@ START_TEST(timms_own_file_comes_back) {
         vit_export_place(VIT_EXPORT_TIMM, temp_path(path, folder, "back.safetensors"), &paths));
     ck_vit_ok(vit_export(bundle, VIT_EXPORT_TIMM, &paths));
     vit_safetensors *timm = golden_open("timm_deit_tiny_img64_depth2.safetensors"), *ours;
-    ck_vit_ok(vit_safetensors_load(paths.weights, &ours));
+    ck_vit_ok(safetensors_load(paths.weights, &ours));
     ck_assert_uint_eq(vit_safetensors_count(ours), vit_safetensors_count(timm));
     for (size_t i = 0; i < vit_safetensors_count(timm); i++) {
         const vit_tensor *a = vit_safetensors_at(timm, i);
@@ -248,7 +248,7 @@ START_TEST(a_sample_holds_the_models_logits) {
     ck_vit_ok(vit_export_sample(bundle, COUNT, 7, temp_path(path, folder, "sample.safetensors"),
                                 NULL, NULL));
     vit_safetensors *file;
-    ck_vit_ok(vit_safetensors_load(path, &file));
+    ck_vit_ok(safetensors_load(path, &file));
     size_t count;
     float *images = golden_f32(file, "images", &count), logits[COUNT * 3];
     double *expected = golden_f64(file, "logits", NULL), sum = 0;

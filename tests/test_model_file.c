@@ -75,7 +75,7 @@ START_TEST(saves_what_it_loads) {
     ck_assert_double_eq(back->preprocess.mean[2], 0.1);
     ck_assert_str_eq(back->model.config.architecture, "zeros_micro_patch4_28");
     vit_safetensors *file;
-    ck_vit_ok(vit_safetensors_load(path, &file));
+    ck_vit_ok(safetensors_load(path, &file));
     ck_assert_str_eq(vit_safetensors_metadata(file, "format"), "pt");
     ck_assert_str_eq(vit_safetensors_metadata(file, "zvit"), "1");
     ck_assert_str_eq(vit_safetensors_metadata(file, "epoch"), "12");

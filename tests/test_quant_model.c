@@ -198,7 +198,7 @@ START_TEST(the_file_says_what_it_is) {
     const vit_param_table *table = &bundle->model.params;
     vit_safetensors *file;
     size_t scales = 0, row;
-    ck_vit_ok(vit_safetensors_load(path, &file));
+    ck_vit_ok(safetensors_load(path, &file));
     ck_assert_str_eq(vit_safetensors_metadata(file, "format"), "pt");
     ck_assert_str_eq(vit_safetensors_metadata(file, "zvit"), "2");
     ck_assert_ptr_nonnull(
@@ -299,7 +299,7 @@ static void check_refused(altered *a, vit_status expected, const char *word) {
 
 static altered altered_open(void) {
     altered a = {0};
-    ck_vit_ok(vit_safetensors_load(path, &a.file));
+    ck_vit_ok(safetensors_load(path, &a.file));
     a.count = vit_safetensors_count(a.file);
     a.tensors = calloc(a.count + 1, sizeof *a.tensors);
     for (size_t i = 0; i < a.count; i++) {
@@ -441,7 +441,7 @@ START_TEST(float_models_keep_the_first_layout) {
     vit_model_bundle *bundle = bundle_new(0, 0);
     vit_safetensors *file;
     ck_vit_ok(vit_model_bundle_save(bundle, NULL, NULL, 0, path));
-    ck_vit_ok(vit_safetensors_load(path, &file));
+    ck_vit_ok(safetensors_load(path, &file));
     ck_assert_str_eq(vit_safetensors_metadata(file, "zvit"), "1");
     ck_assert_ptr_null(strstr(vit_safetensors_metadata(file, "config"), "quantization"));
     vit_safetensors_close(file);

@@ -100,8 +100,8 @@ static int train_apart(plan *p) {
 static void check_same_state(const char *a, const char *b) {
     char paths[2][1024];
     vit_safetensors *files[2];
-    ck_vit_ok(vit_safetensors_load(temp_path(paths[0], a, "last.state.safetensors"), &files[0]));
-    ck_vit_ok(vit_safetensors_load(temp_path(paths[1], b, "last.state.safetensors"), &files[1]));
+    ck_vit_ok(safetensors_load(temp_path(paths[0], a, "last.state.safetensors"), &files[0]));
+    ck_vit_ok(safetensors_load(temp_path(paths[1], b, "last.state.safetensors"), &files[1]));
     ck_assert_uint_eq(vit_safetensors_count(files[0]), vit_safetensors_count(files[1]));
     for (size_t i = 0; i < vit_safetensors_count(files[0]); i++) {
         const vit_tensor *x = vit_safetensors_at(files[0], i);

@@ -64,11 +64,6 @@ START_TEST(reads_a_small_file) {
     ck_assert_ptr_null(vit_safetensors_at(file, 3));
     ck_assert_str_eq(vit_safetensors_metadata(file, "a"), "1");
     ck_assert_ptr_null(vit_safetensors_metadata(file, "absent"));
-    const char *key, *value;
-    ck_assert(vit_safetensors_metadata_at(file, 1, &key, &value));
-    ck_assert_str_eq(key, "a");
-    ck_assert_str_eq(value, "1");
-    ck_assert(!vit_safetensors_metadata_at(file, 2, &key, &value));
     vit_safetensors_close(file);
     free(b.data);
 }
@@ -228,8 +223,8 @@ static double sum_everything(const vit_safetensors *file) {
     double sum = 0;
     for (size_t i = 0; i < vit_safetensors_count(file); i++) {
         const vit_tensor *tensor = vit_safetensors_at(file, i);
-        double *values = malloc((tensor->count ? tensor->count : 1) * sizeof *values);
-        vit_tensor_to_f64(tensor, values);
+        float *values = malloc((tensor->count ? tensor->count : 1) * sizeof *values);
+        vit_tensor_to_f32(tensor, values);
         for (size_t j = 0; j < tensor->count; j++) {
             sum += isfinite(values[j]) ? values[j] : 0;
         }
@@ -306,16 +301,11 @@ START_TEST(converts_every_dtype) {
         memcpy(unaligned + 1, rows[r].data, size);
         vit_tensor tensor = {
             .name = "t", .dtype = rows[r].dtype, .count = rows[r].count, .data = unaligned + 1};
-        double wide[16];
         float narrow[16];
-        vit_tensor_to_f64(&tensor, wide);
         vit_tensor_to_f32(&tensor, narrow);
         for (size_t i = 0; i < rows[r].count; i++) {
             double expected = rows[r].expected[i];
             float rounded = (float)expected;
-            ck_assert_msg(isnan(expected) ? isnan(wide[i])
-                                          : memcmp(&wide[i], &expected, sizeof expected) == 0,
-                          "%s %zu: %g", vit_dtype_name(rows[r].dtype), i, wide[i]);
             ck_assert_msg(isnan(expected) ? isnan(narrow[i])
                                           : memcmp(&narrow[i], &rounded, sizeof rounded) == 0,
                           "%s %zu: %g", vit_dtype_name(rows[r].dtype), i, (double)narrow[i]);
@@ -392,7 +382,7 @@ START_TEST(writes_what_it_reads) {
     ck_vit_ok(save_five());
     ck_assert_uint_eq(count_entries(folder), 1);
     vit_safetensors *file;
-    ck_vit_ok(vit_safetensors_load(path, &file));
+    ck_vit_ok(safetensors_load(path, &file));
     ck_assert_uint_eq(vit_safetensors_count(file), 5);
     const vit_tensor *w = vit_safetensors_find(file, "blocks.0.w \"\\\n\xc3\xa9");
     ck_assert_ptr_eq(w, vit_safetensors_at(file, 0));
@@ -463,12 +453,11 @@ END_TEST
 
 START_TEST(a_missing_file_is_named) {
     vit_safetensors *file;
-    ck_vit_fails(vit_safetensors_load("/nowhere/model.safetensors", &file), VIT_ERROR_IO,
+    ck_vit_fails(safetensors_load("/nowhere/model.safetensors", &file), VIT_ERROR_IO,
                  "/nowhere/model.safetensors: cannot open: No");
-    ck_vit_fails(vit_safetensors_load(folder, &file), VIT_ERROR_IO,
-                 "is a folder (expected a file)");
+    ck_vit_fails(safetensors_load(folder, &file), VIT_ERROR_IO, "is a folder (expected a file)");
     ck_vit_ok(vit_file_replace(path, "", 0));
-    ck_vit_fails(vit_safetensors_load(path, &file), VIT_ERROR_FORMAT, "cut short: 0 bytes");
+    ck_vit_fails(safetensors_load(path, &file), VIT_ERROR_FORMAT, "cut short: 0 bytes");
 }
 END_TEST
 

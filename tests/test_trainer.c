@@ -282,7 +282,7 @@ START_TEST(stopping_saves) {
         check_run_loads(out);
         char path[1024], step[16];
         vit_safetensors *file;
-        ck_vit_ok(vit_safetensors_load(temp_path(path, out, "last.safetensors"), &file));
+        ck_vit_ok(safetensors_load(temp_path(path, out, "last.safetensors"), &file));
         snprintf(step, sizeof step, "%d", after[i]);
         ck_assert_str_eq(vit_safetensors_metadata(file, "step"), step);
         vit_safetensors_close(file);

@@ -203,7 +203,7 @@ START_TEST(full_disk_later) {
     check_run_loads(out);
     char path[1024];
     vit_safetensors *file;
-    ck_vit_ok(vit_safetensors_load(temp_path(path, out, "last.safetensors"), &file));
+    ck_vit_ok(safetensors_load(temp_path(path, out, "last.safetensors"), &file));
     ck_assert_str_eq(vit_safetensors_metadata(file, "epoch"), "1");
     vit_safetensors_close(file);
     vit_bytes text = read_file(out, "log.csv");

@@ -38,7 +38,7 @@ static vit_train_settings settings_for(int epochs) {
 static float *tensor_of(const char *folder, const char *file, const char *name, size_t *count) {
     char path[1024];
     vit_safetensors *opened;
-    ck_vit_ok(vit_safetensors_load(temp_path(path, folder, "%s", file), &opened));
+    ck_vit_ok(safetensors_load(temp_path(path, folder, "%s", file), &opened));
     const vit_tensor *tensor = vit_safetensors_find(opened, name);
     ck_assert_msg(tensor != NULL, "%s: no tensor %s", path, name);
     float *values = malloc(tensor->count * sizeof *values);

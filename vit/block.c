@@ -1,28 +1,9 @@
 #include "vit/block.h"
 
 #include "vit/layers.h"
-#include "vit/simd.h"
+#include "vit/rows.h"
 
 #include <stdio.h>
-
-static vit_status add(vit_param_table *table, const char *prefix, const char *name, size_t rows,
-                      size_t columns, size_t *offset) {
-    if (columns > 0) { /* a matrix */
-        return vit_params_add(table, prefix, name, 2, (size_t[]){rows, columns}, VIT_PARAM_DECAY,
-                              (vit_init){VIT_INIT_TRUNC_NORMAL, 0.02f}, offset);
-    }
-    return vit_params_add(table, prefix, name, 1, &rows, 0, (vit_init){VIT_INIT_CONSTANT, 0.0f},
-                          offset);
-}
-
-static vit_status add_norm(vit_param_table *table, const char *prefix, const char *name, size_t D,
-                           size_t *weight, size_t *bias) {
-    char inner[VIT_NAME_MAX];
-    snprintf(inner, sizeof inner, "%s%s", prefix, name);
-    vit_status status = vit_params_add(table, inner, ".weight", 1, &D, 0,
-                                       (vit_init){VIT_INIT_CONSTANT, 1.0f}, weight);
-    return status != VIT_OK ? status : add(table, inner, ".bias", D, 0, bias);
-}
 
 /* In the order of timm's module, so that a listing reads as the network runs. */
 vit_status vit_block_init(vit_block *block, const vit_attention_config *attention, size_t hidden,
@@ -32,13 +13,15 @@ vit_status vit_block_init(vit_block *block, const vit_attention_config *attentio
     *block = (vit_block){.tokens = attention->tokens, .dim = D, .hidden = hidden};
     char inner[VIT_NAME_MAX];
     snprintf(inner, sizeof inner, "%sattn.", prefix);
-    VIT_TRY(add_norm(table, prefix, "norm1", D, &block->norm1_weight, &block->norm1_bias));
+    VIT_TRY(
+        vit_params_add_norm(table, prefix, "norm1", D, &block->norm1_weight, &block->norm1_bias));
     VIT_TRY(vit_attention_init(&block->attention, attention, inner, table));
-    VIT_TRY(add_norm(table, prefix, "norm2", D, &block->norm2_weight, &block->norm2_bias));
-    VIT_TRY(add(table, prefix, "mlp.fc1.weight", hidden, D, &block->fc1_weight));
-    VIT_TRY(add(table, prefix, "mlp.fc1.bias", hidden, 0, &block->fc1_bias));
-    VIT_TRY(add(table, prefix, "mlp.fc2.weight", D, hidden, &block->fc2_weight));
-    VIT_TRY(add(table, prefix, "mlp.fc2.bias", D, 0, &block->fc2_bias));
+    VIT_TRY(
+        vit_params_add_norm(table, prefix, "norm2", D, &block->norm2_weight, &block->norm2_bias));
+    VIT_TRY(vit_params_add_linear(table, prefix, "mlp.fc1", hidden, D, &block->fc1_weight,
+                                  &block->fc1_bias));
+    VIT_TRY(vit_params_add_linear(table, prefix, "mlp.fc2", D, hidden, &block->fc2_weight,
+                                  &block->fc2_bias));
 cleanup:
     if (status != VIT_OK) {
         vit_block_free(block);
@@ -96,12 +79,6 @@ void vit_block_forward(const vit_block *block, const float *params, size_t B, bo
     vit_residual_forward(B, N * D, saved->middle, branch, mlp_scale, y);
 }
 
-VIT_CLONES static void add_gradient(size_t n, const float *x, float *y) {
-    for (size_t i = 0; i < n; i++) {
-        y[i] += x[i];
-    }
-}
-
 /* The gradient that enters a branch: that of the sum, scaled by drop-path; no copy when nothing is
  * scaled. */
 static const float *branch_gradient(size_t B, size_t n, const float *gradient, const float *scale,
@@ -113,6 +90,8 @@ static const float *branch_gradient(size_t B, size_t n, const float *gradient, c
     return buffer;
 }
 
+/* With m = x + attn(norm1(x)) and y = m + mlp(norm2(m)): g(m) = g(y) + what comes back through
+ * norm2, g(x) = g(m) + what comes back through norm1. gradient is each of them in turn. */
 void vit_block_backward(const vit_block *block, const float *params, float *grads, size_t B,
                         const float *x, const float *attn_scale, const float *mlp_scale,
                         const vit_block_saved *saved, float *scratch, float *gradient) {
@@ -133,7 +112,7 @@ void vit_block_backward(const vit_block *block, const float *params, float *grad
     vit_layernorm_backward(M, D, saved->middle, D, params + block->norm2_weight, saved->mean2,
                            saved->rstd2, dnorm, D, scaled, D, grads + block->norm2_weight,
                            grads + block->norm2_bias);
-    add_gradient(M * D, scaled, gradient);
+    vit_add(M * D, scaled, gradient);
 
     dbranch = branch_gradient(B, N * D, gradient, attn_scale, scaled);
     vit_layernorm_again(M, D, x, params + block->norm1_weight, params + block->norm1_bias,
@@ -143,5 +122,5 @@ void vit_block_backward(const vit_block *block, const float *params, float *grad
     vit_layernorm_backward(M, D, x, D, params + block->norm1_weight, saved->mean1, saved->rstd1,
                            dnorm, D, scaled, D, grads + block->norm1_weight,
                            grads + block->norm1_bias);
-    add_gradient(M * D, scaled, gradient);
+    vit_add(M * D, scaled, gradient);
 }

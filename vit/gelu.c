@@ -39,24 +39,21 @@ VIT_CLONES static void exponents(size_t n, const float *x, float *t) {
     }
 }
 
+/* exp(-x^2 / 2) */
+static void exponentials(size_t n, const float *x, float *out) {
+    exponents(n, x, out);
+    vit_vexp(n, out, out);
+}
+
 VIT_CLONES static void forward_block(size_t n, const float *x, const float *exponential, float *y) {
     for (size_t i = 0; i < n; i++) {
         y[i] = x[i] * normal_cdf(x[i], exponential[i]);
     }
 }
 
-/* d(x Phi(x)) / dx = Phi(x) + x phi(x) */
+/* d(x Phi(x)) / dx = Phi(x) + x phi(x); Phi serves the value, too. dx may be dy. */
 VIT_CLONES static void backward_block(size_t n, const float *x, const float *exponential,
-                                      const float *dy, float *dx) {
-    for (size_t i = 0; i < n; i++) {
-        float density = INV_SQRT_2PI * exponential[i];
-        dx[i] = dy[i] * (normal_cdf(x[i], exponential[i]) + x[i] * density);
-    }
-}
-
-/* Both at once: Phi serves the value and the derivative. dx may be dy. */
-VIT_CLONES static void again_block(size_t n, const float *x, const float *exponential,
-                                   const float *dy, float *dx, float *y) {
+                                      const float *dy, float *dx, float *y) {
     for (size_t i = 0; i < n; i++) {
         float cdf = normal_cdf(x[i], exponential[i]);
         float density = INV_SQRT_2PI * exponential[i];
@@ -69,8 +66,7 @@ static void forward(size_t n, const float *x, float *y) {
     float exponential[BLOCK];
     for (size_t i = 0; i < n; i += BLOCK) {
         size_t count = n - i < BLOCK ? n - i : BLOCK;
-        exponents(count, x + i, exponential);
-        vit_vexp(count, exponential, exponential);
+        exponentials(count, x + i, exponential);
         forward_block(count, x + i, exponential, y + i);
     }
 }
@@ -86,22 +82,11 @@ void vit_gelu_forward(size_t n, const float *x, float *y) {
     }
 }
 
-void vit_gelu_backward(size_t n, const float *x, const float *dy, float *dx) {
+void vit_gelu_backward(size_t n, const float *x, const float *dy, float *dx, float *y) {
     float exponential[BLOCK];
     for (size_t i = 0; i < n; i += BLOCK) {
         size_t count = n - i < BLOCK ? n - i : BLOCK;
-        exponents(count, x + i, exponential);
-        vit_vexp(count, exponential, exponential);
-        backward_block(count, x + i, exponential, dy + i, dx + i);
-    }
-}
-
-void vit_gelu_backward_again(size_t n, const float *x, const float *dy, float *dx, float *y) {
-    float exponential[BLOCK];
-    for (size_t i = 0; i < n; i += BLOCK) {
-        size_t count = n - i < BLOCK ? n - i : BLOCK;
-        exponents(count, x + i, exponential);
-        vit_vexp(count, exponential, exponential);
-        again_block(count, x + i, exponential, dy + i, dx + i, y + i);
+        exponentials(count, x + i, exponential);
+        backward_block(count, x + i, exponential, dy + i, dx + i, y + i);
     }
 }

@@ -410,10 +410,6 @@ void vit_json_add_bool(vit_json *parent, const char *key, bool value) {
     vit_json_add(parent, key, json_of(cJSON_CreateBool(value)));
 }
 
-void vit_json_add_null(vit_json *parent, const char *key) {
-    vit_json_add(parent, key, json_of(cJSON_CreateNull()));
-}
-
 void vit_json_remove(vit_json *object, const char *key) {
     cJSON_DeleteItemFromObjectCaseSensitive(node_of(object), key);
 }

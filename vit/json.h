@@ -36,7 +36,6 @@ void vit_json_add(vit_json *parent, const char *key, vit_json *child);
 void vit_json_add_string(vit_json *parent, const char *key, const char *value);
 void vit_json_add_number(vit_json *parent, const char *key, double value);
 void vit_json_add_bool(vit_json *parent, const char *key, bool value);
-void vit_json_add_null(vit_json *parent, const char *key);
 /* Takes a key out of an object, if it is there. */
 void vit_json_remove(vit_json *object, const char *key);
 

@@ -27,6 +27,13 @@ VIT_INLINE float centred_square_sum(size_t n, const float *x, float mean) {
     return vit_lanes_sum(lanes);
 }
 
+VIT_INLINE void affine_row(size_t D, const float *x, float mean, float rstd, const float *gamma,
+                           const float *beta, float *y) {
+    for (size_t j = 0; j < D; j++) {
+        y[j] = (x[j] - mean) * rstd * gamma[j] + beta[j];
+    }
+}
+
 VIT_CLONES static void forward_rows(size_t M, size_t D, float eps, const float *x, size_t x_stride,
                                     const float *gamma, const float *beta, float *y,
                                     size_t y_stride, float *mean, float *rstd) {
@@ -36,9 +43,7 @@ VIT_CLONES static void forward_rows(size_t M, size_t D, float eps, const float *
         float m = vit_sum(D, row) / (float)D;
         float r = 1.0f / sqrtf(centred_square_sum(D, row, m) / (float)D + eps);
         if (gamma) {
-            for (size_t j = 0; j < D; j++) {
-                out[j] = (row[j] - m) * r * gamma[j] + beta[j];
-            }
+            affine_row(D, row, m, r, gamma, beta, out);
         } else {
             for (size_t j = 0; j < D; j++) {
                 out[j] = (row[j] - m) * r;
@@ -68,12 +73,7 @@ VIT_CLONES static void again_rows(size_t M, size_t D, const float *x, const floa
                                   const float *beta, const float *mean, const float *rstd,
                                   float *y) {
     for (size_t i = 0; i < M; i++) {
-        const float *row = x + i * D;
-        float *out = y + i * D;
-        float m = mean[i], r = rstd[i];
-        for (size_t j = 0; j < D; j++) {
-            out[j] = (row[j] - m) * r * gamma[j] + beta[j];
-        }
+        affine_row(D, x + i * D, mean[i], rstd[i], gamma, beta, y + i * D);
     }
 }
 

@@ -40,10 +40,9 @@ void vit_layernorm_backward(size_t M, size_t D, const float *x, size_t x_stride,
 
 /* ---- gelu.c: exact GELU, y = x * Phi(x) (Hendrycks and Gimpel 2016) ---- */
 void vit_gelu_forward(size_t n, const float *x, float *y);
-/* dx may be dy. */
-void vit_gelu_backward(size_t n, const float *x, const float *dy, float *dx);
-/* Also y, once more and to the same bits: the backward has nearly all of it at hand. */
-void vit_gelu_backward_again(size_t n, const float *x, const float *dy, float *dx, float *y);
+/* dx may be dy. y is made once more, to the same bits: the backward has nearly all of it at hand,
+ * and a forward need not keep it. */
+void vit_gelu_backward(size_t n, const float *x, const float *dy, float *dx, float *y);
 
 /* ---- mlp.c: fc2(gelu(fc1(x))), hidden width F ---- */
 typedef struct vit_mlp_weights {
@@ -151,8 +150,9 @@ void vit_head_backward(const vit_head_shape *shape, size_t B, const vit_head_wei
 /* Label smoothing as timm: (1 - smoothing) on the label and smoothing / K everywhere. */
 void vit_smooth_targets(size_t B, size_t K, const int *labels /* (B) in 0..K-1 */, double smoothing,
                         float *targets /* (B,K) */);
-/* losses[b] = -sum_k targets log softmax(logits); dlogits (may be NULL) = scale * d loss_b / d
- * logits, for targets of any sum. scale is 1/batch for a mean over the batch. */
+/* losses[b] = -sum_k targets log p with p = softmax(logits); dlogits (may be NULL) = scale * d
+ * loss_b / d logits = scale * (p sum_k targets - targets), for targets of any sum. scale is 1/batch
+ * for a mean over the batch. */
 void vit_cross_entropy(size_t B, size_t K, const float *logits /* (B,K) */,
                        const float *targets /* (B,K) */, float scale, double *losses /* (B) */,
                        float *dlogits /* (B,K) or NULL */);

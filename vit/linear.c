@@ -25,6 +25,7 @@ void vit_linear_forward(size_t M, size_t in, size_t out, const float *x, const f
     }
 }
 
+/* dx = dy W,  dW += dy^T x,  db += sum over the rows of dy. */
 static void backward_rows(size_t M, size_t in, size_t out, const float *x, const float *weight,
                           const float *dy, float *dx, float *dweight, float *dbias) {
     if (dx) {

@@ -35,12 +35,18 @@ VIT_CLONES static float maximum(size_t n, const float *x) {
     return lanes[0];
 }
 
-double vit_log_sum_exp(size_t K, const float *x, double T) {
-    double most = maximum(K, x), sum = 0;
+/* Sum of exp((x - most) / T). */
+static double sum_exp(size_t K, const float *x, double most, double T) {
+    double sum = 0;
     for (size_t k = 0; k < K; k++) {
         sum += exp((x[k] - most) / T);
     }
-    return most / T + log(sum);
+    return sum;
+}
+
+double vit_log_sum_exp(size_t K, const float *x, double T) {
+    double most = maximum(K, x);
+    return most / T + log(sum_exp(K, x, most, T));
 }
 
 /* In double: the loss of a well-classified picture is the small difference of two large numbers,
@@ -51,10 +57,7 @@ void vit_cross_entropy(size_t B, size_t K, const float *logits, const float *tar
         const float *x = logits + b * K;
         const float *t = targets + b * K;
         double most = maximum(K, x);
-        double sum = 0;
-        for (size_t k = 0; k < K; k++) {
-            sum += exp(x[k] - most);
-        }
+        double sum = sum_exp(K, x, most, 1);
         double log_sum = log(sum);
         double loss = 0;
         double target_sum = 0;

@@ -30,7 +30,7 @@ static void set_shapes(vit_model *model) {
 }
 
 /* Initial values as timm gives them: the patch convolution keeps PyTorch's default, uniform within
- * 1/sqrt(fan in); linear layers and the position embedding are normal with 0.02. */
+ * 1/sqrt(fan in). */
 static vit_status declare_embedding(vit_model *model) {
     vit_status status = VIT_OK;
     vit_param_table *table = &model->params;
@@ -54,14 +54,8 @@ static vit_status declare_head(vit_model *model) {
     vit_param_table *table = &model->params;
     size_t D = model->head_shape.dim, K = model->head_shape.classes;
     const char *norm = model->head_shape.mean_pool ? "fc_norm" : "norm";
-    VIT_TRY(vit_params_add(table, norm, ".weight", 1, &D, 0, (vit_init){VIT_INIT_CONSTANT, 1.0f},
-                           &model->norm_weight));
-    VIT_TRY(vit_params_add(table, norm, ".bias", 1, &D, 0, (vit_init){VIT_INIT_CONSTANT, 0.0f},
-                           &model->norm_bias));
-    VIT_TRY(vit_params_add(table, "", "head.weight", 2, (size_t[]){K, D}, VIT_PARAM_DECAY,
-                           (vit_init){VIT_INIT_TRUNC_NORMAL, 0.02f}, &model->head_weight));
-    VIT_TRY(vit_params_add(table, "", "head.bias", 1, &K, 0, (vit_init){VIT_INIT_CONSTANT, 0.0f},
-                           &model->head_bias));
+    VIT_TRY(vit_params_add_norm(table, "", norm, D, &model->norm_weight, &model->norm_bias));
+    VIT_TRY(vit_params_add_linear(table, "", "head", K, D, &model->head_weight, &model->head_bias));
 cleanup:
     return status;
 }

@@ -58,6 +58,40 @@ vit_status vit_params_add(vit_param_table *table, const char *prefix, const char
     return VIT_OK;
 }
 
+/* prefix + name + part, such as ".weight". */
+static vit_status add_part(vit_param_table *table, const char *prefix, const char *name,
+                           const char *part, int ndim, const size_t *shape, unsigned flags,
+                           vit_init init, size_t *offset) {
+    char full[VIT_NAME_MAX];
+    snprintf(full, sizeof full, "%s%s", name, part);
+    return vit_params_add(table, prefix, full, ndim, shape, flags, init, offset);
+}
+
+vit_status vit_params_add_weight(vit_param_table *table, const char *prefix, const char *name,
+                                 size_t out, size_t in, size_t *weight) {
+    return add_part(table, prefix, name, ".weight", 2, (size_t[]){out, in}, VIT_PARAM_DECAY,
+                    (vit_init){VIT_INIT_TRUNC_NORMAL, 0.02f}, weight);
+}
+
+vit_status vit_params_add_bias(vit_param_table *table, const char *prefix, const char *name,
+                               size_t out, size_t *bias) {
+    return add_part(table, prefix, name, ".bias", 1, &out, 0, (vit_init){VIT_INIT_CONSTANT, 0.0f},
+                    bias);
+}
+
+vit_status vit_params_add_linear(vit_param_table *table, const char *prefix, const char *name,
+                                 size_t out, size_t in, size_t *weight, size_t *bias) {
+    vit_status status = vit_params_add_weight(table, prefix, name, out, in, weight);
+    return status != VIT_OK ? status : vit_params_add_bias(table, prefix, name, out, bias);
+}
+
+vit_status vit_params_add_norm(vit_param_table *table, const char *prefix, const char *name,
+                               size_t D, size_t *weight, size_t *bias) {
+    vit_status status = add_part(table, prefix, name, ".weight", 1, &D, 0,
+                                 (vit_init){VIT_INIT_CONSTANT, 1.0f}, weight);
+    return status != VIT_OK ? status : vit_params_add_bias(table, prefix, name, D, bias);
+}
+
 const vit_param *vit_params_find(const vit_param_table *table, const char *name) {
     for (size_t i = 0; i < table->count; i++) {
         if (strcmp(table->items[i].name, name) == 0) {

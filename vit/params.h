@@ -54,6 +54,18 @@ typedef struct vit_param_table {
 vit_status vit_params_add(vit_param_table *table, const char *prefix, const char *name, int ndim,
                           const size_t *shape, unsigned flags, vit_init init, size_t *offset);
 
+/* The parameters of a layer called prefix + name, with timm's initial values. Of a linear layer:
+ * NAME.weight (out,in), normal with 0.02, and NAME.bias (out), 0. Of a LayerNorm: NAME.weight (D),
+ * 1, and NAME.bias (D), 0. */
+vit_status vit_params_add_weight(vit_param_table *table, const char *prefix, const char *name,
+                                 size_t out, size_t in, size_t *weight);
+vit_status vit_params_add_bias(vit_param_table *table, const char *prefix, const char *name,
+                               size_t out, size_t *bias);
+vit_status vit_params_add_linear(vit_param_table *table, const char *prefix, const char *name,
+                                 size_t out, size_t in, size_t *weight, size_t *bias);
+vit_status vit_params_add_norm(vit_param_table *table, const char *prefix, const char *name,
+                               size_t D, size_t *weight, size_t *bias);
+
 /* NULL when there is none. */
 const vit_param *vit_params_find(const vit_param_table *table, const char *name);
 

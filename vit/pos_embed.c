@@ -1,14 +1,7 @@
 #include "vit/layers.h"
 #include "vit/rows.h"
-#include "vit/simd.h"
 
 #include <string.h>
-
-VIT_CLONES static void add(size_t n, const float *x, float *y) {
-    for (size_t i = 0; i < n; i++) {
-        y[i] += x[i];
-    }
-}
 
 void vit_pos_embed_forward(size_t B, size_t N, size_t D, const float *cls_token,
                            const float *pos_embed, float *tokens) {
@@ -17,7 +10,7 @@ void vit_pos_embed_forward(size_t B, size_t N, size_t D, const float *cls_token,
         if (cls_token) {
             memcpy(picture, cls_token, D * sizeof *picture);
         }
-        add(N * D, pos_embed, picture);
+        vit_add(N * D, pos_embed, picture);
     }
 }
 

@@ -55,3 +55,13 @@ VIT_CLONES static void sum_rows(size_t M, size_t n, float scale, const float *x,
 void vit_rows_sum(size_t M, size_t n, float scale, const float *x, size_t stride, float *sum) {
     sum_rows(M, n, scale, x, stride, sum);
 }
+
+VIT_CLONES static void add_floats(size_t n, const float *x, float *y) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] += x[i];
+    }
+}
+
+void vit_add(size_t n, const float *x, float *y) {
+    add_floats(n, x, y);
+}

@@ -48,7 +48,6 @@ typedef struct entry {
 
 struct vit_safetensors {
     vit_file source;   /* none when the bytes are in memory */
-    vit_bytes owned;   /* of vit_safetensors_load */
     const char *bytes; /* the data in memory, or NULL */
     size_t start;      /* of the data in the source */
     size_t data_size;
@@ -361,28 +360,12 @@ vit_status vit_safetensors_open_memory(const void *data, size_t size, const char
     return open_source((vit_file){0}, data ? data : "", data ? size : 0, what, out);
 }
 
-vit_status vit_safetensors_load(const char *path, vit_safetensors **out) {
-    vit_bytes bytes = {0};
-    *out = NULL;
-    vit_status status = vit_file_read(path, SIZE_MAX / 2, &bytes);
-    if (status == VIT_OK) {
-        status = vit_safetensors_open_memory(bytes.data, bytes.size, path, out);
-    }
-    if (status == VIT_OK) {
-        (*out)->owned = bytes;
-    } else {
-        vit_bytes_free(&bytes);
-    }
-    return status;
-}
-
 void vit_safetensors_close(vit_safetensors *file) {
     if (file) {
         vit_json_free(file->header);
         vit_free(file->entries);
         vit_free(file->by_name);
         vit_file_close(&file->source);
-        vit_bytes_free(&file->owned);
         vit_free(file);
     }
 }
@@ -432,14 +415,6 @@ const char *vit_safetensors_metadata(const vit_safetensors *file, const char *ke
     return vit_json_string(vit_json_get(file->metadata, key), NULL);
 }
 
-bool vit_safetensors_metadata_at(const vit_safetensors *file, size_t index, const char **key,
-                                 const char **value) {
-    const vit_json *node = vit_json_at(file->metadata, index);
-    *key = vit_json_key(node);
-    *value = vit_json_string(node, NULL);
-    return node != NULL;
-}
-
 /* ---- conversion ---- */
 
 static float from_f16(uint16_t half) {
@@ -474,20 +449,9 @@ static unsigned char from_bool(unsigned char byte) {
         for (size_t i = 0; i < tensor->count; i++) {                                               \
             type value;                                                                            \
             memcpy(&value, (const char *)tensor->data + i * sizeof value, sizeof value);           \
-            out[i] = (TARGET)decode(value);                                                        \
+            out[i] = (float)decode(value);                                                         \
         }                                                                                          \
         break
-#define CONVERT_ALL                                                                                \
-    CONVERT(VIT_F32, float, PLAIN);                                                                \
-    CONVERT(VIT_F64, double, PLAIN);                                                               \
-    CONVERT(VIT_F16, uint16_t, from_f16);                                                          \
-    CONVERT(VIT_BF16, uint16_t, from_bf16);                                                        \
-    CONVERT(VIT_I64, int64_t, PLAIN);                                                              \
-    CONVERT(VIT_I32, int32_t, PLAIN);                                                              \
-    CONVERT(VIT_I16, int16_t, PLAIN);                                                              \
-    CONVERT(VIT_I8, int8_t, PLAIN);                                                                \
-    CONVERT(VIT_U8, uint8_t, PLAIN);                                                               \
-    CONVERT(VIT_BOOL, uint8_t, from_bool)
 
 void vit_tensor_to_f32(const vit_tensor *tensor, float *out) {
     if (tensor->dtype == VIT_F32) { /* nearly always: a weights file at the speed of memory */
@@ -496,9 +460,18 @@ void vit_tensor_to_f32(const vit_tensor *tensor, float *out) {
         }
         return;
     }
-#define TARGET float
-    switch (tensor->dtype) { CONVERT_ALL; }
-#undef TARGET
+    switch (tensor->dtype) {
+        CONVERT(VIT_F32, float, PLAIN);
+        CONVERT(VIT_F64, double, PLAIN);
+        CONVERT(VIT_F16, uint16_t, from_f16);
+        CONVERT(VIT_BF16, uint16_t, from_bf16);
+        CONVERT(VIT_I64, int64_t, PLAIN);
+        CONVERT(VIT_I32, int32_t, PLAIN);
+        CONVERT(VIT_I16, int16_t, PLAIN);
+        CONVERT(VIT_I8, int8_t, PLAIN);
+        CONVERT(VIT_U8, uint8_t, PLAIN);
+        CONVERT(VIT_BOOL, uint8_t, from_bool);
+    }
 }
 
 /* Infinities and NaN have an exponent of all ones: one more carries into the sign bit. Without a
@@ -550,10 +523,4 @@ vit_status vit_safetensors_to_f32(const vit_safetensors *file, const vit_tensor 
         vit_tensor_to_f32(&part, out + at);
     }
     return VIT_OK;
-}
-
-void vit_tensor_to_f64(const vit_tensor *tensor, double *out) {
-#define TARGET double
-    switch (tensor->dtype) { CONVERT_ALL; }
-#undef TARGET
 }

@@ -43,9 +43,7 @@ typedef struct vit_safetensors vit_safetensors; /* an open file */
 
 /* Reads the header; the tensors' bytes stay in the file (vit/file.h says why it is not mapped). */
 vit_status vit_safetensors_open(const char *path, vit_safetensors **out);
-/* With all of its bytes in memory, which the handle owns. */
-vit_status vit_safetensors_load(const char *path, vit_safetensors **out);
-/* The same from bytes in memory, which must outlive the handle; what names them in messages. */
+/* From bytes in memory, which must outlive the handle; what names them in messages. */
 vit_status vit_safetensors_open_memory(const void *data, size_t size, const char *what,
                                        vit_safetensors **out);
 void vit_safetensors_close(vit_safetensors *file);
@@ -56,13 +54,9 @@ const vit_tensor *vit_safetensors_find(const vit_safetensors *file,
                                        const char *name); /* NULL: none */
 /* A string of __metadata__, or NULL. */
 const char *vit_safetensors_metadata(const vit_safetensors *file, const char *key);
-/* The index-th metadata entry; false past the end. */
-bool vit_safetensors_metadata_at(const vit_safetensors *file, size_t index, const char **key,
-                                 const char **value);
 
-/* Converts a tensor in memory, of any float type (or integers), to float32 / float64. */
+/* Converts a tensor in memory, of any float type (or integers), to float32. */
 void vit_tensor_to_f32(const vit_tensor *tensor, float *out);
-void vit_tensor_to_f64(const vit_tensor *tensor, double *out);
 
 /* Whether all are finite; and a failure with the status otherwise, and a message that names path,
  * tensor, element and value, when one is not. */

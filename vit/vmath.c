@@ -43,12 +43,6 @@ static void array_expm1(size_t n, const float *x, float *y) {
     }
 }
 
-static void array_erf(size_t n, const float *x, float *y) {
-    for (size_t i = 0; i < n; i++) {
-        y[i] = erff(x[i]);
-    }
-}
-
 static void array_tanh(size_t n, const float *x, float *y) {
     for (size_t i = 0; i < n; i++) {
         y[i] = tanhf(x[i]);
@@ -64,7 +58,7 @@ static void array_sigmoid(size_t n, const float *x, float *y) {
 
 const vit_vmath_table *vit_vmath_supported(size_t index) {
     static const vit_vmath_table scalar = {
-        "scalar", array_exp, array_expm1, array_erf, array_tanh, array_sigmoid,
+        "scalar", array_exp, array_expm1, array_tanh, array_sigmoid,
     };
     return index == 0 ? &scalar : NULL;
 }
@@ -77,10 +71,6 @@ void vit_vexp(size_t n, const float *x, float *y) {
 
 void vit_vexpm1(size_t n, const float *x, float *y) {
     vit_vmath_supported(0)->expm1(n, x, y);
-}
-
-void vit_verf(size_t n, const float *x, float *y) {
-    vit_vmath_supported(0)->erf(n, x, y);
 }
 
 void vit_vtanh(size_t n, const float *x, float *y) {

@@ -1,7 +1,6 @@
-/* Vectorised elementary functions over arrays, through SLEEF: at most 1 ulp off (erf 1.1, and 2 at
- * the edge of the denormals; sigmoid 2.2). The instruction set is chosen at run time; a value does
- * not depend on its position in the array, its last bit may depend on the instruction set. y may be
- * x. */
+/* Vectorised elementary functions over arrays, through SLEEF: at most 1 ulp off (sigmoid 2.2). The
+ * instruction set is chosen at run time; a value does not depend on its position in the array, its
+ * last bit may depend on the instruction set. y may be x. */
 #ifndef VIT_VMATH_H
 #define VIT_VMATH_H
 
@@ -9,7 +8,6 @@
 
 void vit_vexp(size_t n, const float *x, float *y);
 void vit_vexpm1(size_t n, const float *x, float *y);
-void vit_verf(size_t n, const float *x, float *y);
 void vit_vtanh(size_t n, const float *x, float *y);
 /* 1 / (1 + exp(-x)); no overflow for any finite x. */
 void vit_vsigmoid(size_t n, const float *x, float *y);

@@ -44,10 +44,9 @@ static inline vector sigmoid(vector x) {
 
 ARRAY_FUNCTION(array_exp, VMATH_SLEEF(exp))
 ARRAY_FUNCTION(array_expm1, VMATH_SLEEF(expm1))
-ARRAY_FUNCTION(array_erf, VMATH_SLEEF(erf))
 ARRAY_FUNCTION(array_tanh, VMATH_SLEEF(tanh))
 ARRAY_FUNCTION(array_sigmoid, sigmoid)
 
 const vit_vmath_table VMATH_TABLE = {
-    VMATH_NAME, array_exp, array_expm1, array_erf, array_tanh, array_sigmoid,
+    VMATH_NAME, array_exp, array_expm1, array_tanh, array_sigmoid,
 };

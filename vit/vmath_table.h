@@ -8,7 +8,7 @@ typedef void vit_vmath_function(size_t n, const float *x, float *y);
 
 typedef struct vit_vmath_table {
     const char *isa;
-    vit_vmath_function *exp, *expm1, *erf, *tanh, *sigmoid;
+    vit_vmath_function *exp, *expm1, *tanh, *sigmoid;
 } vit_vmath_table;
 
 #if defined(__x86_64__)

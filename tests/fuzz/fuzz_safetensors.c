@@ -11,12 +11,9 @@ static void read_tensor(const vit_tensor *tensor) {
     fuzz_expect(tensor->ndim >= 0 && tensor->ndim <= VIT_TENSOR_MAX_DIMS, "dims are bounded");
     if (tensor->count > 0 && tensor->count <= MOST) {
         float *values = malloc(tensor->count * sizeof *values);
-        double *wide = malloc(tensor->count * sizeof *wide);
-        fuzz_expect(values && wide, "there is memory");
+        fuzz_expect(values != NULL, "there is memory");
         vit_tensor_to_f32(tensor, values);
-        vit_tensor_to_f64(tensor, wide);
         free(values);
-        free(wide);
     }
 }
 
@@ -36,10 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         fuzz_expect(vit_safetensors_find(file, tensor->name) != NULL, "a tensor is found by name");
         read_tensor(tensor);
     }
-    const char *key, *value;
-    for (size_t i = 0; vit_safetensors_metadata_at(file, i, &key, &value); i++) {
-        fuzz_expect(strlen(key) + strlen(value) <= size, "metadata come from the file");
-    }
+    const char *format = vit_safetensors_metadata(file, "format");
+    fuzz_expect(!format || strlen(format) <= size, "metadata come from the file");
     vit_safetensors_close(file);
     return 0;
 }

@@ -32,6 +32,8 @@ int test_run(Suite *suite);
 
 /* ---- golden files: $ZVIT_GOLDEN_DIR, or the copy in tests/golden ---- */
 const char *golden_path(const char *name, char buffer[1024]);
+/* A file with its tensors' bytes in memory, which stay until the process ends. */
+vit_status safetensors_load(const char *path, vit_safetensors **out);
 vit_safetensors *golden_open(const char *name);
 /* The tensor as malloc'ed float32 / float64; fails the test when absent. count may be NULL. */
 float *golden_f32(const vit_safetensors *file, const char *name, size_t *count);

@@ -143,22 +143,6 @@ static vit_status check_config(const vit_attention_config *c) {
 
 /* ---- declaring the parameters ---- */
 
-static vit_status declare_matrix(vit_param_table *table, const char *prefix, const char *name,
-                                 size_t rows, size_t columns, size_t *offset) {
-    char full[VIT_NAME_MAX];
-    snprintf(full, sizeof full, "%s.weight", name);
-    return vit_params_add(table, prefix, full, 2, (size_t[]){rows, columns}, VIT_PARAM_DECAY,
-                          (vit_init){VIT_INIT_TRUNC_NORMAL, 0.02f}, offset);
-}
-
-static vit_status declare_bias(vit_param_table *table, const char *prefix, const char *name,
-                               size_t rows, size_t *offset) {
-    char full[VIT_NAME_MAX];
-    snprintf(full, sizeof full, "%s.bias", name);
-    return vit_params_add(table, prefix, full, 1, &rows, 0, (vit_init){VIT_INIT_CONSTANT, 0},
-                          offset);
-}
-
 /* All weights, then all biases, of the input projections: one (R,D) matrix and one (R) vector. */
 static vit_status declare_input(vit_attention *attention, const vit_attention_core *core,
                                 const char *prefix, vit_param_table *table) {
@@ -171,17 +155,17 @@ static vit_status declare_input(vit_attention *attention, const vit_attention_co
     size_t rows = core->projections * D / names;
     attention->in_weight = table->total;
     for (size_t i = 0; i < names; i++) {
-        VIT_TRY(declare_matrix(table, prefix, core->projection_names[i], rows, D, &ignored));
+        VIT_TRY(vit_params_add_weight(table, prefix, core->projection_names[i], rows, D, &ignored));
     }
     if (core->gated) {
-        VIT_TRY(declare_matrix(table, prefix, "gate", gates, D, &ignored));
+        VIT_TRY(vit_params_add_weight(table, prefix, "gate", gates, D, &ignored));
     }
     attention->in_bias = table->total;
     for (size_t i = 0; i < names; i++) {
-        VIT_TRY(declare_bias(table, prefix, core->projection_names[i], rows, &ignored));
+        VIT_TRY(vit_params_add_bias(table, prefix, core->projection_names[i], rows, &ignored));
     }
     if (core->gated) {
-        VIT_TRY(declare_bias(table, prefix, "gate", gates, &ignored));
+        VIT_TRY(vit_params_add_bias(table, prefix, "gate", gates, &ignored));
     }
 cleanup:
     return status;
@@ -192,8 +176,8 @@ static vit_status declare(vit_attention *attention, const vit_attention_core *co
     vit_status status = VIT_OK;
     size_t D = attention->config.dim;
     VIT_TRY(declare_input(attention, core, prefix, table));
-    VIT_TRY(declare_matrix(table, prefix, core->output_name, D, D, &attention->out_weight));
-    VIT_TRY(declare_bias(table, prefix, core->output_name, D, &attention->out_bias));
+    VIT_TRY(vit_params_add_linear(table, prefix, core->output_name, D, D, &attention->out_weight,
+                                  &attention->out_bias));
     if (core->declare) {
         VIT_TRY(core->declare(attention, prefix, table));
     }

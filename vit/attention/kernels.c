@@ -36,21 +36,11 @@ static turned_rows turned(const vit_attention *attention, size_t from, size_t ro
                          turns ? attention->sine + at : NULL};
 }
 
-/* sign is +1 to turn by +angle, -1 to turn back. */
-VIT_INLINE void turn(size_t pairs, const float *restrict c, const float *restrict s, float sign,
-                     float *restrict row) {
-    for (size_t j = 0; j < pairs; j++) {
-        float a = row[j], b = row[pairs + j], sine = sign * s[j];
-        row[j] = a * c[j] - b * sine;
-        row[pairs + j] = b * c[j] + a * sine;
-    }
-}
-
 VIT_INLINE void turn_unit(const turned_rows *r, size_t d, float *x, float *inverse_norm) {
     for (size_t t = 0; t < r->rows; t++) {
         float *row = x + t * r->stride;
         if (r->cosine) {
-            turn(d / 2, r->cosine + t * (d / 2), r->sine + t * (d / 2), 1.0f, row);
+            vit_rope_turn(d / 2, r->cosine + t * (d / 2), r->sine + t * (d / 2), 1.0f, row);
         }
         float norm = sqrtf(vit_dot(d, row, row));
         /* Written so that a NaN stays one. */
@@ -89,7 +79,7 @@ VIT_INLINE void turn_unit_back(const turned_rows *r, size_t d, const float *unit
             drow[j] = inverse * (drow[j] - along * row[j]);
         }
         if (r->cosine) {
-            turn(d / 2, r->cosine + t * (d / 2), r->sine + t * (d / 2), -1.0f, drow);
+            vit_rope_turn(d / 2, r->cosine + t * (d / 2), r->sine + t * (d / 2), -1.0f, drow);
         }
     }
 }
@@ -242,12 +232,27 @@ void vit_scale_rows_backward(size_t N, size_t d, size_t parts, const float *cons
     scale_rows_backward(N, d, parts, weights, x, stride, P, dx, dx_stride, dweights);
 }
 
-/* ---- written out ---- */
+/* ---- the N x N weights ---- */
 
-void vit_all_products(const vit_attention *attention, const vit_head_columns *in, float scale,
-                      float *W) {
+size_t vit_quadratic_rows(size_t N) {
+    enum { ROWS = 64 };
+    return N < ROWS ? N : ROWS;
+}
+
+void vit_query_key(const vit_attention *attention, const vit_head_columns *in, size_t from,
+                   size_t rows, float scale, float *products) {
     size_t N = attention->config.tokens, R = attention->columns;
-    vit_gemm(false, true, N, N, attention->d, scale, in->q, R, in->k, R, 0, W, N);
+    vit_gemm(false, true, rows, N, attention->d, scale, in->q + from * R, R, in->k, R, 0, products,
+             N);
+}
+
+size_t vit_carve(size_t count, const size_t sizes[], float **const fields[], float *block) {
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        *fields[i] = block ? block + used : NULL;
+        used += sizes[i];
+    }
+    return used;
 }
 
 double vit_quadratic_flops(const vit_attention_config *config) {

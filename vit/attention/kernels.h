@@ -48,9 +48,16 @@ void vit_scale_rows_backward(size_t N, size_t d, size_t parts, const float *cons
                              const float *x, size_t stride, const float *P, float *dx,
                              size_t dx_stride, float *const dweights[]);
 
-/* scale q.k of all pairs of a head. */
-void vit_all_products(const vit_attention *attention, const vit_head_columns *in, float scale,
-                      float *W /* (N,N) */);
+/* How many rows of the N x N weights a core makes at a time, and again in its backward: memory then
+ * grows with N, and the rows stay in cache. */
+size_t vit_quadratic_rows(size_t N);
+/* scale q_t.k_i of `rows` queries from `from` on with all keys. */
+void vit_query_key(const vit_attention *attention, const vit_head_columns *in, size_t from,
+                   size_t rows, float scale, float *products /* (rows,N) */);
+
+/* Cuts a block of floats: *fields[i] is its next sizes[i]. The return value is what all take; with
+ * a NULL block that is all it tells. */
+size_t vit_carve(size_t count, const size_t sizes[], float **const fields[], float *block);
 
 /* Products of a head whose N x N weights are made from q and k and applied to v. */
 double vit_quadratic_flops(const vit_attention_config *config);

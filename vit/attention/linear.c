@@ -121,6 +121,12 @@ VIT_CLONES static void add_row(size_t N, size_t d, const float *row, float *x, s
     }
 }
 
+/* With phi' for the gradient before the feature map, n_t = phi(q_t) S the numerators and c_t the
+ * denominators:
+ *     g(n_t) = g(o_t) / c_t,  g(c_t) = -o_t . g(o_t) / c_t,
+ *     g(S) = sum_t phi(q_t)^T g(n_t),  g(z) = sum_t g(c_t) phi(q_t),
+ *     phi'(q_t) = g(n_t) S^T + g(c_t) z,  phi'(k_i) = v_i g(S)^T + g(z),  g(v_i) = phi(k_i) g(S).
+ */
 static void backward(const vit_attention *attention, const vit_core_backward_args *args) {
     const vit_head_columns *in = &args->packed, *din = &args->dpacked;
     size_t N = attention->config.tokens, d = attention->d, R = attention->columns;
@@ -144,7 +150,7 @@ static void backward(const vit_attention *attention, const vit_core_backward_arg
 static void weights(const vit_attention *attention, const vit_core_weights_args *args) {
     size_t N = attention->config.tokens;
     float *W = args->W;
-    vit_all_products(attention, &args->packed, 1, W);
+    vit_query_key(attention, &args->packed, 0, N, 1, W);
     for (size_t t = 0; t < N; t++) {
         double sum = (double)DENOMINATOR_EPS;
         for (size_t i = 0; i < N; i++) {

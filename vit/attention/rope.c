@@ -1,7 +1,5 @@
 #include "vit/attention/rope.h"
 
-#include "vit/simd.h"
-
 #include <math.h>
 #include <string.h>
 
@@ -53,21 +51,10 @@ void vit_rope_table(vit_rope_kind kind, size_t N, size_t prefix, size_t grid_h, 
     }
 }
 
-/* sign is +1 to turn by +angle, -1 to turn back. */
 VIT_CLONES static void turn_rows(size_t N, size_t pairs, const float *cosine, const float *sine,
                                  float sign, float *x, size_t stride) {
     for (size_t t = 0; t < N; t++) {
-        const float *c = cosine + t * pairs;
-        const float *s = sine + t * pairs;
-        float *first = x + t * stride;
-        float *second = first + pairs;
-        for (size_t j = 0; j < pairs; j++) {
-            float a = first[j];
-            float b = second[j];
-            float sine_j = sign * s[j];
-            first[j] = a * c[j] - b * sine_j;
-            second[j] = b * c[j] + a * sine_j;
-        }
+        vit_rope_turn(pairs, cosine + t * pairs, sine + t * pairs, sign, x + t * stride);
     }
 }
 

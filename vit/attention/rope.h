@@ -3,6 +3,7 @@
 #ifndef VIT_ROPE_H
 #define VIT_ROPE_H
 
+#include "vit/simd.h"
 #include "vit/status.h"
 
 #include <stdbool.h>
@@ -20,6 +21,16 @@ extern const char *const vit_rope_names[]; /* "none", "1d", "2d", NULL at the en
  * even; a multiple of 4 for 2d; grid_h * grid_w + prefix = N for 2d. */
 void vit_rope_table(vit_rope_kind kind, size_t N, size_t prefix, size_t grid_h, size_t grid_w,
                     size_t d, float *cosine /* (N,d/2) */, float *sine /* (N,d/2) */);
+
+/* Turns one row by the angles of its token: sign +1 by +angle, -1 back. */
+VIT_INLINE void vit_rope_turn(size_t pairs, const float *restrict cosine,
+                              const float *restrict sine, float sign, float *restrict row) {
+    for (size_t j = 0; j < pairs; j++) {
+        float a = row[j], b = row[pairs + j], s = sign * sine[j];
+        row[j] = a * cosine[j] - b * s;
+        row[pairs + j] = b * cosine[j] + a * s;
+    }
+}
 
 /* Turns each of the N rows x[t * stride .. + d) in place: by +angle, or by -angle (the backward)
  * when inverse. */

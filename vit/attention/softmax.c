@@ -1,8 +1,5 @@
 /* Softmax attention (Vaswani et al. 2017), with timm's parameter names; rotary position on q and k
- * when asked.
- *
- * The N x N weights are made a few rows at a time, and again in the backward, so that memory grows
- * with N and the rows stay in cache. */
+ * when asked. */
 #include "vit/attention/core.h"
 #include "vit/attention/kernels.h"
 #include "vit/gemm.h"
@@ -11,34 +8,25 @@
 
 #include <math.h>
 
-enum { ROWS = 64 };
-
-static size_t rows_at_a_time(const vit_attention *attention) {
-    size_t N = attention->config.tokens;
-    return N < ROWS ? N : ROWS;
-}
-
 static size_t forward_scratch(const vit_attention *attention) {
-    return rows_at_a_time(attention) * attention->config.tokens;
+    return vit_quadratic_rows(attention->config.tokens) * attention->config.tokens;
 }
 
 static size_t backward_scratch(const vit_attention *attention) {
-    return 2 * rows_at_a_time(attention) * attention->config.tokens;
+    return 2 * vit_quadratic_rows(attention->config.tokens) * attention->config.tokens;
 }
 
 /* P (rows,N) = softmax(q_t . k_i / sqrt(d)) for the rows from t on. */
 static void probabilities(const vit_attention *attention, const vit_head_columns *in, size_t t,
                           size_t rows, float *P) {
-    size_t N = attention->config.tokens, d = attention->d, R = attention->columns;
-    float scale = 1.0f / sqrtf((float)d);
-    vit_gemm(false, true, rows, N, d, scale, in->q + t * R, R, in->k, R, 0, P, N);
-    vit_softmax_rows(rows, N, P, P);
+    vit_query_key(attention, in, t, rows, 1.0f / sqrtf((float)attention->d), P);
+    vit_softmax_rows(rows, attention->config.tokens, P, P);
 }
 
 static void forward(const vit_attention *attention, const vit_core_forward_args *args) {
     const vit_head_columns *in = &args->packed;
     size_t N = attention->config.tokens, d = attention->d, R = attention->columns;
-    size_t D = attention->config.dim, step = rows_at_a_time(attention);
+    size_t D = attention->config.dim, step = vit_quadratic_rows(attention->config.tokens);
     float *P = args->scratch;
     vit_rotate_pair(attention, false, in->q, in->k, R);
     for (size_t t = 0; t < N; t += step) {
@@ -62,10 +50,13 @@ VIT_CLONES static void logits_backward(size_t rows, size_t N, size_t d, const fl
     }
 }
 
+/* With P the weights, o = P v and G = g(o):
+ *     g(v) = P^T G,  g(P) = G v^T,  g(S) = P * (g(P) - o . G) for the logits S = q k^T / sqrt(d),
+ *     g(q) = g(S) k / sqrt(d),  g(k) = g(S)^T q / sqrt(d). */
 static void backward(const vit_attention *attention, const vit_core_backward_args *args) {
     const vit_head_columns *in = &args->packed, *din = &args->dpacked;
     size_t N = attention->config.tokens, d = attention->d, R = attention->columns;
-    size_t D = attention->config.dim, step = rows_at_a_time(attention);
+    size_t D = attention->config.dim, step = vit_quadratic_rows(attention->config.tokens);
     float scale = 1.0f / sqrtf((float)d);
     float *P = args->scratch, *dP = P + step * N;
     for (size_t t = 0; t < N; t += step) {
@@ -84,8 +75,7 @@ static void backward(const vit_attention *attention, const vit_core_backward_arg
 
 static void weights(const vit_attention *attention, const vit_core_weights_args *args) {
     size_t N = attention->config.tokens;
-    vit_all_products(attention, &args->packed, 1.0f / sqrtf((float)attention->d), args->W);
-    vit_softmax_rows(N, N, args->W, args->W);
+    probabilities(attention, &args->packed, 0, N, args->W);
 }
 
 static const char *const projection_names[] = {"qkv", NULL};

@@ -16,8 +16,7 @@
 
 enum {
     PARTS_MAX = 3,
-    LINEAR_ROWS = 256, /* tokens whose weighted keys or queries are made at a time */
-    EXPLICIT_ROWS = 64 /* rows of the N x N weights made at a time */
+    LINEAR_ROWS = 256 /* tokens whose weighted keys or queries are made at a time */
 };
 
 /* ---- shape and memory ---- */
@@ -46,8 +45,10 @@ static zeros_shape shape_of(const vit_attention *attention) {
 }
 
 static size_t rows_at_a_time(const zeros_shape *s) {
-    size_t most = s->explicit_form ? EXPLICIT_ROWS : LINEAR_ROWS;
-    return s->N < most ? s->N : most;
+    if (s->explicit_form) {
+        return vit_quadratic_rows(s->N);
+    }
+    return s->N < LINEAR_ROWS ? s->N : LINEAR_ROWS;
 }
 
 /* What a head keeps for the backward. */
@@ -61,18 +62,12 @@ typedef struct zeros_extra {
     float *state;                 /* (parts,d,d) linear form only */
 } zeros_extra;
 
-/* With a NULL block the return value is the number of floats. */
 static size_t carve_extra(const zeros_shape *s, float *block, zeros_extra *extra) {
-    size_t used = 0;
-    const size_t sizes[] = {s->N, s->N, s->parts * s->N, s->parts * s->N, s->N, s->N, s->d};
-    float **const fields[] = {&extra->inverse_q, &extra->inverse_k, &extra->query, &extra->key,
-                              &extra->whole,     &extra->rstd,      &extra->mean_u};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        *fields[i] = block ? block + used : NULL;
-        used += sizes[i];
-    }
-    extra->state = block ? block + used : NULL;
-    return used + (s->explicit_form ? 0 : s->parts * s->d * s->d);
+    size_t tokens = s->parts * s->N, states = s->explicit_form ? 0 : s->parts * s->d * s->d;
+    const size_t sizes[] = {s->N, s->N, tokens, tokens, s->N, s->N, s->d, states};
+    float **const fields[] = {&extra->inverse_q, &extra->inverse_k, &extra->query,  &extra->key,
+                              &extra->whole,     &extra->rstd,      &extra->mean_u, &extra->state};
+    return vit_carve(sizeof sizes / sizeof *sizes, sizes, fields, block);
 }
 
 static size_t extra_floats(const vit_attention *attention) {
@@ -141,10 +136,14 @@ static void linear_forward(const vit_attention *attention, const zeros_shape *s,
 
 /* What both forms' backwards fill beside dpacked. */
 typedef struct zeros_token_grads {
-    float *query, *key; /* (parts,N) gradients of the token factors */
+    float *query, *key; /* (parts,N) gradients of the token factors: g(phi), g(kappa) */
 } zeros_token_grads;
 
-/* Block by block as the forward. */
+/* The two halves of the backward, block by block as the forward. In the letters of docs/zeros.md,
+ * "The sum over tokens, linear form": dout is G; the state of part p is M_p, dstate g(M_p);
+ * products are P = G M^T here and Q = v g(M)^T below. This one:
+ *     g(M_p) = sum_t phi_p[t] q_t^T G_t,  g(q_t) = sum_p phi_p[t] P_tp,  g(phi_p[t]) = q_t . P_tp
+ */
 static void linear_backward_query(const vit_attention *attention, const zeros_shape *s,
                                   const vit_core_backward_args *args, const zeros_extra *extra,
                                   const zeros_token_grads *grads, float *pieces, float *dstate) {
@@ -172,6 +171,8 @@ static void linear_backward_query(const vit_attention *attention, const zeros_sh
     }
 }
 
+/* g(v_i) = sum_p kappa_p[i] k_i g(M_p),  g(k_i) = sum_p kappa_p[i] Q_ip,
+ * g(kappa_p[i]) = k_i . Q_ip */
 static void linear_backward_key(const vit_attention *attention, const zeros_shape *s,
                                 const vit_core_backward_args *args, const zeros_extra *extra,
                                 const zeros_token_grads *grads, float *pieces,
@@ -235,7 +236,7 @@ static void explicit_forward(const vit_attention *attention, const zeros_shape *
     vit_turn_unit_forward(attention, 0, N, in->k, s->R, extra->inverse_k);
     for (size_t t = 0; t < N; t += step) {
         size_t rows = N - t < step ? N - t : step;
-        vit_gemm(false, true, rows, N, s->d, 1, in->q + t * s->R, s->R, in->k, s->R, 0, scratch, N);
+        vit_query_key(attention, in, t, rows, 1, scratch);
         explicit_weights(N, s->parts, t, rows, extra->query, extra->key, row, scratch);
         vit_gemm(false, false, rows, s->d, N, 1, scratch, N, in->v, s->R, 0, args->mixed + t * s->D,
                  s->D);
@@ -271,6 +272,8 @@ VIT_CLONES static void explicit_weights_backward(size_t N, size_t parts, size_t 
     }
 }
 
+/* With A = q k^T (angle), W = A * r and G = dout: g(W) = G v^T,  g(A) = g(W) * r,  g(r) = g(W) * A,
+ * g(v) = W^T G,  g(q) = g(A) k,  g(k) = g(A)^T q. */
 static void explicit_backward(const vit_attention *attention, const zeros_shape *s,
                               const vit_core_backward_args *args, const zeros_extra *extra,
                               const zeros_token_grads *grads, float *pieces, float *row) {
@@ -285,7 +288,7 @@ static void explicit_backward(const vit_attention *attention, const zeros_shape 
         size_t rows = N - t < step ? N - t : step;
         float add = t > 0 ? 1 : 0;
         const float *dout = args->dmixed + t * s->D;
-        vit_gemm(false, true, rows, N, d, 1, in->q + t * R, R, in->k, R, 0, angle, N);
+        vit_query_key(attention, in, t, rows, 1, angle);
         vit_gemm(false, true, rows, N, d, 1, dout, s->D, in->v, R, 0, dangle, N);
         explicit_weights_backward(N, s->parts, t, rows, extra->query, extra->key, row, angle,
                                   dangle, grads->query, grads->key);
@@ -353,7 +356,7 @@ static void weights(const vit_attention *attention, const vit_core_weights_args 
     size_t N = attention->config.tokens;
     float *s = args->scratch + vit_radial_scratch(attention), *mean_u = s + N;
     vit_radial radial = vit_radial_make(attention, args);
-    vit_all_products(attention, &args->packed, 1, args->W);
+    vit_query_key(attention, &args->packed, 0, N, 1, args->W);
     vit_deviation_forward(attention, args->params, args->head, args->packed.u, mean_u, s);
     vit_radial_logits(&radial, N, s);
     for (size_t t = 0; t < N; t++) {

@@ -69,12 +69,7 @@ static size_t carve_work(const causal_shape *s, float *block, causal_work *work)
                             CHUNK,           CHUNK,         CHUNK,         BASIS * s->N};
     float **const fields[] = {&work->state, &work->angle, &work->radial, &work->weighted,
                               &work->f,     &work->delta, &work->one,    &work->cross};
-    size_t used = 0;
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        *fields[i] = block ? block + used : NULL;
-        used += sizes[i];
-    }
-    return used;
+    return vit_carve(sizeof sizes / sizeof *sizes, sizes, fields, block);
 }
 
 static size_t forward_scratch(const vit_attention *attention) {
@@ -251,11 +246,8 @@ static size_t carve_backward(const causal_shape *s, float *block, causal_backwar
         s->N,          s->N,  3 * CHUNK,        2 * (s->N / CHUNK + 1)};
     float **const fields[] = {&w->dangle, &w->dr, &w->products, &w->reverse, &w->dgates,
                               &w->ds,     &w->X,  &w->Z,        &w->dots,    &w->ends};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        *fields[i] = block ? block + used : NULL;
-        used += sizes[i];
-    }
-    return used;
+    return used +
+           vit_carve(sizeof sizes / sizeof *sizes, sizes, fields, block ? block + used : NULL);
 }
 
 static size_t backward_scratch(const vit_attention *attention) {
@@ -499,7 +491,7 @@ static void weights(const vit_attention *attention, const vit_core_weights_args 
     size_t N = attention->config.tokens;
     float *s = args->scratch + vit_radial_scratch(attention);
     vit_radial radial = vit_radial_make(attention, args);
-    vit_all_products(attention, &args->packed, 1, args->W);
+    vit_query_key(attention, &args->packed, 0, N, 1, args->W);
     vit_deviation_causal_forward(attention, args->params, args->head, args->packed.u, s);
     for (size_t t = 0; t < N; t++) {
         vit_radial_logits(&radial, t + 1, s);

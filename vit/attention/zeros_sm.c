@@ -1,8 +1,5 @@
 /* ZeroS-SM, the quadratic sibling of ZeroS (docs/zeros.md): the zero-sum softmax row by row over
- * q_t . k_i / sqrt(d).
- *
- * The N x N weights are made a few rows at a time, and again in the backward, so that memory grows
- * with N and the rows stay in cache. */
+ * q_t . k_i / sqrt(d). */
 #include "vit/attention/core.h"
 #include "vit/attention/kernels.h"
 #include "vit/attention/radial.h"
@@ -12,33 +9,24 @@
 
 #include <math.h>
 
-enum { ROWS = 64 };
-
 /* What a head keeps: the two gates of each token, then rstd of the head norm. */
 static size_t extra_floats(const vit_attention *attention) {
     return 3 * attention->config.tokens;
 }
 
-static size_t rows_at_a_time(const vit_attention *attention) {
-    size_t N = attention->config.tokens;
-    return N < ROWS ? N : ROWS;
-}
-
 /* Rows of weights, and the three parts of one row. */
 static size_t forward_scratch(const vit_attention *attention) {
-    return (rows_at_a_time(attention) + 3) * attention->config.tokens;
+    return (vit_quadratic_rows(attention->config.tokens) + 3) * attention->config.tokens;
 }
 
 /* Also rows of gradients, and the gradients of the two gates. */
 static size_t backward_scratch(const vit_attention *attention) {
-    return (2 * rows_at_a_time(attention) + 5) * attention->config.tokens;
+    return (2 * vit_quadratic_rows(attention->config.tokens) + 5) * attention->config.tokens;
 }
 
 static void logits(const vit_attention *attention, const vit_head_columns *in, size_t t,
                    size_t rows, float *out) {
-    size_t N = attention->config.tokens, d = attention->d, R = attention->columns;
-    vit_gemm(false, true, rows, N, d, 1.0f / sqrtf((float)d), in->q + t * R, R, in->k, R, 0, out,
-             N);
+    vit_query_key(attention, in, t, rows, 1.0f / sqrtf((float)attention->d), out);
 }
 
 /* r = sigma_first * first + sigma_higher * higher. */
@@ -61,7 +49,7 @@ static void radial_rows(size_t rows, size_t N, const float *gates, size_t t, flo
 static void forward(const vit_attention *attention, const vit_core_forward_args *args) {
     const vit_head_columns *in = &args->packed;
     size_t N = attention->config.tokens, d = attention->d, R = attention->columns;
-    size_t D = attention->config.dim, step = rows_at_a_time(attention);
+    size_t D = attention->config.dim, step = vit_quadratic_rows(attention->config.tokens);
     float *gates = args->extra, *rstd = gates + 2 * N;
     float *r = args->scratch, *parts = r + step * N;
     vit_gates_forward(N, in->gate, R, false, gates);
@@ -100,7 +88,7 @@ static void weights_backward(size_t rows, size_t N, const float *gates, size_t t
 static void backward(const vit_attention *attention, const vit_core_backward_args *args) {
     const vit_head_columns *in = &args->packed, *din = &args->dpacked;
     size_t N = attention->config.tokens, d = attention->d, R = attention->columns;
-    size_t D = attention->config.dim, step = rows_at_a_time(attention);
+    size_t D = attention->config.dim, step = vit_quadratic_rows(attention->config.tokens);
     float scale = 1.0f / sqrtf((float)d);
     const float *gates = args->extra, *rstd = gates + 2 * N;
     float *r = args->scratch, *dr = r + step * N;
@@ -126,7 +114,7 @@ static void backward(const vit_attention *attention, const vit_core_backward_arg
 static void weights(const vit_attention *attention, const vit_core_weights_args *args) {
     size_t N = attention->config.tokens;
     vit_radial radial = vit_radial_make(attention, args);
-    vit_all_products(attention, &args->packed, 1.0f / sqrtf((float)attention->d), args->W);
+    logits(attention, &args->packed, 0, N, args->W);
     for (size_t t = 0; t < N; t++) {
         float *row = args->W + t * N;
         vit_radial_logits(&radial, N, row);
