@@ -44,7 +44,7 @@ static void fill_box(const box *b, vit_erase_mode mode, vit_rng *rng, size_t cha
 
 void vit_random_erase(const vit_erase_options *options, vit_rng *rng, size_t channels,
                       size_t height, size_t width, float *image) {
-    if (!(options->reprob > 0) || vit_rng_uniform(rng) >= options->reprob) {
+    if (!(vit_rng_uniform(rng) < options->reprob)) {
         return;
     }
     int count = options->recount > 1 ? 1 + (int)vit_rng_below(rng, (uint32_t)options->recount) : 1;
