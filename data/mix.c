@@ -6,11 +6,12 @@
 #include <math.h>
 #include <string.h>
 
-/* Gamma(alpha, 1): Marsaglia and Tsang 2000; below 1 by the boost U^(1/alpha). */
-static double draw_gamma(vit_rng *rng, double alpha) {
-    double boost = 1;
+/* The logarithm of a Gamma(alpha, 1) draw, less what draws of one alpha have in common: Marsaglia
+ * and Tsang 2000; below 1 by the boost U^(1/alpha), which is below every double for small ones. */
+static double draw_log_gamma(vit_rng *rng, double alpha) {
+    double boost = 0;
     if (alpha < 1) {
-        boost = pow((vit_rng_u32(rng) + 0.5) * 0x1p-32, 1 / alpha);
+        boost = log(vit_rng_u32(rng) + 0.5) / alpha;
         alpha += 1;
     }
     double d = alpha - 1.0 / 3, c = 1 / sqrt(9 * d);
@@ -19,18 +20,19 @@ static double draw_gamma(vit_rng *rng, double alpha) {
         double u = (vit_rng_u32(rng) + 0.5) * 0x1p-32;
         v = v * v * v;
         if (v > 0 && log(u) < 0.5 * x * x + d - d * v + d * log(v)) {
-            return boost * d * v;
+            return boost + log(v);
         }
     }
 }
 
+/* Beta(alpha, alpha) is a / (a + b) of two such draws. */
 static double draw_beta(vit_rng *rng, double alpha) {
-    double a = draw_gamma(rng, alpha), b = draw_gamma(rng, alpha);
-    return a + b > 0 ? a / (a + b) : 0.5;
+    double a = draw_log_gamma(rng, alpha), b = draw_log_gamma(rng, alpha);
+    return 1 / (1 + exp(b - a));
 }
 
 static size_t clip(double value, size_t most) {
-    return value <= 0 ? 0 : value >= (double)most ? most : (size_t)value;
+    return (size_t)fmin(fmax(value, 0), (double)most);
 }
 
 /* A box of area share 1 - lambda about a uniform centre, cut at the border (timm rand_bbox). */
