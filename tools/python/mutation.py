@@ -11,8 +11,8 @@ red test ends it. A test that fails, crashes or takes longer than --limit second
 compiles to the same instructions, does not count. Each suite must first pass as it is.
 
 mutation_survivors.txt lists the mutants that no test can kill, as they compute the same, with the reason of each. An entry that is of no
-use any more, because its line has changed or a test kills it, is an error. Exit code 1 for that, or when fewer than --least percent are
-killed.
+use any more, because its line has changed or a test kills it, is an error. Exit code 1 for that, or when fewer than --least percent of
+all others are killed.
 
 With --cache, what was found is kept, and holds as long as the changed file and the suites' own objects are the same.
 
@@ -476,10 +476,11 @@ def report(args, results, wrong):
     for kind in sorted({r["kind"] for r in counted}):
         of = [r for r in counted if r["kind"] == kind]
         print(f"{kind}: {sum(r['result'] != 'survived' for r in of)} of {len(of)} killed")
-    percent = 100 * killed / max(1, len(counted))
-    print(f"{killed} of {len(counted)} mutants killed ({percent:.1f} %); of the {len(survived)} others {len(explained)} compute the same; "
-          f"{len(results) - len(counted)} not counted, as they do not compile or make the same object")
-    return 1 if wrong or percent < args.least else 0
+    score = 100 * killed / max(1, len(counted) - len(explained))
+    print(f"{killed} of {len(counted)} mutants killed ({100 * killed / max(1, len(counted)):.1f} %); of the {len(survived)} others "
+          f"{len(explained)} compute the same: {score:.1f} % of those that do not; {len(results) - len(counted)} not counted, as they do not "
+          "compile or make the same object")
+    return 1 if wrong or score < args.least else 0
 
 
 def plan(args):
@@ -506,7 +507,7 @@ def main():
     r.add_argument("--build", default=os.path.join(ROOT, "build/release"))
     r.add_argument("--jobs", type=int, default=1)
     r.add_argument("--limit", type=int, default=20, help="seconds a test may take, and a fifth of what a suite may")
-    r.add_argument("--least", type=float, default=95, help="percent to be killed")
+    r.add_argument("--least", type=float, default=95, help="percent to be killed of those that compute something else")
     r.add_argument("--cache", help="file to keep results in")
     r.add_argument("--out", help="file for all results, JSON")
     r.add_argument("--verbose", action="store_true", help="a line for each mutant")
