@@ -25,6 +25,14 @@ typedef struct jpeg_job {
     vit_status status;
 } jpeg_job;
 
+/* What a sound file may have and libjpeg does not decode: 12 bits, lossless, hierarchical. */
+static bool is_unsupported(int code) {
+    return code == JERR_BAD_PRECISION || code == JERR_SOF_UNSUPPORTED ||
+           code == JERR_ARITH_NOTIMPL || code == JERR_CONVERSION_NOTIMPL ||
+           code == JERR_FRACT_SAMPLE_NOTIMPL || code == JERR_CCIR601_NOTIMPL ||
+           code == JERR_NOT_COMPILED;
+}
+
 static void on_error(j_common_ptr cinfo) {
     jpeg_job *job = cinfo->client_data;
     int code = cinfo->err->msg_code;
@@ -39,6 +47,11 @@ static void on_error(j_common_ptr cinfo) {
                                "%s: decoding this JPEG takes more memory than its size in pixels "
                                "explains",
                                job->what);
+    } else if (is_unsupported(code)) {
+        job->status = vit_fail(VIT_ERROR_UNSUPPORTED,
+                               "%s: this kind of JPEG cannot be decoded: %s (expected baseline or "
+                               "progressive with 8 bits)",
+                               job->what, reason);
     } else {
         job->status = vit_fail(VIT_ERROR_FORMAT, "%s: damaged JPEG: %s", job->what, reason);
     }

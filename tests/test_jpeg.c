@@ -202,6 +202,26 @@ START_TEST(missing_blocks_are_an_error) {
 }
 END_TEST
 
+/* A sound file that libjpeg cannot decode is not called damaged. */
+START_TEST(what_libjpeg_cannot_do_is_unsupported) {
+    vit_image image = {0};
+    bytes b = read_golden("formats/baseline_420.jpg");
+    size_t frame = 0;
+    while (b.data[frame] != 0xff || b.data[frame + 1] != 0xc0) {
+        frame++;
+    }
+    b.data[frame + 4] = 12; /* bits a sample */
+    ck_vit_fails(decode(&b, &image), VIT_ERROR_UNSUPPORTED,
+                 "x.jpg: this kind of JPEG cannot be decoded");
+    b.data[frame + 4] = 8;
+    b.data[frame + 1] = 0xc3; /* lossless, which is a process of its own */
+    ck_vit_fails(decode(&b, &image), VIT_ERROR_UNSUPPORTED,
+                 "x.jpg: this kind of JPEG cannot be decoded");
+    free(b.data);
+    ck_assert_ptr_null(image.pixels);
+}
+END_TEST
+
 /* APP1 holds XMP as well as EXIF, in any order. */
 START_TEST(orientation_is_found_behind_xmp) {
     static const char xmp[] = "http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>";
@@ -225,6 +245,7 @@ static Suite *suite(void) {
     tcase_add_test(c, missing_scans_are_refused);
     tcase_add_test(c, missing_components_are_refused);
     tcase_add_test(c, sizes_are_checked_first);
+    tcase_add_test(c, what_libjpeg_cannot_do_is_unsupported);
     tcase_add_test(c, stray_bytes_between_segments_are_harmless);
     tcase_add_test(c, missing_blocks_are_an_error);
     tcase_add_test(c, orientation_is_found_behind_xmp);
