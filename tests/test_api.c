@@ -311,6 +311,9 @@ END_TEST
 START_TEST(names_and_statuses) {
     const char *help = NULL;
     ck_assert_str_eq(vit_version(), VIT_VERSION_STRING);
+    int major, minor, patch;
+    ck_assert_int_eq(sscanf(VIT_VERSION_STRING, "%d.%d.%d", &major, &minor, &patch), 3);
+    ck_assert_int_eq(VIT_VERSION_NUMBER, (major * 100 + minor) * 100 + patch);
     ck_assert_ptr_nonnull(vit_get_architecture(0));
     ck_assert_ptr_null(vit_get_architecture(1000));
     ck_assert_str_eq(vit_get_recipe(0, &help), "default");

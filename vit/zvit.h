@@ -62,6 +62,8 @@ extern "C" {
 #define VIT_VERSION_MINOR 1
 #define VIT_VERSION_PATCH 0
 #define VIT_VERSION_STRING "0.1.0"
+/* For #if: 10203 is 1.2.3. */
+#define VIT_VERSION_NUMBER (VIT_VERSION_MAJOR * 10000 + VIT_VERSION_MINOR * 100 + VIT_VERSION_PATCH)
 
 /* Before each function that the library exports, and nothing else. */
 #if defined(__GNUC__)
