@@ -3,6 +3,9 @@
 #include "tests/support/support.h"
 
 #include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { WIDTH = 32, HEIGHT = 24, BYTES = WIDTH * HEIGHT * 3 };
@@ -113,14 +116,166 @@ START_TEST(increasing_at_zero_is_gentle) {
 }
 END_TEST
 
+/* ---- strengths: every picture that a policy of one operation may give ---- */
+
+enum { MAX_OUTCOMES = 1000 };
+typedef struct outcome {
+    char name[48];
+    vit_image image;
+    bool seen;
+} outcome;
+typedef struct outcomes {
+    size_t count;
+    outcome list[MAX_OUTCOMES];
+} outcomes;
+
+/* A further outcome, for now the picture as it is. */
+static vit_image *add_outcome(outcomes *set, const char *name, double value) {
+    ck_assert_uint_lt(set->count, MAX_OUTCOMES);
+    outcome *o = &set->list[set->count++];
+    snprintf(o->name, sizeof o->name, "%s %g", name, value);
+    o->image = gradient_picture();
+    return &o->image;
+}
+
+/* With either interpolation, as one is drawn. */
+static void add_affine(outcomes *set, const char *name, double value, vit_affine matrix) {
+    vit_image original = gradient_picture();
+    ck_vit_ok(vit_op_affine(&original, &matrix, VIT_BILINEAR, fill, add_outcome(set, name, value)));
+    ck_vit_ok(vit_op_affine(&original, &matrix, VIT_BICUBIC, fill, add_outcome(set, name, value)));
+    vit_image_free(&original);
+}
+
+static void add_geometry(outcomes *set, double shear, double x, double y, double degrees) {
+    add_affine(set, "shear x", shear, vit_affine_shear_x(shear));
+    add_affine(set, "shear y", shear, vit_affine_shear_y(shear));
+    add_affine(set, "translate x", x, vit_affine_translate(x, 0));
+    add_affine(set, "translate y", y, vit_affine_translate(0, y));
+    add_affine(set, "rotate", degrees, vit_affine_rotate(degrees, WIDTH, HEIGHT));
+}
+
+static void add_enhancements(outcomes *set, double factor) {
+    vit_image original = gradient_picture();
+    vit_op_color(add_outcome(set, "color", factor), factor);
+    vit_op_contrast(add_outcome(set, "contrast", factor), factor);
+    vit_op_brightness(add_outcome(set, "brightness", factor), factor);
+    ck_vit_ok(vit_op_sharpness(&original, factor, add_outcome(set, "sharpness", factor)));
+    vit_image_free(&original);
+}
+
+/* timm's level_to_arg functions at magnitude m, of rand_augment_transform without and with
+ * increasing. */
+static void rand_outcomes(double m, bool increasing, outcomes *set) {
+    vit_op_autocontrast(add_outcome(set, "autocontrast", 0));
+    vit_op_equalize(add_outcome(set, "equalize", 0));
+    vit_op_invert(add_outcome(set, "invert", 0));
+    int bits = (int)(m / 10 * 4), threshold = (int)fmin(256, m / 10 * 256);
+    bits = increasing ? 4 - bits : bits;
+    threshold = increasing ? 256 - threshold : threshold;
+    vit_op_posterize(add_outcome(set, "posterize", bits), bits < 0 ? 0 : bits);
+    vit_op_solarize(add_outcome(set, "solarize", threshold), threshold);
+    int add = (int)fmin(128, m / 10 * 110);
+    vit_op_solarize_add(add_outcome(set, "solarize add", add), add);
+    if (!increasing) {
+        add_enhancements(set, m / 10 * 1.8 + 0.1);
+    }
+    for (int sign = -1; sign <= 1; sign += 2) {
+        double t = sign * (m / 10 * 0.45);
+        add_geometry(set, sign * (m / 10 * 0.3), t * WIDTH, t * HEIGHT, sign * (m / 10 * 30));
+        if (increasing) {
+            add_enhancements(set, fmax(0.1, 1 + sign * (m / 10 * 0.9)));
+        }
+    }
+}
+
+/* TrivialAugmentWide._augmentation_space of torchvision, with 31 strengths. */
+static void trivial_outcomes(outcomes *set) {
+    add_outcome(set, "identity", 0);
+    vit_op_autocontrast(add_outcome(set, "autocontrast", 0));
+    vit_op_equalize(add_outcome(set, "equalize", 0));
+    for (int k = 0; k <= 30; k++) {
+        int bits = 8 - (int)rint(k / 5.0);
+        vit_op_posterize(add_outcome(set, "posterize", bits), bits);
+        /* torchvision's is 255 - 8.5 k exactly; the library's rounding makes it one more where k is
+         * 8, 10, 20 or 22. */
+        int threshold = (int)ceil(255 * (1 - k / 30.0));
+        vit_op_solarize(add_outcome(set, "solarize", threshold), threshold);
+        for (int sign = -1; sign <= 1; sign += 2) {
+            double s = sign * (k / 30.0);
+            add_geometry(set, 0.99 * s, 32 * s, 32 * s, 135 * s);
+            add_enhancements(set, 1 + 0.99 * s);
+        }
+    }
+}
+
+/* Marks every outcome that looks like this: some are alike, as all that leave the picture. */
+static bool mark_outcomes(outcomes *set, const vit_image *image) {
+    bool any = false;
+    for (size_t i = 0; i < set->count; i++) {
+        outcome *o = &set->list[i];
+        if (memcmp(o->image.pixels, image->pixels, BYTES) == 0) {
+            o->seen = any = true;
+        }
+    }
+    return any;
+}
+
+/* Fails unless each of the draws gives one of the outcomes, and each outcome comes. */
+static void check_outcomes(const char *policy, uint64_t draws, outcomes *set) {
+    for (uint64_t sample = 0; sample < draws; sample++) {
+        vit_image image = augmented(policy, sample);
+        if (!mark_outcomes(set, &image)) {
+            ck_abort_msg("%s: sample %d is no operation at its strength", policy, (int)sample);
+        }
+        vit_image_free(&image);
+    }
+    for (size_t i = 0; i < set->count; i++) {
+        outcome *o = &set->list[i];
+        if (!o->seen) {
+            ck_abort_msg("%s: '%s' never came", policy, o->name);
+        }
+        vit_image_free(&o->image);
+    }
+    free(set);
+}
+
+static outcomes *outcomes_new(void) {
+    outcomes *set = calloc(1, sizeof *set);
+    ck_assert_ptr_nonnull(set);
+    return set;
+}
+
+START_TEST(rand_has_timms_strengths) {
+    /* 15 is above what the operations are made for: where their arguments are limited. */
+    static const double magnitudes[] = {3, 7, 10, 15};
+    double m = magnitudes[_i / 2];
+    bool increasing = _i % 2;
+    char policy[64];
+    snprintf(policy, sizeof policy, "rand-n1-p1-mmax20-m%g-inc%d", m, increasing);
+    outcomes *set = outcomes_new();
+    rand_outcomes(m, increasing, set);
+    check_outcomes(policy, 1000, set); /* the rarest come once in 60 draws */
+}
+END_TEST
+
+START_TEST(trivial_has_torchvisions_strengths) {
+    outcomes *set = outcomes_new();
+    trivial_outcomes(set);
+    check_outcomes("trivial", 25000, set); /* the rarest come once in 1736 draws */
+}
+END_TEST
+
 static Suite *suite(void) {
     Suite *s = suite_create("auto_augment");
     TCase *t = tcase_create("auto_augment");
+    tcase_set_timeout(t, 60);
     tcase_add_test(t, spelling_is_timms);
     tcase_add_loop_test(t, wrong_spelling_names_the_part, 0, 10);
     tcase_add_loop_test(t, draws_are_keyed_and_varied, 0, 4);
     tcase_add_test(t, probability_zero_and_one);
     tcase_add_test(t, increasing_at_zero_is_gentle);
+    tcase_add_loop_test(t, rand_has_timms_strengths, 0, 8);
+    tcase_add_test(t, trivial_has_torchvisions_strengths);
     suite_add_tcase(s, t);
     return s;
 }
