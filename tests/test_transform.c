@@ -229,14 +229,19 @@ typedef struct fixture {
     vit_auto_augment policy; /* none */
 } fixture;
 
-static float *train(fixture *f, const vit_augment *augment, uint64_t seed, uint32_t epoch,
-                    uint64_t sample) {
+static float *train_with(const vit_preprocess *p, fixture *f, const vit_augment *augment,
+                         uint64_t seed, uint32_t epoch, uint64_t sample) {
     float *out = planes_new(24, 20);
     vit_sample_key key = {seed, epoch, sample};
     ck_vit_ok(vit_augment_check(augment, &f->policy));
-    ck_vit_ok(vit_transform_train(&imagenet, augment, &f->policy, 24, 20, &f->image, &key,
-                                  &f->scratch, out));
+    ck_vit_ok(
+        vit_transform_train(p, augment, &f->policy, 24, 20, &f->image, &key, &f->scratch, out));
     return out;
+}
+
+static float *train(fixture *f, const vit_augment *augment, uint64_t seed, uint32_t epoch,
+                    uint64_t sample) {
+    return train_with(&imagenet, f, augment, seed, epoch, sample);
 }
 
 static bool same(const float *a, const float *b) {
@@ -351,6 +356,192 @@ START_TEST(no_aug_is_the_evaluation) {
 }
 END_TEST
 
+/* ---- what training does to pixels ---- */
+
+/* The crop is the whole picture, of 20 by 24 times a number, and nothing is flipped. */
+static vit_augment whole_augment(void) {
+    vit_augment augment = plain_augment();
+    augment.scale[0] = augment.scale[1] = 1;
+    augment.ratio[0] = augment.ratio[1] = 20.0 / 24;
+    augment.hflip = 0;
+    return augment;
+}
+
+/* out as pixels (24,20,3) would be, normalised. */
+static float *planes_of(const vit_preprocess *p, const uint8_t *pixels) {
+    float *out = planes_new(24, 20);
+    for (size_t i = 0; i < 24 * 20 * 3; i++) {
+        out[i % 3 * 24 * 20 + i / 3] = normalized(p, pixels[i], i % 3);
+    }
+    return out;
+}
+
+START_TEST(interpolation_is_as_asked) {
+    static const char *const names[] = {"bicubic", "bilinear", "random"};
+    fixture f = {0};
+    vit_augment augment = whole_augment();
+    fill_random(&f.image, 40, 48, 6);
+    vit_image resized = {0};
+    vit_resize_scratch resize = {0};
+    float *expected[2];
+    for (int i = 0; i < 2; i++) {
+        ck_vit_ok(
+            vit_resize(&f.image, NULL, 20, 24, i ? VIT_BILINEAR : VIT_BICUBIC, &resize, &resized));
+        expected[i] = planes_of(&imagenet, resized.pixels);
+    }
+    for (int asked = 0; asked < 3; asked++) {
+        ck_assert_str_eq(vit_train_interpolation_names[asked], names[asked]);
+        augment.train_interpolation = asked;
+        int seen[3] = {0}; /* bicubic, bilinear, neither */
+        for (uint64_t i = 0; i < 400; i++) {
+            float *out = train(&f, &augment, 1, 1, i);
+            seen[same(out, expected[0]) ? 0 : same(out, expected[1]) ? 1 : 2]++;
+            free(out);
+        }
+        ck_assert_int_eq(seen[2], 0);
+        if (asked < 2) {
+            ck_assert_int_eq(seen[asked], 400);
+        } else { /* five standard deviations */
+            ck_assert_int_lt(abs(seen[0] - 200), 50);
+        }
+    }
+    free(expected[0]);
+    free(expected[1]);
+    vit_image_free(&resized);
+    vit_resize_scratch_free(&resize);
+    fixture_free(&f);
+}
+END_TEST
+
+/* Brightness alone changes a grey picture: its factor shows. torchvision draws it uniformly from
+ * max(0, 1 - jitter) to 1 + jitter. */
+START_TEST(jitter_has_torchvisions_range) {
+    static const double jitters[] = {0.1, 0.4, 1, 1.5};
+    enum { SAMPLES = 1000, GREY = 100 };
+    double low = fmax(0, 1 - jitters[_i]), high = 1 + jitters[_i];
+    fixture f = {0};
+    vit_augment augment = whole_augment();
+    augment.color_jitter = jitters[_i];
+    fill_random(&f.image, 20, 24, 6);
+    memset(f.image.pixels, GREY, 20 * 24 * 3);
+    double least = INFINITY, most = 0, sum = 0;
+    for (uint64_t i = 0; i < SAMPLES; i++) {
+        float *out = train(&f, &augment, 1, 1, i);
+        double value = 255 * (out[0] * imagenet.std[0] + imagenet.mean[0]);
+        double factor = (rint(value) + 0.5) / GREY; /* a pixel is truncated */
+        least = fmin(least, factor);
+        most = fmax(most, factor);
+        sum += factor;
+        free(out);
+    }
+    double step = 1.0 / GREY, near = 0.01 * (high - low) + step;
+    ck_assert_double_ge(least, low - step);
+    ck_assert_double_le(least, low + near);
+    ck_assert_double_le(most, high + step);
+    ck_assert_double_ge(most, high - near);
+    /* five standard deviations */
+    double error = 5 * (high - low) / sqrt(12.0 * SAMPLES);
+    ck_assert_double_eq_tol(sum / SAMPLES, (low + high) / 2, error + step / 10);
+    fixture_free(&f);
+}
+END_TEST
+
+/* Two numbers of a sample's stream make the order and the next three are the factors, in the order
+ * of use: one of six pictures. */
+START_TEST(jitter_has_every_order) {
+    static void (*const operations[3])(vit_image *, double) = {vit_op_brightness, vit_op_contrast,
+                                                               vit_op_color};
+    static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                     {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    enum { SAMPLES = 600 };
+    double jitter = _i ? 1.5 : 0.4, low = fmax(0, 1 - jitter), high = 1 + jitter;
+    fixture f = {0};
+    vit_augment augment = whole_augment();
+    augment.color_jitter = jitter;
+    fill_random(&f.image, 20, 24, 6); /* of its size, so that resizing leaves it */
+    vit_image changed = {0};
+    ck_vit_ok(vit_image_reserve(&changed, 20, 24, "test"));
+    int seen[6] = {0};
+    for (uint64_t i = 0; i < SAMPLES; i++) {
+        float *out = train(&f, &augment, 1, 1, i);
+        double factors[3];
+        vit_rng rng = vit_rng_make(1, 1, i, VIT_RNG_COLOR);
+        vit_rng_u32(&rng);
+        vit_rng_u32(&rng);
+        for (int j = 0; j < 3; j++) {
+            factors[j] = low + (high - low) * vit_rng_uniform(&rng);
+        }
+        int found = -1, alike = 0;
+        for (int o = 0; o < 6; o++) {
+            memcpy(changed.pixels, f.image.pixels, 20 * 24 * 3);
+            for (int j = 0; j < 3; j++) {
+                operations[orders[o][j]](&changed, factors[j]);
+            }
+            float *expected = planes_of(&imagenet, changed.pixels);
+            if (same(out, expected)) {
+                found = o;
+                alike++;
+            }
+            free(expected);
+        }
+        if (alike == 0) {
+            ck_abort_msg("jitter %g: sample %d is none of the six orders", jitter, (int)i);
+        }
+        seen[found] += alike == 1; /* a factor near 0 makes some alike: all black, all grey */
+        free(out);
+    }
+    for (int o = 0; o < 6; o++) { /* five standard deviations */
+        ck_assert_msg(abs(seen[o] - SAMPLES / 6) < 46, "order %d came %d times", o, seen[o]);
+    }
+    vit_image_free(&changed);
+    fixture_free(&f);
+}
+END_TEST
+
+/* timm: min(255, round(255 mean)), which is taken up from 0 here. A picture of one colour that is
+ * moved shows two, and no other operation does. */
+START_TEST(what_shows_outside_is_the_mean) {
+    static const struct {
+        double mean[3];
+        uint8_t fill[3];
+    } cases[] = {
+        {{0.485, 0.456, 0.406}, {124, 116, 104}},
+        {{0.5, 0.25, 0.75}, {128, 64, 191}},
+        {{0, 1, 0.001}, {0, 255, 0}},
+        {{-0.25, 1.5, 0.999}, {0, 255, 255}},
+    };
+    static const uint8_t colour[3] = {200, 90, 40};
+    vit_preprocess p = imagenet;
+    memcpy(p.mean, cases[_i].mean, sizeof p.mean);
+    fixture f = {0};
+    vit_augment augment = whole_augment();
+    snprintf(augment.aa, sizeof augment.aa, "trivial");
+    fill_random(&f.image, 20, 24, 6);
+    for (size_t i = 0; i < 20 * 24 * 3; i++) {
+        f.image.pixels[i] = colour[i % 3];
+    }
+    int moved = 0;
+    for (uint64_t i = 0; i < 200; i++) {
+        float *out = train_with(&p, &f, &augment, 1, 1, i);
+        uint8_t pixels[24 * 20 * 3];
+        bool kept = false, left = false; /* some of the picture, some that is not */
+        for (size_t k = 0; k < 24 * 20; k++) {
+            bool inside = out[k] == normalized(&p, colour[0], 0);
+            memcpy(pixels + 3 * k, inside ? colour : cases[_i].fill, 3);
+            kept = kept || inside;
+            left = left || !inside;
+        }
+        if (kept && left) {
+            check_planes("fill", &p, pixels, 24, 20, out);
+            moved++;
+        }
+        free(out);
+    }
+    ck_assert_int_gt(moved, 30);
+    fixture_free(&f);
+}
+END_TEST
+
 START_TEST(options_have_timms_defaults) {
     vit_augment augment = plain_augment();
     ck_assert(!augment.no_aug);
@@ -390,6 +581,10 @@ static Suite *suite(void) {
     tcase_add_test(c, train_depends_on_its_key_alone);
     tcase_add_test(c, flips_come_as_often_as_asked);
     tcase_add_test(c, no_aug_is_the_evaluation);
+    tcase_add_test(c, interpolation_is_as_asked);
+    tcase_add_loop_test(c, jitter_has_torchvisions_range, 0, 4);
+    tcase_add_loop_test(c, jitter_has_every_order, 0, 2);
+    tcase_add_loop_test(c, what_shows_outside_is_the_mean, 0, 4);
     tcase_add_test(c, options_have_timms_defaults);
     tcase_add_test(c, ranges_the_wrong_way_round_are_refused);
     suite_add_tcase(s, c);
