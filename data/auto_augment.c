@@ -301,7 +301,7 @@ static vit_status apply_trivial(context *c) {
         vit_op_posterize(c->image, 8 - (int)lround(6 * share));
         return VIT_OK;
     case 11:
-        vit_op_solarize(c->image, (int)ceil(255 * (1 - share)));
+        vit_op_solarize(c->image, (int)ceil(255 - 255 * share));
         return VIT_OK;
     case 12:
         vit_op_autocontrast(c->image);

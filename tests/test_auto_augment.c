@@ -196,9 +196,7 @@ static void trivial_outcomes(outcomes *set) {
     for (int k = 0; k <= 30; k++) {
         int bits = 8 - (int)rint(k / 5.0);
         vit_op_posterize(add_outcome(set, "posterize", bits), bits);
-        /* torchvision's is 255 - 8.5 k exactly; the library's rounding makes it one more where k is
-         * 8, 10, 20 or 22. */
-        int threshold = (int)ceil(255 * (1 - k / 30.0));
+        int threshold = (int)ceil(255 - 8.5 * k); /* values are whole */
         vit_op_solarize(add_outcome(set, "solarize", threshold), threshold);
         for (int sign = -1; sign <= 1; sign += 2) {
             double s = sign * (k / 30.0);
