@@ -248,6 +248,32 @@ START_TEST(teachers_that_do_not_fit) {
 }
 END_TEST
 
+/* Each of the six figures by itself. */
+START_TEST(teachers_of_other_pixels) {
+    vit_config config = small_config(VIT_ATTENTION_ZEROS, 1, 16);
+    vit_model_bundle *student = bundle_new(&config, names);
+    for (int c = 0; c < 3; c++) {
+        vit_model_bundle *teacher = bundle_new(&config, names);
+        teacher->preprocess.mean[c] = 0.25;
+        check_refused(teacher, student, "--mean");
+        teacher = bundle_new(&config, names);
+        teacher->preprocess.std[c] = 0.25;
+        check_refused(teacher, student, "--std");
+    }
+    vit_model_bundle *teacher = bundle_new(&config, names);
+    for (int c = 0; c < 3; c++) {
+        student->preprocess.mean[c] = 0.1 * (c + 1);
+        student->preprocess.std[c] = 0.1 * (c + 4);
+        teacher->preprocess.mean[c] = c + 1;
+        teacher->preprocess.std[c] = c + 4;
+    }
+    check_refused(teacher, student,
+                  "--mean 1 2 3 --std 4 5 6 (expected the same here, found 0.1 0.2 0.3 and 0.4 0.5 "
+                  "0.6)");
+    vit_model_bundle_free(student);
+}
+END_TEST
+
 static Suite *suite(void) {
     Suite *s = suite_create("distill");
     TCase *t = tcase_create("distill");
@@ -256,6 +282,7 @@ static Suite *suite(void) {
     tcase_add_test(t, large_logits_stay_finite);
     tcase_add_test(t, the_teacher_works_in_the_slot);
     tcase_add_test(t, teachers_that_do_not_fit);
+    tcase_add_test(t, teachers_of_other_pixels);
     suite_add_tcase(s, t);
     return s;
 }

@@ -263,6 +263,34 @@ START_TEST(every_optimizer_by_definition) {
 }
 END_TEST
 
+/* One step of LAMB where it does not adapt: timm's trust ratio is 1 without decay, and for a
+ * parameter of zeros, which could never leave them otherwise. */
+static void check_lamb_step(const char *what, double wd, double scale) {
+    enum { N = 37 };
+    vit_param_table table = {0};
+    add(&table, "w", N, VIT_PARAM_DECAY);
+    float *params = random_new(1, N, scale), *grads = random_new(2, N, 0.1);
+    float moment1[N] = {0}, moment2[N] = {0}, trust[1];
+    double *expected = to_double(params, N), m[N] = {0}, v[N] = {0};
+    reference_step(VIT_LAMB, 0.05, wd, 1, N, grads, expected, m, v);
+    vit_optimizer options = options_of(VIT_LAMB, 1);
+    options.weight_decay = wd;
+    vit_optimizer_blocks blocks = {params, moment1, moment2, NULL, trust};
+    vit_optimizer_step(&options, &table, SCALE, grads, &blocks);
+    check_close(what, N, params, expected, 1e-6);
+    free(params);
+    free(grads);
+    free(expected);
+    vit_params_free(&table);
+}
+
+START_TEST(lamb_without_trust) {
+    check_lamb_step("LAMB with decay", 0.3, 1);
+    check_lamb_step("LAMB without decay", 0, 1);
+    check_lamb_step("LAMB from zeros", 0.3, 0);
+}
+END_TEST
+
 START_TEST(threads_do_not_show_in_any) {
     vit_param_table table = {0};
     odd_table(&table);
@@ -325,6 +353,7 @@ static Suite *suite(void) {
     tcase_add_test(tc, threads_do_not_show);
     tcase_add_test(tc, every_element_by_its_flags);
     tcase_add_loop_test(tc, every_optimizer_by_definition, VIT_ADAMW, VIT_LAMB + 1);
+    tcase_add_test(tc, lamb_without_trust);
     tcase_add_loop_test(tc, threads_do_not_show_in_any, VIT_ADAMW, VIT_LAMB + 1);
     tcase_add_test(tc, decay_of_the_average);
     tcase_add_test(tc, norm);

@@ -73,6 +73,15 @@ START_TEST(no_warm_up) {
 }
 END_TEST
 
+/* A run that ends where it begins is at its end: no 0 / 0. */
+START_TEST(no_steps) {
+    vit_schedule schedule = {.lr = 1, .min_lr = 0.01};
+    ck_assert_double_eq(vit_schedule_lr(&schedule, 0), 0.01);
+    schedule.kind = VIT_SCHED_LINEAR;
+    ck_assert_double_eq(vit_schedule_lr(&schedule, 0), 0.01);
+}
+END_TEST
+
 static Suite *suite(void) {
     Suite *s = suite_create("schedule");
     TCase *tc = tcase_create("schedule");
@@ -80,6 +89,7 @@ static Suite *suite(void) {
     tcase_add_test(tc, linear_and_constant);
     tcase_add_test(tc, joints);
     tcase_add_test(tc, no_warm_up);
+    tcase_add_test(tc, no_steps);
     suite_add_tcase(s, tc);
     return s;
 }
