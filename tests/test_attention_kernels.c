@@ -112,11 +112,78 @@ START_TEST(gates) {
 }
 END_TEST
 
+/* ---- unit rows ---- */
+
+/* u = x / max(||x||, eps), and dx = (du - (u . du) u) / ||x||, or du / eps where eps is the more.
+ */
+static void check_unit(size_t d) {
+    size_t stride = d + GAP, n = TOKENS * stride;
+    vit_attention attention = {.d = d};
+    float *x = random_new(6, n, 1), *dx = random_new(7, n, 1), *inverse = guarded_new(TOKENS);
+    for (size_t i = 0; i < stride; i++) {
+        x[stride + i] *= 0.1f * VIT_UNIT_EPS / (float)d; /* too short a row */
+        x[2 * stride + i] = 0;
+    }
+    double *expected = to_double(x, n), *dexpected = to_double(dx, n), lengths[TOKENS];
+    for (size_t t = 0; t < TOKENS; t++) {
+        double *row = expected + t * stride, *drow = dexpected + t * stride;
+        double eps = (double)VIT_UNIT_EPS, square = 0, along = 0;
+        for (size_t j = 0; j < d; j++) {
+            square += row[j] * row[j];
+        }
+        lengths[t] = fmax(sqrt(square), eps);
+        for (size_t j = 0; j < d; j++) {
+            row[j] /= lengths[t];
+            along += lengths[t] > eps ? row[j] * drow[j] : 0;
+        }
+        for (size_t j = 0; j < d; j++) {
+            drow[j] = (drow[j] - along * row[j]) / lengths[t];
+        }
+    }
+    vit_turn_unit_forward(&attention, 0, TOKENS, x, stride, inverse);
+    vit_turn_unit_backward(&attention, 0, TOKENS, x, inverse, dx, stride);
+    guard_check("inverse lengths", inverse, TOKENS);
+    for (size_t t = 0; t < TOKENS; t++) {
+        double length = 1 / (double)inverse[t];
+        ck_assert_double_eq_tol(length, lengths[t], 1e-6 * lengths[t]);
+        check_close("unit row", stride, x + t * stride, expected + t * stride, 1e-6);
+        /* What is left along a row of one float is rounding. */
+        if (d > 1 || t == 1 || t == 2) {
+            check_close("its gradient", d, dx + t * stride, dexpected + t * stride, 1e-6);
+        }
+    }
+    free(x);
+    free(dx);
+    free(inverse);
+    free(expected);
+    free(dexpected);
+}
+
+START_TEST(unit_rows) {
+    check_unit(widths[_i]);
+}
+END_TEST
+
+/* ---- cutting a block ---- */
+
+START_TEST(carving) {
+    const size_t sizes[] = {3, 0, 5, 2};
+    float block[10], *a, *b, *c, *d;
+    float **const fields[] = {&a, &b, &c, &d};
+    ck_assert_uint_eq(vit_carve(4, sizes, fields, block), 10);
+    ck_assert(a == block && b == block + 3 && c == block + 3 && d == block + 8);
+    ck_assert_uint_eq(vit_carve(4, sizes, fields, NULL), 10);
+    ck_assert(!a && !b && !c && !d);
+}
+END_TEST
+
 static Suite *suite(void) {
     Suite *s = suite_create("attention kernels");
     TCase *tc = tcase_create("kernels");
     tcase_add_loop_test(tc, weighted_rows, 0, WIDTHS);
     tcase_add_test(tc, gates);
+    tcase_add_loop_test(tc, unit_rows, 0, WIDTHS);
+    tcase_add_test(tc, carving);
     suite_add_tcase(s, tc);
     return s;
 }

@@ -49,13 +49,14 @@ END_TEST
 /* Rows lie apart; what is between them is nobody's. */
 START_TEST(rotation) {
     enum { N = 6, D = 36, STRIDE = D + 5, PAIRS = D / 2 };
-    float cosine[N * PAIRS], sine[N * PAIRS];
-    vit_rope_table(VIT_ROPE_1D, N, 0, 0, 0, D, cosine, sine);
+    float table[2][(N + 1) * PAIRS];
+    vit_rope_table(VIT_ROPE_1D, N + 1, 0, 0, 0, D, table[0], table[1]);
+    const float *cosine = table[0] + PAIRS, *sine = table[1] + PAIRS; /* the first row turns too */
     float *x = random_new(1, N * STRIDE, 1);
     double *original = to_double(x, N * STRIDE), *expected = to_double(x, N * STRIDE);
     for (size_t t = 0; t < N; t++) {
         for (size_t j = 0; j < PAIRS; j++) {
-            double angle = (double)t * pow(10000, -(double)j / PAIRS);
+            double angle = (double)(t + 1) * pow(10000, -(double)j / PAIRS);
             double a = original[t * STRIDE + j], b = original[t * STRIDE + j + PAIRS];
             expected[t * STRIDE + j] = a * cos(angle) - b * sin(angle);
             expected[t * STRIDE + j + PAIRS] = b * cos(angle) + a * sin(angle);
