@@ -211,10 +211,9 @@ cleanup:
 vit_status vit_attention_init(vit_attention *attention, const vit_attention_config *config,
                               const char *prefix, vit_param_table *table) {
     vit_status status = VIT_OK;
-    *attention = (vit_attention){0};
+    *attention = (vit_attention){.config = *config};
     VIT_TRY(check_config(config));
     const vit_attention_core *core = vit_attention_core_of(config);
-    attention->config = *config;
     attention->d = config->dim / config->heads;
     attention->columns = core->projections * config->dim + (core->gated ? 3 * config->heads : 0);
     VIT_TRY(declare(attention, core, prefix, table));
