@@ -354,6 +354,23 @@ START_TEST(gradients_are_added) {
 }
 END_TEST
 
+/* From a cotangent of zeros they are zeros to the last bit. */
+START_TEST(no_cotangent) {
+    attention_case c;
+    vit_attention_config config = variant(_i);
+    attention_open(&c, &config, 2, 10);
+    memset(c.dy, 0, 2 * 15 * 24 * sizeof(float));
+    attention_run(&c);
+    for (size_t i = 0; i < (size_t)2 * 15 * 24; i++) {
+        ck_assert(c.dx[i] == 0);
+    }
+    for (size_t i = 0; i < c.table.total; i++) {
+        ck_assert(c.grads[i] == 0);
+    }
+    attention_close(&c);
+}
+END_TEST
+
 /* dx may be where dy is, or nowhere. */
 START_TEST(places_of_dx) {
     attention_case c;
@@ -459,6 +476,7 @@ static Suite *suite(void) {
     tcase_add_loop_test(tcase, memory_of_a_core, 0, VARIANTS);
     tcase_add_loop_test(tcase, memory_of_inference, 0, VARIANTS);
     tcase_add_loop_test(tcase, gradients_are_added, 0, VARIANTS);
+    tcase_add_loop_test(tcase, no_cotangent, 0, VARIANTS);
     tcase_add_loop_test(tcase, places_of_dx, 0, VARIANTS);
     tcase_add_loop_test(tcase, same_bits, 0, VARIANTS);
     tcase_add_loop_test(tcase, same_bits_in_blocks, 0, VARIANTS);

@@ -3,6 +3,8 @@
 #include "support/reference_attention.h"
 #include "support/support.h"
 
+#include "vit/attention/core.h"
+#include "vit/attention/deviation.h"
 #include "vit/attention/zero_sum.h"
 
 #include <math.h>
@@ -359,6 +361,68 @@ START_TEST(memory_grows_with_tokens) {
 }
 END_TEST
 
+static size_t floats_of_a_head(size_t tokens, vit_zeros_form form, size_t *scratch) {
+    vit_attention attention;
+    vit_param_table table = {0};
+    vit_attention_config config = plain(tokens, 12, 2);
+    config.form = form;
+    ck_vit_ok(vit_attention_init(&attention, &config, "", &table));
+    size_t kept = vit_zeros_core.extra_floats(&attention);
+    *scratch = vit_zeros_core.forward_scratch(&attention);
+    vit_attention_free(&attention);
+    vit_params_free(&table);
+    return kept;
+}
+
+/* The states of the linear form cost as much as the weights of the other when N = 2d. */
+START_TEST(form_by_cost) {
+    size_t scratch[2], automatic = floats_of_a_head(11, VIT_ZEROS_AUTO, &scratch[0]);
+    ck_assert_uint_eq(automatic, floats_of_a_head(11, VIT_ZEROS_EXPLICIT, &scratch[1]));
+    ck_assert_uint_eq(scratch[0], scratch[1]);
+    automatic = floats_of_a_head(12, VIT_ZEROS_AUTO, &scratch[0]);
+    ck_assert_uint_eq(automatic, floats_of_a_head(12, VIT_ZEROS_LINEAR, &scratch[1]));
+    ck_assert_uint_ne(automatic, floats_of_a_head(12, VIT_ZEROS_EXPLICIT, &scratch[1]));
+}
+END_TEST
+
+/* The linear form has all weighted rows of few tokens, of many only some at a time: then one float
+ * more a token, for the head norm. */
+START_TEST(scratch_of_the_linear_form) {
+    size_t few[2], many[2];
+    for (size_t i = 0; i < 2; i++) {
+        floats_of_a_head((size_t)8 << i, VIT_ZEROS_LINEAR, &few[i]);
+        floats_of_a_head((size_t)512 << i, VIT_ZEROS_LINEAR, &many[i]);
+    }
+    ck_assert_uint_eq(few[0], 8 * (2 * 6 + 1));
+    ck_assert_uint_eq(few[1], 2 * few[0]);
+    ck_assert_uint_eq(many[1], many[0] + 512);
+}
+END_TEST
+
+/* ---- the deviation logits by themselves ---- */
+
+/* Of zeros and a prior at zero the mean and the logits are zeros to the last bit. */
+START_TEST(no_deviation) {
+    enum { N = 5, D = 12 };
+    attention_case c;
+    vit_attention_config config = plain(N, D, 1);
+    attention_open(&c, &config, 1, 30);
+    memset(attention_param(&c, "prior_mu", NULL), 0, D * sizeof(float));
+    float *u = filled_new(N * c.attention.columns, 0);
+    float mean[D], s[2 * N];
+    vit_deviation_forward(&c.attention, c.params, 0, u, mean, s);
+    vit_deviation_causal_forward(&c.attention, c.params, 0, u, s + N);
+    for (size_t j = 0; j < D; j++) {
+        ck_assert(mean[j] == 0);
+    }
+    for (size_t t = 0; t < (size_t)2 * N; t++) {
+        ck_assert(s[t] == 0);
+    }
+    free(u);
+    attention_close(&c);
+}
+END_TEST
+
 /* ---- the zero-sum softmax by itself ---- */
 
 static void zero_sum_double(size_t N, const float *s, double *first, double *higher) {
@@ -509,6 +573,9 @@ static Suite *suite(void) {
     tcase_add_test(properties, zero_queries);
     tcase_add_loop_test(properties, memory_grows_with_tokens, VIT_ZEROS_AUTO,
                         VIT_ZEROS_EXPLICIT + 1);
+    tcase_add_test(properties, form_by_cost);
+    tcase_add_test(properties, scratch_of_the_linear_form);
+    tcase_add_test(properties, no_deviation);
     suite_add_tcase(suite, properties);
     TCase *zero_sum = tcase_create("zero sum");
     tcase_add_loop_test(zero_sum, zero_sum_accuracy, 0, 6);
