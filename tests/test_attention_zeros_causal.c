@@ -3,6 +3,8 @@
 #include "support/reference_attention.h"
 #include "support/support.h"
 
+#include "vit/attention/causal_basis.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -249,6 +251,23 @@ START_TEST(memory_grows_with_tokens) {
 }
 END_TEST
 
+/* exp(x) - 1 - x to where a step between bases has it by a series, whose first term left out is
+ * x^6/720, and on from there by expm1. */
+START_TEST(remainder_of_the_exponential) {
+    for (int i = 1; i <= 24; i++) {
+        double x = -i / 2048.0, expected = 0, term = 1;
+        for (int n = 1; n <= 12; n++) {
+            term *= x / n;
+            expected += n > 1 ? term : 0;
+        }
+        const vit_causal_basis earlier = {x, false}, later = {0, false};
+        vit_causal_step step = vit_causal_between(&earlier, &later);
+        double bound = fabs(x) < 0.01 ? pow(x, 6) / 700 + 1e-15 * expected : 1e-17;
+        ck_assert_double_eq_tol(step.f1, expected, bound);
+    }
+}
+END_TEST
+
 static Suite *suite(void) {
     Suite *suite = suite_create("attention_zeros_causal");
     TCase *tcase = tcase_create("causal");
@@ -263,6 +282,7 @@ static Suite *suite(void) {
     tcase_add_test(tcase, future_is_unseen);
     tcase_add_test(tcase, weights_sum_to_zero);
     tcase_add_test(tcase, memory_grows_with_tokens);
+    tcase_add_test(tcase, remainder_of_the_exponential);
     suite_add_tcase(suite, tcase);
     return suite;
 }
