@@ -28,9 +28,8 @@ typedef struct jpeg_job {
 /* What a sound file may have and libjpeg does not decode: 12 bits, lossless, hierarchical. */
 static bool is_unsupported(int code) {
     return code == JERR_BAD_PRECISION || code == JERR_SOF_UNSUPPORTED ||
-           code == JERR_ARITH_NOTIMPL || code == JERR_CONVERSION_NOTIMPL ||
-           code == JERR_FRACT_SAMPLE_NOTIMPL || code == JERR_CCIR601_NOTIMPL ||
-           code == JERR_NOT_COMPILED;
+           code == JERR_CONVERSION_NOTIMPL || code == JERR_FRACT_SAMPLE_NOTIMPL ||
+           code == JERR_CCIR601_NOTIMPL || code == JERR_NOT_COMPILED;
 }
 
 static void on_error(j_common_ptr cinfo) {
