@@ -1,6 +1,6 @@
 #include "train/comm_collectives.h"
 
-#include "vit/simd.h"
+#include "vit/rows.h"
 
 /* Floats in a message of a sum: what comes in is added while the next is on its way. */
 #define PART ((size_t)1 << 16)
@@ -46,12 +46,6 @@ void vit_link_broadcast(vit_link *l, size_t root, void *data, size_t bytes) {
     vit_link_wait(l, NULL, NULL);
 }
 
-VIT_CLONES static void add_received(size_t n, float *restrict own, const float *restrict other) {
-    for (size_t i = 0; i < n; i++) {
-        own[i] += other[i];
-    }
-}
-
 typedef struct adding {
     float *own;
     const float *other;
@@ -62,7 +56,7 @@ static void add_part(void *context, size_t part) {
     adding *a = context;
     size_t at = part * PART;
     if (at < a->n) { /* the messages after these are those sent */
-        add_received(a->n - at < PART ? a->n - at : PART, a->own + at, a->other + at);
+        vit_add(a->n - at < PART ? a->n - at : PART, a->other + at, a->own + at);
     }
 }
 

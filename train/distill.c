@@ -33,15 +33,12 @@ vit_status vit_teacher_check(const vit_model_bundle *teacher, const vit_model_bu
                         size[0], size[1], expected[0], expected[1]);
     }
     const vit_preprocess *a = &teacher->preprocess, *b = &student->preprocess;
-    for (int c = 0; c < 3; c++) {
-        if (a->mean[c] != b->mean[c] || a->std[c] != b->std[c]) {
-            return vit_fail(VIT_ERROR_ARGUMENT,
-                            "--distill %s: it was trained with --mean %g %g %g --std %g %g %g "
-                            "(expected the same here, found %g %g %g and %g %g %g)",
-                            path, a->mean[0], a->mean[1], a->mean[2], a->std[0], a->std[1],
-                            a->std[2], b->mean[0], b->mean[1], b->mean[2], b->std[0], b->std[1],
-                            b->std[2]);
-        }
+    if (!vit_same_normalisation(a, b)) {
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "--distill %s: it was trained with --mean %g %g %g --std %g %g %g "
+                        "(expected the same here, found %g %g %g and %g %g %g)",
+                        path, a->mean[0], a->mean[1], a->mean[2], a->std[0], a->std[1], a->std[2],
+                        b->mean[0], b->mean[1], b->mean[2], b->std[0], b->std[1], b->std[2]);
     }
     return check_classes(teacher, student, path);
 }

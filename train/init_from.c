@@ -227,11 +227,7 @@ static void warn_of_differences(const init_source *source) {
         return;
     }
     const vit_preprocess *a = &source->bundle->preprocess, *b = &source->target->preprocess;
-    bool same = true;
-    for (int c = 0; c < 3; c++) {
-        same = same && a->mean[c] == b->mean[c] && a->std[c] == b->std[c];
-    }
-    if (!same) {
+    if (!vit_same_normalisation(a, b)) {
         snprintf(text, sizeof text,
                  "--init: its model has --mean %g %g %g --std %g %g %g, this "
                  "one others",

@@ -1,6 +1,7 @@
 #include "train/tree.h"
 
 #include "vit/arena.h"
+#include "vit/rows.h"
 #include "vit/simd.h"
 
 #include <string.h>
@@ -132,12 +133,6 @@ float *vit_tree_floats(const vit_tree *tree, size_t block) {
     return tree->blocks[block];
 }
 
-VIT_CLONES static void add_into(size_t n, float *restrict left, const float *restrict right) {
-    for (size_t i = 0; i < n; i++) {
-        left[i] += right[i];
-    }
-}
-
 VIT_CLONES static void add_to(size_t n, const float *left, const float *right,
                               float *restrict out) {
     for (size_t i = 0; i < n; i++) {
@@ -199,7 +194,7 @@ void vit_tree_merge(vit_tree *tree, size_t leaf, size_t block, size_t part) {
             add_to(n, tree->blocks[left] + at, tree->blocks[right] + at, tree->grads + at);
             let_go(tree, left);
         } else {
-            add_into(n, tree->blocks[left] + at, tree->blocks[right] + at);
+            vit_add(n, tree->blocks[right] + at, tree->blocks[left] + at);
         }
         let_go(tree, right);
         block = left;

@@ -182,6 +182,15 @@ static vit_status fail_preset(const char *name) {
     return vit_fail(VIT_ERROR_ARGUMENT, "model: %.100s (expected one of %s)", name, list);
 }
 
+bool vit_same_normalisation(const vit_preprocess *a, const vit_preprocess *b) {
+    for (int c = 0; c < 3; c++) {
+        if (a->mean[c] != b->mean[c] || a->std[c] != b->std[c]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 vit_status vit_config_preset(const char *name, vit_config *config) {
     for (size_t i = 0; i < PRESETS; i++) {
         const preset *p = &presets[i];

@@ -34,6 +34,8 @@ typedef struct vit_preprocess {
     double crop_pct; /* short side is resized to img_size / crop_pct, then the centre is cropped */
     double mean[3], std[3];
 } vit_preprocess;
+/* Whether both make the same numbers of a pixel. */
+bool vit_same_normalisation(const vit_preprocess *a, const vit_preprocess *b);
 
 /* One row a field: name with '-' on the command line, with '_' in JSON; range, default and help. */
 #define VIT_CONFIG_MAX_FIELDS 64 /* of either table */

@@ -56,7 +56,7 @@ void vit_rows_sum(size_t M, size_t n, float scale, const float *x, size_t stride
     sum_rows(M, n, scale, x, stride, sum);
 }
 
-VIT_CLONES static void add_floats(size_t n, const float *x, float *y) {
+VIT_CLONES static void add_floats(size_t n, const float *restrict x, float *restrict y) {
     for (size_t i = 0; i < n; i++) {
         y[i] += x[i];
     }

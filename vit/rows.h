@@ -13,7 +13,7 @@ void vit_rows_fill(size_t M, size_t n, const float *row /* (n) */, float *y /* (
 void vit_rows_sum(size_t M, size_t n, float scale, const float *x /* (M,n) */, size_t stride,
                   float *sum /* (n) */);
 
-/* y += x */
+/* y += x, which lies apart from it. */
 void vit_add(size_t n, const float *x, float *y);
 
 #endif
