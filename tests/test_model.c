@@ -1,5 +1,6 @@
 /* The whole network against timm and the authors' layer: logits, loss and every gradient. */
 #include "tests/support/golden_model.h"
+#include "tests/support/guarded.h"
 #include "tests/support/support.h"
 #include "vit/model.h"
 
@@ -381,6 +382,44 @@ static size_t training_bytes(int depth) {
     return bytes;
 }
 
+/* What a block makes of x in exactly the scratch that it asked for, the caller's to free. */
+static float *block_output(const vit_block *block, const float *params, size_t B, bool training,
+                           const float *x) {
+    size_t n = B * block->tokens * block->dim, floats = vit_block_scratch(block, B, training);
+    vit_arena arena = {0};
+    vit_block_saved saved;
+    vit_block_plan(block, B, training, &arena, &saved);
+    ck_vit_ok(vit_arena_allocate(&arena, "block test"));
+    vit_block_plan(block, B, training, &arena, &saved);
+    float *scratch = guarded_new(floats), *y = filled_new(n, NAN);
+    vit_block_forward(block, params, B, training, x, NULL, NULL, &saved, scratch, y);
+    guard_check("scratch of a block", scratch, floats);
+    free(scratch);
+    vit_arena_free(&arena);
+    return y;
+}
+
+/* In inference a block has less scratch; it is enough, and the bits are those of training. */
+START_TEST(scratch_of_a_block) {
+    vit_config config = odd_config(_i);
+    fixture f;
+    fixture_make(&f, &config, 1, false);
+    const vit_block *block = &f.model.blocks[0];
+    size_t n = 3 * block->tokens * block->dim;
+    random_floats(9, f.model.params.total, 0.3, f.params);
+    float *x = random_new(8, n, 1);
+    float *trained = block_output(block, f.params, 3, true, x);
+    float *inferred = block_output(block, f.params, 3, false, x);
+    check_same_bits("y", n, inferred, trained);
+    ck_assert(isfinite(inferred[0]) && isfinite(inferred[n - 1]));
+    ck_assert_uint_lt(vit_block_scratch(block, 3, false), vit_block_scratch(block, 3, true));
+    free(x);
+    free(trained);
+    free(inferred);
+    fixture_free(&f);
+}
+END_TEST
+
 /* One block has scratch as any number has: each further one takes as much as the one before. */
 START_TEST(workspace_grows_by_the_block) {
     size_t one = training_bytes(1), two = training_bytes(2), three = training_bytes(3);
@@ -432,6 +471,7 @@ static Suite *suite(void) {
     tcase_add_test(t, dropped_branches_leave_the_residual_stream);
     tcase_add_test(t, each_branch_has_its_own_scales);
     tcase_add_test(t, what_decays);
+    tcase_add_loop_test(t, scratch_of_a_block, 0, VIT_ATTENTION_KINDS);
     tcase_add_test(t, workspace_grows_by_the_block);
     tcase_add_test(t, workspace_bytes_are_what_it_takes);
     tcase_add_test(t, parameter_counts_are_timms);

@@ -45,13 +45,13 @@ void vit_block_plan(const vit_block *block, size_t B, bool training, vit_arena *
     vit_attention_plan(&block->attention, B, training, arena, &saved->attention);
 }
 
-/* Scratch is a normalised (B,N,D) and a branch (B,N,D), in training also the gradient of the first,
- * then what attention or MLP need, whichever is more. The MLP wants activated, and its gradient. */
+/* Scratch is a normalised (B,N,D), in training also a branch's gradient and that of the first, then
+ * what attention or MLP need, whichever is more. The MLP wants activated, and its gradient. */
 size_t vit_block_scratch(const vit_block *block, size_t B, bool training) {
     size_t M = vit_size_times(B, block->tokens);
     size_t attention = vit_attention_scratch(&block->attention, B, training);
     size_t mlp = training ? vit_size_times(2, vit_size_times(M, block->hidden)) : 0;
-    size_t rows = vit_size_times(training ? 3 : 2, vit_size_times(M, block->dim));
+    size_t rows = vit_size_times(training ? 3 : 1, vit_size_times(M, block->dim));
     return vit_size_plus(rows, attention > mlp ? attention : mlp);
 }
 
@@ -64,9 +64,9 @@ void vit_block_forward(const vit_block *block, const float *params, size_t B, bo
                        const float *x, const float *attn_scale, const float *mlp_scale,
                        const vit_block_saved *saved, float *scratch, float *y) {
     size_t N = block->tokens, D = block->dim, M = B * N;
-    float *norm = scratch;           /* (B,N,D) */
-    float *branch = scratch + M * D; /* (B,N,D) */
-    float *inner = scratch + 2 * M * D;
+    float *norm = scratch;   /* (B,N,D) */
+    float *branch = scratch; /* (B,N,D): written when norm has been read */
+    float *inner = scratch + M * D;
     vit_layernorm_forward(M, D, VIT_LAYERNORM_EPS, x, D, params + block->norm1_weight,
                           params + block->norm1_bias, norm, D, saved->mean1, saved->rstd1);
     vit_attention_forward(&block->attention, params, B, norm, &saved->attention, inner, branch);
