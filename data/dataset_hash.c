@@ -5,18 +5,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* The bytes of the folder that paths are relative to, with its slash: the data set's, or a list's.
- */
-static size_t base_length(const vit_dataset *d) {
-    size_t length = strlen(d->root);
-    struct stat s;
-    if (!d->pack && stat(d->root, &s) == 0 && S_ISREG(s.st_mode)) {
-        const char *slash = strrchr(d->root, '/');
-        return slash ? (size_t)(slash - d->root) + 1 : 0;
-    }
-    return length && d->root[length - 1] == '/' ? length : length + 1;
-}
-
 /* A file that is not there has no size, and that is part of the hash too: it is reading it that
  * fails, or skips it. */
 static uint64_t file_size(const vit_sample *sample) {
@@ -27,18 +15,15 @@ static uint64_t file_size(const vit_sample *sample) {
     return stat(sample->path, &s) == 0 ? (uint64_t)s.st_size : UINT64_MAX;
 }
 
-static uint64_t hash_sample(const vit_dataset *d, size_t base, size_t i) {
+static uint64_t hash_sample(const vit_dataset *d, size_t i) {
     const vit_sample *sample = &d->samples[i];
-    size_t length = strlen(sample->path);
-    bool below = base && length > base && strncmp(sample->path, d->root, base - 1) == 0;
-    const char *path = sample->path + (below ? base : 0);
+    const char *path = vit_dataset_path_below(d, i);
     uint64_t fields[] = {i, vit_checksum(path, strlen(path)), file_size(sample),
                          (uint64_t)sample->label};
     return vit_checksum(fields, sizeof fields);
 }
 
 uint64_t vit_dataset_hash(const vit_dataset *dataset, int threads) {
-    size_t base = base_length(dataset);
     uint64_t hash = dataset->count;
     for (size_t i = 0; i < dataset->class_count; i++) {
         const char *name = dataset->class_names[i];
@@ -50,7 +35,7 @@ uint64_t vit_dataset_hash(const vit_dataset *dataset, int threads) {
     uint64_t sum = 0;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 64) reduction(+ : sum)
     for (size_t i = 0; i < dataset->count; i++) {
-        sum += hash_sample(dataset, base, i);
+        sum += hash_sample(dataset, i);
     }
     uint64_t fields[] = {hash, sum};
     return vit_checksum(fields, sizeof fields);

@@ -441,14 +441,19 @@ static size_t count_missing(const vit_dataset *d) {
     return d->class_count - present;
 }
 
-/* The bytes of the path of DATA, or of the list's folder, with its slash. */
-static size_t base_length(const vit_dataset_query *query, bool is_list) {
-    size_t length = strlen(query->data);
+static size_t base_length(const char *data, bool is_list) {
+    size_t length = strlen(data);
     if (is_list) {
-        const char *slash = strrchr(query->data, '/');
-        return slash ? (size_t)(slash - query->data) + 1 : 0;
+        const char *slash = strrchr(data, '/');
+        return slash ? (size_t)(slash - data) + 1 : 0;
     }
-    return length && query->data[length - 1] == '/' ? length : length + 1;
+    return length && data[length - 1] == '/' ? length : length + 1;
+}
+
+const char *vit_dataset_path_below(const vit_dataset *d, size_t i) {
+    const char *path = d->samples[i].path;
+    bool below = d->base && strncmp(path, d->root, d->base - 1) == 0 && path[d->base - 1] == '/';
+    return path + (below ? d->base : 0);
 }
 
 vit_status vit_dataset_find(const vit_dataset_query *query, vit_dataset **out, size_t *missing) {
@@ -467,6 +472,7 @@ vit_status vit_dataset_find(const vit_dataset_query *query, vit_dataset **out, s
     VIT_TRY(there ? VIT_OK : fail_missing_split(query->data, query->split));
     d->root = from.path;
     from.path = NULL;
+    d->base = base_length(query->data, from.is_data);
     d->whole = from.whole;
     status = from.section   ? open_section(d, query, from.section)
              : from.is_list ? open_list(d, query)
@@ -476,8 +482,7 @@ vit_status vit_dataset_find(const vit_dataset_query *query, vit_dataset **out, s
         qsort(d->samples, d->count, sizeof *d->samples, compare_samples);
     }
     if (from.part != PART_ALL) {
-        VIT_TRY(vit_hold_out(d, base_length(query, from.is_data), query->val_split,
-                             from.part == PART_VAL));
+        VIT_TRY(vit_hold_out(d, query->val_split, from.part == PART_VAL));
     }
     if (missing) {
         *missing = count_missing(d);

@@ -15,7 +15,9 @@ typedef struct vit_sample {
 } vit_sample;
 
 typedef struct vit_dataset {
-    char *root; /* DATA/train, or the list, as found */
+    char *root;  /* DATA/train, or the list, as found */
+    size_t base; /* so many first bytes of root are DATA, or the folder of the list that DATA is,
+                  * with the slash behind it; 0: none */
     char **class_names;
     size_t class_count;
     vit_sample *samples; /* sorted by class, then by path, bytewise: the same on every machine */
@@ -62,9 +64,14 @@ vit_status vit_dataset_check_labels(const vit_dataset *dataset, size_t K);
  */
 vit_status vit_dataset_has(const vit_dataset_query *query, bool *has);
 
+/* Sample i's path below DATA (below the folder of the list that DATA is), which is the same
+ * wherever the data lies and whether it is packed or not; the whole path of a picture that lies
+ * elsewhere. */
+const char *vit_dataset_path_below(const vit_dataset *dataset, size_t i);
+
 /* Tells whether two machines have the same data: a hash of the classes and, in order, of each
- * picture's label, path below the data set's folder (or the list's) and size in bytes. Where the
- * folder lies does not matter, nor whether it was packed as it is. Asks for every file's size, on
+ * picture's label, path below DATA and size in bytes. Where DATA lies does not matter, nor whether
+ * it was packed as it is. Asks for every file's size, on
  * `threads` threads. */
 uint64_t vit_dataset_hash(const vit_dataset *dataset, int threads);
 

@@ -34,14 +34,13 @@ static size_t held_out(size_t n, double share) {
     return n > 1 ? count : 0;
 }
 
-vit_status vit_hold_out(vit_dataset *d, size_t base, double share, bool val) {
+vit_status vit_hold_out(vit_dataset *d, double share, bool val) {
     size_t kept = 0;
     ranked *ranks = vit_calloc(d->count ? d->count : 1, sizeof *ranks);
     bool *out = vit_calloc(d->count ? d->count : 1, sizeof *out);
     vit_status status = ranks && out ? VIT_OK : vit_list_no_memory(d->root);
     for (size_t i = 0; status == VIT_OK && i < d->count; i++) {
-        const char *path = d->samples[i].path;
-        path += base && strncmp(path, d->root, base - 1) == 0 && path[base - 1] == '/' ? base : 0;
+        const char *path = vit_dataset_path_below(d, i);
         ranks[i] = (ranked){hash_path(path), path, i};
     }
     for (size_t first = 0, end; status == VIT_OK && first < d->count; first = end) {

@@ -5,8 +5,7 @@
 #include "data/folder.h"
 
 /* Leaves in d, whose samples are sorted by class, the share of each class that is held out (val),
- * or the rest. See vit_dataset_query. base: the first bytes of d->root, a slash at the end
- * included, that are not hashed where paths begin with them, so that the data may be moved. */
-vit_status vit_hold_out(vit_dataset *d, size_t base, double share, bool val);
+ * or the rest. See vit_dataset_query. */
+vit_status vit_hold_out(vit_dataset *d, double share, bool val);
 
 #endif

@@ -206,15 +206,7 @@ cleanup:
     return status;
 }
 
-/* The path below DATA (or beside the list), which base bytes of it name. */
-static const char *relative(const char *path, const char *data, size_t base) {
-    if (strncmp(path, data, base) == 0) {
-        path += base;
-    }
-    return path + strspn(path, "/");
-}
-
-static vit_status append_split(packer *p, const split *s, const char *data, size_t base) {
+static vit_status append_split(packer *p, const split *s) {
     const vit_dataset *d = s->dataset;
     uint64_t count = 0;
     uint32_t *places = vit_calloc(d->class_count, sizeof *places);
@@ -236,28 +228,19 @@ static vit_status append_split(packer *p, const split *s, const char *data, size
         VIT_TRY(append_number(&p->index, r->size, 8));
         VIT_TRY(append_number(&p->index, r->checksum, 8));
         VIT_TRY(append_number(&p->index, places[d->samples[i].label], 4));
-        VIT_TRY(append_text(&p->index, relative(d->samples[i].path, data, base)));
+        VIT_TRY(append_text(&p->index, vit_dataset_path_below(d, i)));
     }
 cleanup:
     vit_free(places);
     return status;
 }
 
-/* Lists lie beside their pictures, folders and packs above them. */
-static size_t base_length(const char *data) {
-    const char *dot = strrchr(data, '.'), *slash = strrchr(data, '/');
-    if (dot && strcasecmp(dot, ".csv") == 0) {
-        return slash ? (size_t)(slash - data) : 0;
-    }
-    return strlen(data);
-}
-
-static vit_status write_end(packer *p, const char *data, const uint8_t header[PACK_HEADER]) {
+static vit_status write_end(packer *p, const uint8_t header[PACK_HEADER]) {
     uint8_t summed[PACK_HEADER + PACK_FOOTER];
     vit_status status;
     VIT_TRY(append_number(&p->index, p->split_count, 4));
     for (size_t i = 0; i < p->split_count; i++) {
-        VIT_TRY(append_split(p, &p->splits[i], data, base_length(data)));
+        VIT_TRY(append_split(p, &p->splits[i]));
     }
     memcpy(summed, header, PACK_HEADER);
     put_number(summed + PACK_HEADER, p->position, 8);
@@ -355,7 +338,7 @@ vit_status vit_pack_write(const char *data, const char *path, const vit_pack_opt
     for (size_t i = 0; i < p.split_count; i++) {
         VIT_TRY(write_split(&p, &p.splits[i]));
     }
-    VIT_TRY(write_end(&p, data, header));
+    VIT_TRY(write_end(&p, header));
     status = vit_file_commit(p.writer);
     p.writer = NULL;
 cleanup:

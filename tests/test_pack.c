@@ -78,6 +78,7 @@ static void check_same_set(vit_dataset_query query, const char *data, const char
     ck_assert_uint_eq(missing[0], missing[1]);
     ck_assert_int_eq(folder->whole, packed->whole);
     check_same_samples(packed, folder);
+    ck_assert_uint_eq(vit_dataset_hash(packed, 2), vit_dataset_hash(folder, 1));
     vit_dataset_free(folder);
     vit_dataset_free(packed);
 }
@@ -114,6 +115,47 @@ START_TEST(a_pack_without_splits_holds_out_the_same) {
     char path[1024];
     ck_assert(has_split(temp_path(path, root, "c.zpk"), "val"));
     ck_assert(!has_split(temp_path(path, root, "b.zpk"), "val"));
+}
+END_TEST
+
+/* A list of the first pictures of each class of a folder beside it. */
+static void write_list(const char *path, const char *folder, int per_class) {
+    char whole[1024];
+    FILE *file = fopen(temp_path(whole, root, "%s", path), "w");
+    ck_assert_ptr_nonnull(file);
+    fputs("path,label\n", file);
+    for (int c = 0; c < CLASSES; c++) {
+        for (int i = 0; i < per_class; i++) {
+            fprintf(file, "%s/%s/%03d.png,%s\n", folder, class_names[c], i, class_names[c]);
+        }
+    }
+    fclose(file);
+}
+
+/* Lists in the folder, one of whose names begins as its pictures' folder does; a list that is DATA
+ * itself; a folder that is named like a list. */
+START_TEST(a_pack_of_lists_is_the_lists_again) {
+    static const char *const splits[] = {"train", "val"};
+    char folder[1024];
+    temp_path(folder, root, "lists");
+    make_pictures(folder, "train", class_names, CLASSES, PER_CLASS, 23, 31, 1);
+    make_pictures(folder, "val.d", class_names, CLASSES, 2, 40, 29, 2);
+    write_list("lists/train.csv", "train", 3);
+    write_list("lists/val.csv", "val.d", 2);
+    make_pictures(temp_path(folder, root, "named.csv"), ".", class_names, CLASSES, PER_CLASS, 23,
+                  19, 1);
+    pack("lists", "lists.zpk", (vit_pack_options){0});
+    pack("lists/train.csv", "list.zpk", (vit_pack_options){0});
+    pack("named.csv", "named.zpk", (vit_pack_options){0});
+    for (int i = 0; i < 2; i++) {
+        vit_dataset_query query = {.split = splits[i]};
+        check_same_set(query, "lists", "lists.zpk");
+        for (int held_out = 0; held_out < 2; held_out++) {
+            query.val_split = held_out ? 0.4 : 0;
+            check_same_set(query, "lists/train.csv", "list.zpk");
+            check_same_set(query, "named.csv", "named.zpk");
+        }
+    }
 }
 END_TEST
 
@@ -470,6 +512,7 @@ int main(void) {
     tcase_add_unchecked_fixture(same, setup, teardown);
     tcase_add_test(same, a_pack_is_the_folder_again);
     tcase_add_test(same, a_pack_without_splits_holds_out_the_same);
+    tcase_add_test(same, a_pack_of_lists_is_the_lists_again);
     tcase_add_test(same, batches_are_the_same_bits);
     tcase_add_test(same, short_side_shrinks_the_larger_ones);
     tcase_add_test(same, encoding_keeps_a_photograph);
