@@ -1,19 +1,12 @@
 #include "data/checksum.h"
 
+#include "data/little_endian.h"
+
 static const uint64_t P1 = 0x9e3779b185ebca87u, P2 = 0xc2b2ae3d27d4eb4fu, P3 = 0x165667b19e3779f9u,
                       P4 = 0x85ebca77c2b2ae63u, P5 = 0x27d4eb2f165667c5u;
 
 static uint64_t rotate(uint64_t x, int bits) {
     return x << bits | x >> (64 - bits);
-}
-
-/* Little-endian numbers on any machine. */
-static uint64_t number(const uint8_t *p, size_t width) {
-    uint64_t x = 0;
-    for (size_t i = 0; i < width; i++) {
-        x |= (uint64_t)p[i] << (8 * i);
-    }
-    return x;
 }
 
 static uint64_t mix_in(uint64_t lane, uint64_t input) {
@@ -27,10 +20,10 @@ static uint64_t merge(uint64_t sum, uint64_t lane) {
 /* The bytes that do not fill a block of 32, and the last scrambling. */
 static uint64_t finish(uint64_t sum, const uint8_t *p, size_t left) {
     for (; left >= 8; p += 8, left -= 8) {
-        sum = rotate(sum ^ mix_in(0, number(p, 8)), 27) * P1 + P4;
+        sum = rotate(sum ^ mix_in(0, vit_get_number(p, 8)), 27) * P1 + P4;
     }
     if (left >= 4) {
-        sum = rotate(sum ^ number(p, 4) * P1, 23) * P2 + P3;
+        sum = rotate(sum ^ vit_get_number(p, 4) * P1, 23) * P2 + P3;
         p += 4;
         left -= 4;
     }
@@ -50,7 +43,7 @@ uint64_t vit_checksum(const void *bytes, size_t size) {
         uint64_t lanes[4] = {P1 + P2, P2, 0, 0 - P1};
         for (; left >= 32; p += 32, left -= 32) {
             for (size_t i = 0; i < 4; i++) {
-                lanes[i] = mix_in(lanes[i], number(p + 8 * i, 8));
+                lanes[i] = mix_in(lanes[i], vit_get_number(p + 8 * i, 8));
             }
         }
         sum =

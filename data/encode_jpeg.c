@@ -8,10 +8,13 @@
 
 #include <jpeglib.h>
 
+#include <jerror.h>
+
 typedef struct encode_job {
     struct jpeg_error_mgr errors;
     struct jpeg_compress_struct cinfo;
     jmp_buf escape;
+    vit_status status;
     unsigned char *bytes; /* malloc'ed by libjpeg */
     unsigned long size;
 } encode_job;
@@ -20,7 +23,9 @@ static void on_encode_error(j_common_ptr cinfo) {
     encode_job *job = cinfo->client_data;
     char reason[JMSG_LENGTH_MAX];
     cinfo->err->format_message(cinfo, reason);
-    vit_fail(VIT_ERROR_MEMORY, "encoding a JPEG: %s", reason);
+    job->status =
+        vit_fail(cinfo->err->msg_code == JERR_OUT_OF_MEMORY ? VIT_ERROR_MEMORY : VIT_ERROR_FORMAT,
+                 "encoding a JPEG: %s", reason);
     longjmp(job->escape, 1);
 }
 
@@ -32,7 +37,7 @@ static void on_encode_message(j_common_ptr cinfo, int level) {
 static vit_status encode_guarded(encode_job *job, const vit_image *image, int quality) {
     struct jpeg_compress_struct *cinfo = &job->cinfo;
     if (setjmp(job->escape)) {
-        return VIT_ERROR_MEMORY;
+        return job->status;
     }
     jpeg_create_compress(cinfo);
     jpeg_mem_dest(cinfo, &job->bytes, &job->size);

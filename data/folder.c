@@ -36,11 +36,6 @@ static vit_status look_for(const char *path, vit_path_kind wanted, bool *there) 
     return status;
 }
 
-static bool is_list_name(const char *path) {
-    const char *dot = strrchr(path, '.');
-    return dot && strcasecmp(dot, ".csv") == 0;
-}
-
 static vit_status find_section(const char *data, const vit_pack *pack, const char *name,
                                source *out) {
     out->section = vit_pack_find(pack, name);
@@ -145,7 +140,7 @@ static vit_status find_source(const vit_dataset_query *q, const vit_pack *pack, 
                         "--val-split %g makes train and val only (asked for split '%s')",
                         q->val_split, q->split);
     }
-    if (is_list_name(q->data)) {
+    if (vit_path_ends(q->data, ".csv")) {
         VIT_TRY(look_for(q->data, VIT_PATH_FILE, &list));
     }
     if (list) {

@@ -1,11 +1,11 @@
 #include "data/pack.h"
 
 #include "data/checksum.h"
+#include "data/little_endian.h"
 #include "data/pack_format.h"
 #include "vit/arena.h"
 
 #include <string.h>
-#include <strings.h>
 
 /* What is left of the index, and the name for messages. */
 typedef struct cursor {
@@ -16,27 +16,18 @@ typedef struct cursor {
 } cursor;
 
 bool vit_pack_is_name(const char *path) {
-    const char *dot = strrchr(path, '.');
-    return dot && strcasecmp(dot, ".zpk") == 0;
+    return vit_path_ends(path, ".zpk");
 }
 
 static vit_status fail_damaged(const char *path, const char *what) {
     return vit_fail(VIT_ERROR_FORMAT, "%s: the pack is cut short or damaged (%s)", path, what);
 }
 
-static uint64_t number_at(const uint8_t *p, size_t width) {
-    uint64_t x = 0;
-    for (size_t i = 0; i < width; i++) {
-        x |= (uint64_t)p[i] << (8 * i);
-    }
-    return x;
-}
-
 static vit_status read_number(cursor *c, size_t width, uint64_t *out) {
     if (c->left < width) {
         return fail_damaged(c->path, "its index ends early");
     }
-    *out = number_at(c->at, width);
+    *out = vit_get_number(c->at, width);
     c->at += width;
     c->left -= width;
     return VIT_OK;
@@ -165,7 +156,7 @@ static vit_status find_index(const vit_file *file, vit_bytes *index, cursor *c,
     if (file->size < PACK_HEADER + PACK_FOOTER) {
         return fail_damaged(c->path, "it ends within its header");
     }
-    uint64_t version = number_at(header + 8, 4);
+    uint64_t version = vit_get_number(header + 8, 4);
     if (version != VIT_PACK_VERSION) {
         return vit_fail(VIT_ERROR_UNSUPPORTED, "%s: a pack of version %llu (expected %d)", c->path,
                         (unsigned long long)version, VIT_PACK_VERSION);
@@ -174,14 +165,14 @@ static vit_status find_index(const vit_file *file, vit_bytes *index, cursor *c,
     VIT_TRY(vit_file_read_at(file, end, PACK_FOOTER, footer, c->path));
     memcpy(summed, header, PACK_HEADER);
     memcpy(summed + PACK_HEADER, footer, PACK_FOOTER - 8);
-    uint64_t at = number_at(footer, 8), size = number_at(footer + 8, 8);
-    if (vit_checksum(summed, sizeof summed) != number_at(footer + 24, 8) || at < PACK_HEADER ||
+    uint64_t at = vit_get_number(footer, 8), size = vit_get_number(footer + 8, 8);
+    if (vit_checksum(summed, sizeof summed) != vit_get_number(footer + 24, 8) || at < PACK_HEADER ||
         at > end || size != end - at) {
         return fail_damaged(c->path, "its end is not where it should be");
     }
     VIT_TRY(vit_bytes_reserve(index, size ? (size_t)size : 1, c->path));
     VIT_TRY(vit_file_read_at(file, (size_t)at, (size_t)size, index->data, c->path));
-    if (vit_checksum(index->data, (size_t)size) != number_at(footer + 16, 8)) {
+    if (vit_checksum(index->data, (size_t)size) != vit_get_number(footer + 16, 8)) {
         return fail_damaged(c->path, "its index has changed");
     }
     c->at = index->data;

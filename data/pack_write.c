@@ -1,4 +1,5 @@
 #include "data/checksum.h"
+#include "data/little_endian.h"
 #include "data/pack.h"
 #include "data/pack_format.h"
 #include "data/resize.h"
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define QUALITY 95
 #define ROUND 64 /* pictures made in parallel before they are written in their order */
@@ -56,15 +56,9 @@ typedef struct packer {
 
 /* ---- numbers and texts into a growing buffer ---- */
 
-static void put_number(uint8_t *to, uint64_t x, size_t width) {
-    for (size_t i = 0; i < width; i++) {
-        to[i] = (uint8_t)(x >> (8 * i));
-    }
-}
-
 static vit_status append_number(vit_bytes *to, uint64_t x, size_t width) {
     uint8_t bytes[8];
-    put_number(bytes, x, width);
+    vit_put_number(bytes, x, width);
     return vit_bytes_append(to, bytes, width, INDEX);
 }
 
@@ -83,14 +77,10 @@ cleanup:
 
 /* ---- one picture ---- */
 
-/* The short side becomes `side`, the long one is truncated, as torchvision's Resize does. */
 static vit_status shrink(worker *w, size_t side) {
-    double width = (double)w->decoded.width, height = (double)w->decoded.height;
-    double target = (double)side;
-    size_t new_width = (size_t)(width <= height ? target : target * width / height);
-    size_t new_height = (size_t)(height <= width ? target : target * height / width);
-    return vit_resize(&w->decoded, NULL, new_width, new_height, VIT_BICUBIC, &w->resize,
-                      &w->resized);
+    size_t height, width;
+    vit_short_side_size(&w->decoded, (double)side, &height, &width);
+    return vit_resize(&w->decoded, NULL, width, height, VIT_BICUBIC, &w->resize, &w->resized);
 }
 
 static vit_status make_picture(const packer *p, const vit_dataset *d, size_t i, worker *w,
@@ -243,10 +233,10 @@ static vit_status write_end(packer *p, const uint8_t header[PACK_HEADER]) {
         VIT_TRY(append_split(p, &p->splits[i]));
     }
     memcpy(summed, header, PACK_HEADER);
-    put_number(summed + PACK_HEADER, p->position, 8);
-    put_number(summed + PACK_HEADER + 8, p->index.size, 8);
-    put_number(summed + PACK_HEADER + 16, vit_checksum(p->index.data, p->index.size), 8);
-    put_number(summed + PACK_HEADER + 24, vit_checksum(summed, PACK_HEADER + 24), 8);
+    vit_put_number(summed + PACK_HEADER, p->position, 8);
+    vit_put_number(summed + PACK_HEADER + 8, p->index.size, 8);
+    vit_put_number(summed + PACK_HEADER + 16, vit_checksum(p->index.data, p->index.size), 8);
+    vit_put_number(summed + PACK_HEADER + 24, vit_checksum(summed, PACK_HEADER + 24), 8);
     VIT_TRY(vit_file_write(p->writer, p->index.data, p->index.size));
     VIT_TRY(vit_file_write(p->writer, summed + PACK_HEADER, PACK_FOOTER));
 cleanup:
@@ -323,7 +313,7 @@ vit_status vit_pack_write(const char *data, const char *path, const vit_pack_opt
     void *block = NULL;
     vit_status status;
     *result = (vit_pack_result){0};
-    put_number(header + 8, VIT_PACK_VERSION, 4);
+    vit_put_number(header + 8, VIT_PACK_VERSION, 4);
     if (!vit_pack_is_name(path)) {
         VIT_TRY(
             vit_fail(VIT_ERROR_ARGUMENT, "%s: not the name of a pack (expected NAME.zpk)", path));

@@ -387,6 +387,12 @@ cleanup:
     return status;
 }
 
+void vit_short_side_size(const vit_image *image, double side, size_t *height, size_t *width) {
+    double h = (double)image->height, w = (double)image->width;
+    *height = (size_t)(h <= w ? side : side * h / w);
+    *width = (size_t)(w <= h ? side : side * w / h);
+}
+
 vit_status vit_resize(const vit_image *source, const vit_box *box, size_t width, size_t height,
                       vit_interpolation interpolation, vit_resize_scratch *scratch,
                       vit_image *out) {

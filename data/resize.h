@@ -14,6 +14,10 @@ typedef struct vit_resize_scratch {
 } vit_resize_scratch;
 void vit_resize_scratch_free(vit_resize_scratch *scratch);
 
+/* The size at which the picture's shorter side is `side` pixels (a whole number) and its shape is
+ * kept, as torchvision's Resize(int) has it: the longer side is truncated. */
+void vit_short_side_size(const vit_image *image, double side, size_t *height, size_t *width);
+
 /* The part of source inside box (NULL: all of it), resized to width x height, into out, which is
  * another picture. As with Pillow's resize(box=), the filter also weighs pixels just outside the
  * box; to crop first and then resize, use a view. */

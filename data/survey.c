@@ -5,7 +5,6 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 const char *const vit_survey_split_names[VIT_SURVEY_SPLITS] = {"train", "val", "test"};
 
@@ -126,10 +125,9 @@ static void hash_bytes(const unsigned char *data, size_t size, uint64_t hash[2])
 }
 
 static bool ends_wrongly(const char *path, vit_image_format format) {
-    const char *dot = strrchr(path, '.');
-    bool png = dot && strcasecmp(dot, ".png") == 0;
-    bool jpeg = dot && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0);
-    return (format == VIT_IMAGE_PNG && !png) || (format == VIT_IMAGE_JPEG && !jpeg);
+    return (format == VIT_IMAGE_PNG && !vit_path_ends(path, ".png")) ||
+           (format == VIT_IMAGE_JPEG && !vit_path_ends(path, ".jpg") &&
+            !vit_path_ends(path, ".jpeg"));
 }
 
 /* Fails only for want of memory. */

@@ -70,11 +70,10 @@ static void scaled_size(const vit_preprocess *preprocess, size_t height, size_t 
                         const vit_image *image, size_t *scaled_height, size_t *scaled_width) {
     double target_h = fmax(1, floor((double)height / preprocess->crop_pct));
     double target_w = fmax(1, floor((double)width / preprocess->crop_pct));
-    double h = (double)image->height, w = (double)image->width;
-    if (height == width) { /* torchvision's Resize(int): the long side is truncated */
-        *scaled_height = (size_t)(h <= w ? target_h : target_h * h / w);
-        *scaled_width = (size_t)(w <= h ? target_w : target_w * w / h);
+    if (height == width) {
+        vit_short_side_size(image, target_h, scaled_height, scaled_width);
     } else { /* timm's ResizeKeepRatio: both are rounded */
+        double h = (double)image->height, w = (double)image->width;
         double ratio = fmin(h / target_h, w / target_w);
         *scaled_height = (size_t)rint(h / ratio);
         *scaled_width = (size_t)rint(w / ratio);

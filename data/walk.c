@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -68,9 +67,8 @@ char *vit_list_join(const char *folder, const char *name) {
 
 static bool is_picture_name(const char *name) {
     static const char *const endings[] = {".jpg", ".jpeg", ".png"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++) {
-        if (strcasecmp(dot, endings[i]) == 0) {
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        if (vit_path_ends(name, endings[i])) {
             return true;
         }
     }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -543,6 +544,11 @@ vit_status vit_folder_flush(const char *path) {
     vit_status status = syncfs(fd) == 0 ? VIT_OK : fail_errno(path, "flush", errno);
     close(fd);
     return status;
+}
+
+bool vit_path_ends(const char *path, const char *ending) {
+    size_t length = strlen(path), wanted = strlen(ending);
+    return length >= wanted && strcasecmp(path + length - wanted, ending) == 0;
 }
 
 vit_status vit_path_join(char *buffer, size_t size, const char *folder, const char *name) {

@@ -80,6 +80,9 @@ vit_status vit_path_look(const char *path, vit_path_kind *kind);
 /* Makes a folder and its parents; an existing folder is fine. */
 vit_status vit_folder_make(const char *path);
 
+/* True when the path ends so (".png"), in capitals or not. */
+bool vit_path_ends(const char *path, const char *ending);
+
 /* "FOLDER/NAME" into buffer of size bytes; fails when it does not fit. */
 vit_status vit_path_join(char *buffer, size_t size, const char *folder, const char *name);
 
