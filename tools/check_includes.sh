@@ -22,7 +22,7 @@ BEGIN {
     for (i in list) ours[list[i]] = 1
     home["cblas.h"] = "vit/gemm.c"
     home["jpeglib.h"] = "data/decode_jpeg.c data/encode_jpeg.c" # one a direction
-    home["jerror.h"] = "data/decode_jpeg.c"
+    home["jerror.h"] = "data/decode_jpeg.c data/encode_jpeg.c"
     home["png.h"] = "data/decode_png.c data/encode_png.c"
     home["cJSON.h"] = "vit/json.c"
     home["mpi.h"] = "train/comm_mpi.c"
