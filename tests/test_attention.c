@@ -371,6 +371,32 @@ START_TEST(no_cotangent) {
 }
 END_TEST
 
+/* Gradients are linear in the cotangent: of one that is smaller by a power of two they are smaller
+ * by it to the last bit, hardly above the smallest floats too. Nothing else is added to them. */
+START_TEST(tiny_cotangent) {
+    const float tiny = 0x1p-100f;
+    attention_case c;
+    vit_attention_config config = variant(_i);
+    size_t n = 2 * config.tokens * config.dim;
+    attention_open(&c, &config, 2, 10);
+    attention_run(&c);
+    float *grads = filled_new(c.table.total, 0), *dx = filled_new(n, 0);
+    for (size_t i = 0; i < c.table.total; i++) {
+        grads[i] = c.grads[i] * tiny;
+    }
+    for (size_t i = 0; i < n; i++) {
+        dx[i] = c.dx[i] * tiny;
+        c.dy[i] *= tiny;
+    }
+    attention_run(&c);
+    check_same_bits("dx", n, c.dx, dx);
+    check_same_bits("grads", c.table.total, c.grads, grads);
+    free(grads);
+    free(dx);
+    attention_close(&c);
+}
+END_TEST
+
 /* dx may be where dy is, or nowhere. */
 START_TEST(places_of_dx) {
     attention_case c;
@@ -477,6 +503,7 @@ static Suite *suite(void) {
     tcase_add_loop_test(tcase, memory_of_inference, 0, VARIANTS);
     tcase_add_loop_test(tcase, gradients_are_added, 0, VARIANTS);
     tcase_add_loop_test(tcase, no_cotangent, 0, VARIANTS);
+    tcase_add_loop_test(tcase, tiny_cotangent, 0, VARIANTS);
     tcase_add_loop_test(tcase, places_of_dx, 0, VARIANTS);
     tcase_add_loop_test(tcase, same_bits, 0, VARIANTS);
     tcase_add_loop_test(tcase, same_bits_in_blocks, 0, VARIANTS);

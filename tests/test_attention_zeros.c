@@ -1,6 +1,5 @@
 /* ZeroS, encoder form: against the authors' layer, against its definition, and its properties. */
-#include "support/attention_case.h"
-#include "support/reference_attention.h"
+#include "support/attention_properties.h"
 #include "support/support.h"
 
 #include "vit/attention/core.h"
@@ -12,32 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const form_names[] = {"auto", "linear", "explicit"};
-
 /* ---- golden ---- */
 
 static const char *const golden_files[] = {
     "zeros_encoder",    "zeros_encoder_nonorm", "zeros_rope1d",    "zeros_rope2d",
     "zeros_rope2d_cls", "zeros_zero_order",     "zeros_one_token", "zeros_deit_tiny"};
 
-static void check_golden(int index, vit_zeros_form form) {
-    char name[256];
-    snprintf(name, sizeof name, "%s.safetensors", golden_files[index]);
-    attention_errors e = attention_golden(name, form, VIT_ATTENTION_ZEROS);
-    printf("%-22s %-8s y %.1e  x %.1e  parameters %.1e (%s)\n", golden_files[index],
-           form_names[form], e.y, e.x, e.params, e.worst);
-    ck_assert_msg(e.y <= 2e-6, "%s: y is off by %g", name, e.y);
-    ck_assert_msg(e.x <= 1e-5, "%s: grad x is off by %g", name, e.x);
-    ck_assert_msg(e.params <= 2e-5, "%s: grad %s is off by %g", name, e.worst, e.params);
-}
-
 START_TEST(golden_linear) {
-    check_golden(_i, VIT_ZEROS_LINEAR);
+    attention_check_golden(golden_files[_i], VIT_ZEROS_LINEAR, VIT_ATTENTION_ZEROS);
 }
 END_TEST
 
 START_TEST(golden_explicit) {
-    check_golden(_i, VIT_ZEROS_EXPLICIT);
+    attention_check_golden(golden_files[_i], VIT_ZEROS_EXPLICIT, VIT_ATTENTION_ZEROS);
 }
 END_TEST
 
@@ -120,19 +106,8 @@ START_TEST(several_blocks) {
 }
 END_TEST
 
-/* tau beyond its clip: no gradient there, and the prior's weight is that of the clip. */
 START_TEST(clipped_tau) {
-    attention_case c;
-    vit_attention_config config = plain(7, 12, 3);
-    attention_open(&c, &config, 1, 30);
-    float *tau = attention_param(&c, "prior_log_tau", NULL);
-    tau[0] = -51;
-    tau[1] = 31;
-    tau[2] = 2;
-    attention_check(&c, "clipped tau", 40, 2e-6, 2e-5);
-    const float *dtau = attention_grad(&c, "prior_log_tau", NULL);
-    ck_assert(dtau[0] == 0 && dtau[1] == 0 && dtau[2] != 0);
-    attention_close(&c);
+    attention_check_clipped_tau(false, 2e-6);
 }
 END_TEST
 
@@ -165,25 +140,8 @@ END_TEST
 
 /* The same direction for every token's q and k, so that the weights are r times a constant. */
 static void align(attention_case *c) {
-    size_t n;
-    float *weight = attention_param(c, "q.weight", &n);
-    memset(weight, 0, n * sizeof *weight);
-    weight = attention_param(c, "k.weight", &n);
-    memset(weight, 0, n * sizeof *weight);
-}
-
-static double change_of_y(attention_case *c, const char *name, float amount) {
-    size_t n, count = c->B * c->attention.config.tokens * c->attention.config.dim;
-    attention_run(c);
-    double *before = to_double(c->y, count);
-    float *bias = attention_param(c, name, &n);
-    for (size_t i = 0; i < n; i++) {
-        bias[i] += amount;
-    }
-    attention_run(c);
-    double change = relative_error(count, c->y, before);
-    free(before);
-    return change;
+    attention_scale(c, "q.weight", 0);
+    attention_scale(c, "k.weight", 0);
 }
 
 /* Constant values weigh nothing, because the weights sum to zero; with the zero order they do. */
@@ -195,8 +153,8 @@ START_TEST(weights_sum_to_zero) {
     config.zero_order = _i >= 2;
     attention_open(&c, &config, 2, 40);
     align(&c);
-    memset(attention_param(&c, "out_proj.bias", NULL), 0, 12 * sizeof(float));
-    double change = change_of_y(&c, "v.bias", 3);
+    attention_scale(&c, "out_proj.bias", 0);
+    double change = attention_change_of_y(&c, "v.bias", 3);
     ck_assert_msg(config.zero_order ? change > 0.1 : change < 2e-5, "y changed by %g", change);
     attention_close(&c);
 }
@@ -262,10 +220,11 @@ static bool all_finite(size_t n, const float *x) {
 }
 
 /* The spread of s in the reference. */
-static double logit_spread(const attention_case *c, double *y) {
+static double logit_spread(const attention_case *c) {
     size_t n = c->B * c->attention.config.tokens * c->attention.config.dim;
     size_t logits = c->B * c->attention.config.tokens * c->attention.config.heads;
     double *params = to_double(c->params, c->table.total), *x = to_double(c->x, n);
+    double *y = to_double(c->x, n);
     double *s = malloc(logits * sizeof *s), low = INFINITY, high = -INFINITY;
     ck_assert_ptr_nonnull(s);
     reference_attention(&c->attention, c->row, params, c->B, x, y, s);
@@ -275,6 +234,7 @@ static double logit_spread(const attention_case *c, double *y) {
     }
     free(params);
     free(x);
+    free(y);
     free(s);
     return high - low;
 }
@@ -284,19 +244,10 @@ START_TEST(large_logits) {
     vit_attention_config config = plain(37, 24, 2);
     config.form = _i ? VIT_ZEROS_EXPLICIT : VIT_ZEROS_LINEAR;
     attention_open(&c, &config, 2, 70);
-    size_t n, count = 2 * 37 * 24;
-    float *weight = attention_param(&c, "u.weight", &n);
-    for (size_t i = 0; i < n; i++) {
-        weight[i] *= 14;
-    }
-    double *y = to_double(c.x, count);
-    double spread = logit_spread(&c, y);
+    attention_scale(&c, "u.weight", 14);
+    double spread = logit_spread(&c);
     ck_assert_msg(spread > 160, "the logits only spread over %g", spread);
-    attention_run(&c);
-    check_close("y at large logits", count, c.y, y, 2e-5);
-    ck_assert(all_finite(count, c.dx));
-    ck_assert(all_finite(c.table.total, c.grads));
-    free(y);
+    attention_check_output(&c, "y at large logits", 2e-5);
     attention_close(&c);
 }
 END_TEST
@@ -304,24 +255,10 @@ END_TEST
 /* Only the higher orders, at the logits of a layer that has just begun to learn. */
 START_TEST(small_logits) {
     attention_case c;
-    vit_attention_config config = plain(197, 24, 2);
-    config.head_norm = false;
-    attention_open(&c, &config, 1, 80);
-    size_t n, count = 197 * 24;
-    float *weight = attention_param(&c, "u.weight", &n);
-    for (size_t i = 0; i < n; i++) {
-        weight[i] *= 0.25f;
-    }
-    memset(attention_param(&c, "u.bias", NULL), 0, 24 * sizeof(float));
-    memset(attention_param(&c, "out_proj.bias", NULL), 0, 24 * sizeof(float));
-    float *bias = attention_param(&c, "gate.bias", NULL);
-    bias[0] = bias[3] = -60; /* the first order is shut */
-    double *y = to_double(c.x, count);
-    double spread = logit_spread(&c, y);
+    attention_open_small_logits(&c, false);
+    double spread = logit_spread(&c);
     ck_assert_msg(spread < 0.6, "the logits spread over %g", spread);
-    attention_run(&c);
-    check_close("higher orders alone", count, c.y, y, 1e-5);
-    free(y);
+    attention_check_output(&c, "higher orders alone", 1e-5);
     attention_close(&c);
 }
 END_TEST
@@ -332,32 +269,15 @@ START_TEST(zero_queries) {
     vit_attention_config config = plain(5, 8, 2);
     attention_open(&c, &config, 1, 90);
     align(&c);
-    memset(attention_param(&c, "q.bias", NULL), 0, 8 * sizeof(float));
+    attention_scale(&c, "q.bias", 0);
     attention_run(&c);
-    ck_assert(all_finite(40, c.y) && all_finite(40, c.dx));
-    ck_assert(all_finite(c.table.total, c.grads));
+    attention_check_finite(&c);
     attention_close(&c);
 }
 END_TEST
 
-/* A bound on memory that a quadratic form would break. */
 START_TEST(memory_grows_with_tokens) {
-    double floats[2];
-    for (size_t i = 0; i < 2; i++) {
-        vit_attention attention;
-        vit_param_table table = {0};
-        vit_arena arena = {0};
-        vit_attention_saved saved;
-        vit_attention_config config = plain((size_t)4096 << i, 64, 1);
-        config.form = (vit_zeros_form)_i;
-        ck_vit_ok(vit_attention_init(&attention, &config, "", &table));
-        vit_attention_plan(&attention, 1, true, &arena, &saved);
-        floats[i] = (double)(arena.used / sizeof(float)) +
-                    (double)vit_attention_scratch(&attention, 1, true);
-        vit_attention_free(&attention);
-        vit_params_free(&table);
-    }
-    ck_assert_msg(floats[1] < 2.05 * floats[0], "%g floats, then %g", floats[0], floats[1]);
+    attention_check_memory_grows_with_tokens(false, (vit_zeros_form)_i);
 }
 END_TEST
 
@@ -407,7 +327,7 @@ START_TEST(no_deviation) {
     attention_case c;
     vit_attention_config config = plain(N, D, 1);
     attention_open(&c, &config, 1, 30);
-    memset(attention_param(&c, "prior_mu", NULL), 0, D * sizeof(float));
+    attention_scale(&c, "prior_mu", 0);
     float *u = filled_new(N * c.attention.columns, 0);
     float mean[D], s[2 * N];
     vit_deviation_forward(&c.attention, c.params, 0, u, mean, s);

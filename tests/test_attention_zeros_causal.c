@@ -1,22 +1,15 @@
 /* ZeroS, causal form: against the authors' layer, against its definition, and its properties. */
-#include "support/attention_case.h"
-#include "support/reference_attention.h"
+#include "support/attention_properties.h"
 #include "support/support.h"
 
 #include "vit/attention/causal_basis.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 START_TEST(golden) {
-    attention_errors e =
-        attention_golden("zeros_causal.safetensors", VIT_ZEROS_AUTO, VIT_ATTENTION_ZEROS);
-    printf("zeros_causal: y %.1e  x %.1e  parameters %.1e (%s)\n", e.y, e.x, e.params, e.worst);
-    ck_assert_msg(e.y <= 2e-6, "y is off by %g", e.y);
-    ck_assert_msg(e.x <= 1e-5, "grad x is off by %g", e.x);
-    ck_assert_msg(e.params <= 2e-5, "grad %s is off by %g", e.worst, e.params);
+    attention_check_golden("zeros_causal", VIT_ZEROS_AUTO, VIT_ATTENTION_ZEROS);
 }
 END_TEST
 
@@ -61,17 +54,7 @@ START_TEST(definition) {
 END_TEST
 
 START_TEST(clipped_tau) {
-    attention_case c;
-    vit_attention_config config = plain(7, 12, 3);
-    attention_open(&c, &config, 1, 30);
-    float *tau = attention_param(&c, "prior_log_tau", NULL);
-    tau[0] = -51;
-    tau[1] = 31;
-    tau[2] = 2;
-    attention_check(&c, "clipped tau", 40, 5e-6, 2e-5);
-    const float *dtau = attention_grad(&c, "prior_log_tau", NULL);
-    ck_assert(dtau[0] == 0 && dtau[1] == 0 && dtau[2] != 0);
-    attention_close(&c);
+    attention_check_clipped_tau(true, 5e-6);
 }
 END_TEST
 
@@ -123,8 +106,8 @@ static void open_course(attention_case *c, int course, float size, float log_str
     float *weight = attention_param(c, "u.weight", NULL);
     float *mu = attention_param(c, "prior_mu", NULL);
     float *tau = attention_param(c, "prior_log_tau", NULL);
-    memset(weight, 0, D * D * sizeof *weight);
-    memset(attention_param(c, "u.bias", NULL), 0, D * sizeof *weight);
+    attention_scale(c, "u.weight", 0);
+    attention_scale(c, "u.bias", 0);
     for (size_t h = 0; h < H; h++) {
         tau[h] = log_strength;
         weight[h * d * D] = 1;
@@ -144,50 +127,17 @@ START_TEST(wide_logits) {
 END_TEST
 
 START_TEST(large_logits) {
-    enum { D = 8 };
     attention_case c;
     open_course(&c, _i, 80, 12);
-    double *params = to_double(c.params, c.table.total), *x = to_double(c.x, LONG * D);
-    double *y = to_double(c.x, LONG * D);
-    reference_attention(&c.attention, c.row, params, 1, x, y, NULL);
-    attention_run(&c);
-    check_close("y", LONG * D, c.y, y, 2e-5);
-    for (size_t i = 0; i < LONG * D; i++) {
-        ck_assert(isfinite(c.dx[i]));
-    }
-    for (size_t i = 0; i < c.table.total; i++) {
-        ck_assert(isfinite(c.grads[i]));
-    }
-    free(params);
-    free(x);
-    free(y);
+    attention_check_output(&c, "y", 2e-5);
     attention_close(&c);
 }
 END_TEST
 
 START_TEST(small_logits) {
     attention_case c;
-    vit_attention_config config = plain(197, 24, 2);
-    config.head_norm = false;
-    attention_open(&c, &config, 1, 80);
-    size_t n, count = 197 * 24;
-    float *weight = attention_param(&c, "u.weight", &n);
-    for (size_t i = 0; i < n; i++) {
-        weight[i] *= 0.25f;
-    }
-    memset(attention_param(&c, "u.bias", NULL), 0, 24 * sizeof(float));
-    memset(attention_param(&c, "out_proj.bias", NULL), 0, 24 * sizeof(float));
-    float *bias = attention_param(&c, "gate.bias", NULL);
-    bias[0] = bias[3] = -60; /* the first order is shut */
-    double *params = to_double(c.params, c.table.total), *x = to_double(c.x, count);
-    double *y = to_double(c.x, count);
-    reference_attention(&c.attention, c.row, params, 1, x, y, NULL);
-    attention_run(&c);
-    printf("higher orders alone: error %.1e\n", relative_error(count, c.y, y));
-    check_close("higher orders alone", count, c.y, y, 1e-5);
-    free(params);
-    free(x);
-    free(y);
+    attention_open_small_logits(&c, true);
+    attention_check_output(&c, "higher orders alone", 1e-5);
     attention_close(&c);
 }
 END_TEST
@@ -216,46 +166,25 @@ START_TEST(weights_sum_to_zero) {
     vit_attention_config config = plain(100, 12, 2);
     config.head_norm = false;
     attention_open(&c, &config, 1, 50);
-    memset(attention_param(&c, "q.weight", NULL), 0, 144 * sizeof(float));
-    memset(attention_param(&c, "k.weight", NULL), 0, 144 * sizeof(float));
-    memset(attention_param(&c, "out_proj.bias", NULL), 0, 12 * sizeof(float));
-    attention_run(&c);
-    double *before = to_double(c.y, 1200);
-    float *bias = attention_param(&c, "v.bias", NULL);
-    for (size_t i = 0; i < 12; i++) {
-        bias[i] += 3;
-    }
-    attention_run(&c);
-    check_close("y after a shift of v", 1200, c.y, before, 2e-5);
-    free(before);
+    attention_scale(&c, "q.weight", 0);
+    attention_scale(&c, "k.weight", 0);
+    attention_scale(&c, "out_proj.bias", 0);
+    double change = attention_change_of_y(&c, "v.bias", 3);
+    ck_assert_msg(change <= 2e-5, "y changed by %g", change);
     attention_close(&c);
 }
 END_TEST
 
 START_TEST(memory_grows_with_tokens) {
-    double floats[2];
-    for (size_t i = 0; i < 2; i++) {
-        vit_attention attention;
-        vit_param_table table = {0};
-        vit_arena arena = {0};
-        vit_attention_saved saved;
-        vit_attention_config config = plain((size_t)4096 << i, 64, 1);
-        ck_vit_ok(vit_attention_init(&attention, &config, "", &table));
-        vit_attention_plan(&attention, 1, true, &arena, &saved);
-        floats[i] = (double)(arena.used / sizeof(float)) +
-                    (double)vit_attention_scratch(&attention, 1, true);
-        vit_attention_free(&attention);
-        vit_params_free(&table);
-    }
-    ck_assert_msg(floats[1] < 2.05 * floats[0], "%g floats, then %g", floats[0], floats[1]);
+    attention_check_memory_grows_with_tokens(true, VIT_ZEROS_AUTO);
 }
 END_TEST
 
 /* exp(x) - 1 - x to where a step between bases has it by a series, whose first term left out is
- * x^6/720, and on from there by expm1. */
+ * x^6/720, and on from there, from 0.01 itself, by expm1. */
 START_TEST(remainder_of_the_exponential) {
-    for (int i = 1; i <= 24; i++) {
-        double x = -i / 2048.0, expected = 0, term = 1;
+    for (int i = 1; i <= 120; i++) {
+        double x = -i / 10000.0, expected = 0, term = 1;
         for (int n = 1; n <= 12; n++) {
             term *= x / n;
             expected += n > 1 ? term : 0;
@@ -265,6 +194,20 @@ START_TEST(remainder_of_the_exponential) {
         double bound = fabs(x) < 0.01 ? pow(x, 6) / 700 + 1e-15 * expected : 1e-17;
         ck_assert_double_eq_tol(step.f1, expected, bound);
     }
+}
+END_TEST
+
+/* Logits as far apart as the narrow basis bears, and by the last bit farther. */
+START_TEST(where_the_basis_turns_wide) {
+    const double far = _i ? -4 : 4;
+    vit_causal_prefix prefix = {.n = 0};
+    ck_assert(vit_causal_add(&prefix, 0));
+    vit_causal_add(&prefix, far);
+    ck_assert(!prefix.basis.wide);
+    ck_assert(vit_causal_add(&prefix, nextafter(far, 2 * far)));
+    ck_assert(prefix.basis.wide);
+    vit_causal_add(&prefix, 0); /* and never back */
+    ck_assert(prefix.basis.wide);
 }
 END_TEST
 
@@ -283,6 +226,7 @@ static Suite *suite(void) {
     tcase_add_test(tcase, weights_sum_to_zero);
     tcase_add_test(tcase, memory_grows_with_tokens);
     tcase_add_test(tcase, remainder_of_the_exponential);
+    tcase_add_loop_test(tcase, where_the_basis_turns_wide, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite;
 }

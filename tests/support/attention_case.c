@@ -109,6 +109,14 @@ float *attention_grad(const attention_case *c, const char *name, size_t *size) {
     return c->grads + (attention_param(c, name, size) - c->params);
 }
 
+void attention_scale(const attention_case *c, const char *name, float factor) {
+    size_t n;
+    float *values = attention_param(c, name, &n);
+    for (size_t i = 0; i < n; i++) {
+        values[i] *= factor;
+    }
+}
+
 /* ---- against the reference ---- */
 
 typedef struct loss_context {
@@ -197,6 +205,29 @@ void attention_check(attention_case *c, const char *what, size_t samples, double
     free(l.y);
 }
 
+void attention_check_finite(const attention_case *c) {
+    for (size_t i = 0; i < floats_of(c); i++) {
+        ck_assert_msg(isfinite(c->y[i]) && isfinite(c->dx[i]), "entry %zu: y %g, dx %g", i,
+                      (double)c->y[i], (double)c->dx[i]);
+    }
+    for (size_t i = 0; i < c->table.total; i++) {
+        ck_assert_msg(isfinite(c->grads[i]), "gradient %zu: %g", i, (double)c->grads[i]);
+    }
+}
+
+void attention_check_output(attention_case *c, const char *what, double bound) {
+    size_t n = floats_of(c);
+    double *params = to_double(c->params, c->table.total), *x = to_double(c->x, n);
+    double *y = to_double(c->x, n);
+    reference_attention(&c->attention, c->row, params, c->B, x, y, NULL);
+    attention_run(c);
+    check_close(what, n, c->y, y, bound);
+    attention_check_finite(c);
+    free(params);
+    free(x);
+    free(y);
+}
+
 /* ---- against the authors' layer ---- */
 
 static const char *setting(const vit_safetensors *file, const char *key, const char *absent) {
@@ -251,8 +282,8 @@ static double golden_error(const vit_safetensors *file, const char *name, size_t
     return sqrt(difference) / (zero ? cotangent_norm : sqrt(norm));
 }
 
-static void golden_fill(attention_case *c, const vit_safetensors *file, vit_zeros_form form,
-                        vit_attention_kind kind) {
+static void fill(attention_case *c, const vit_safetensors *file, vit_zeros_form form,
+                 vit_attention_kind kind) {
     size_t B;
     vit_attention_config config = golden_config(file, &B);
     config.form = form;
@@ -271,33 +302,36 @@ static void golden_fill(attention_case *c, const vit_safetensors *file, vit_zero
 
 void attention_golden_open(attention_case *c, const char *file_name, vit_attention_kind kind) {
     vit_safetensors *file = golden_open(file_name);
-    golden_fill(c, file, VIT_ZEROS_AUTO, kind);
+    fill(c, file, VIT_ZEROS_AUTO, kind);
     vit_safetensors_close(file);
 }
 
-attention_errors attention_golden(const char *file_name, vit_zeros_form form,
-                                  vit_attention_kind kind) {
-    static char worst[VIT_NAME_MAX];
-    vit_safetensors *file = golden_open(file_name);
+void attention_check_golden(const char *name, vit_zeros_form form, vit_attention_kind kind) {
+    static const char *const form_names[] = {"auto", "linear", "explicit"};
+    char text[2 * VIT_NAME_MAX], worst[VIT_NAME_MAX] = "";
+    snprintf(text, sizeof text, "%s.safetensors", name);
+    vit_safetensors *file = golden_open(text);
     attention_case c;
-    golden_fill(&c, file, form, kind);
+    fill(&c, file, form, kind);
     size_t n = floats_of(&c);
-    char name[2 * VIT_NAME_MAX];
     attention_run(&c);
-    double cotangent = norm_of(n, c.dy);
-    attention_errors errors = {.y = golden_error(file, "y", n, c.y, cotangent),
-                               .x = golden_error(file, "grad.x", n, c.dx, cotangent),
-                               .worst = worst};
+    double cotangent = norm_of(n, c.dy), most = 0;
+    double y = golden_error(file, "y", n, c.y, cotangent);
+    double x = golden_error(file, "grad.x", n, c.dx, cotangent);
     for (size_t i = 0; i < c.table.count; i++) {
         const vit_param *p = &c.table.items[i];
-        snprintf(name, sizeof name, "grad.%s", p->name + strlen("attn."));
-        double error = golden_error(file, name, p->size, c.grads + p->offset, cotangent);
-        if (!(error <= errors.params)) { /* NaN too */
-            errors.params = error;
+        snprintf(text, sizeof text, "grad.%s", p->name + strlen("attn."));
+        double error = golden_error(file, text, p->size, c.grads + p->offset, cotangent);
+        if (!(error <= most)) { /* NaN too */
+            most = error;
             snprintf(worst, sizeof worst, "%s", p->name + strlen("attn."));
         }
     }
+    printf("%-22s %-8s y %.1e  x %.1e  parameters %.1e (%s)\n", name, form_names[form], y, x, most,
+           worst);
+    ck_assert_msg(y <= 2e-6, "%s: y is off by %g", name, y);
+    ck_assert_msg(x <= 1e-5, "%s: grad x is off by %g", name, x);
+    ck_assert_msg(most <= 2e-5, "%s: grad %s is off by %g", name, worst, most);
     attention_close(&c);
     vit_safetensors_close(file);
-    return errors;
 }

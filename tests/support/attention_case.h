@@ -30,18 +30,20 @@ void attention_run(attention_case *c);
 float *attention_param(const attention_case *c, const char *name, size_t *size);
 float *attention_grad(const attention_case *c, const char *name, size_t *size);
 
+/* Every value of that parameter times a factor. */
+void attention_scale(const attention_case *c, const char *name, float factor);
+
 /* Runs, and compares y with the definition and the gradients of x and of every parameter with its
  * central differences: at most `samples` entries of each. */
 void attention_check(attention_case *c, const char *what, size_t samples, double y_bound,
                      double gradient_bound);
+/* Runs, and compares y with the definition; gradients only have to be finite. */
+void attention_check_output(attention_case *c, const char *what, double bound);
+void attention_check_finite(const attention_case *c);
 
-/* The largest errors against a golden file of the authors' layer. */
-typedef struct attention_errors {
-    double y, x, params;
-    const char *worst; /* parameter, of static storage until the next call */
-} attention_errors;
 /* attention_open with a golden file's shape, parameters, x and cotangent. */
 void attention_golden_open(attention_case *c, const char *file, vit_attention_kind kind);
-attention_errors attention_golden(const char *file, vit_zeros_form form, vit_attention_kind kind);
+/* Compares y and the gradients with tests/golden/NAME.safetensors. */
+void attention_check_golden(const char *name, vit_zeros_form form, vit_attention_kind kind);
 
 #endif
