@@ -3,6 +3,7 @@
 #include "data/cache.h"
 #include "data/loader.h"
 #include "support/allocator.h"
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "vit/memory.h"
@@ -14,17 +15,10 @@
 
 enum { PER_CLASS = 4, CLASSES = 2, PICTURES = PER_CLASS * CLASSES, W = 37, H = 23, SIDE = 12 };
 
-static char *root;
-
 static void setup(void) {
     static const char *const classes[CLASSES] = {"a", "b"};
-    root = temp_folder();
-    make_pictures(root, "train", classes, CLASSES, PER_CLASS, W, H, 1);
-}
-
-static void teardown(void) {
-    temp_folder_remove(root);
-    root = NULL;
+    make_folder();
+    make_pictures(folder, "train", classes, CLASSES, PER_CLASS, W, H, 1);
 }
 
 /* Two epochs' pictures, malloc'ed. */
@@ -37,7 +31,7 @@ static float *read_epochs(bool cache, bool train, int threads, size_t repeats) {
     vit_option_group group = {
         .options = vit_augment_options, .count = vit_augment_option_count, .target = &augment};
     ck_vit_ok(vit_options_defaults(&group));
-    ck_vit_ok(vit_dataset_open(root, "train", NULL, 0, &dataset, NULL));
+    ck_vit_ok(vit_dataset_open(folder, "train", NULL, 0, &dataset, NULL));
     vit_loader_config config = {
         .dataset = dataset,
         .batch_size = PICTURES,
@@ -101,7 +95,7 @@ START_TEST(pictures_are_decoded_once) {
     vit_image spare = {0};
     const vit_image *first, *again;
     vit_decode_options decode = vit_decode_defaults();
-    ck_vit_ok(vit_dataset_open(root, "train", NULL, 0, &dataset, NULL));
+    ck_vit_ok(vit_dataset_open(folder, "train", NULL, 0, &dataset, NULL));
     ck_vit_ok(vit_cache_create(dataset, &decode, 1, 0, &cache));
     ck_vit_ok(vit_cache_get(cache, 3, &file, &spare, &first));
     ck_assert_uint_eq(first->width, W);
@@ -127,7 +121,7 @@ START_TEST(a_partial_cache_keeps_what_fits) {
     const vit_image *image, *expected;
     vit_decode_options decode = vit_decode_defaults();
     uint64_t room = 5 * (W * H * 3 + sizeof(vit_image)) / 2;
-    ck_vit_ok(vit_dataset_open(root, "train", NULL, 0, &dataset, NULL));
+    ck_vit_ok(vit_dataset_open(folder, "train", NULL, 0, &dataset, NULL));
     ck_vit_ok(vit_cache_create(dataset, &decode, 1, 0, &whole));
     ck_vit_ok(vit_cache_create_partial(dataset, &decode, 3, 3 * room * 5 / 4 + 9, &cache));
     for (size_t i = 0; i < 2 * PICTURES; i++) {
@@ -160,7 +154,7 @@ START_TEST(a_partial_cache_does_without_memory) {
     counting c = {0};
     vit_decode_options decode = vit_decode_defaults();
     counting_install(&c);
-    ck_vit_ok(vit_dataset_open(root, "train", NULL, 0, &dataset, NULL));
+    ck_vit_ok(vit_dataset_open(folder, "train", NULL, 0, &dataset, NULL));
     ck_vit_ok(vit_cache_create_partial(dataset, &decode, 1, 1 << 20, &cache));
     ck_vit_ok(vit_cache_get(cache, 0, &file, &spare, &image));
     ck_assert_ptr_ne(image, &spare);
@@ -185,7 +179,7 @@ START_TEST(what_does_not_fit_is_refused_with_its_size) {
     vit_cache *cache;
     vit_decode_options decode = vit_decode_defaults();
     uint64_t least = (uint64_t)PICTURES * W * H * 3 * 5 / 4;
-    ck_vit_ok(vit_dataset_open(root, "train", NULL, 0, &dataset, NULL));
+    ck_vit_ok(vit_dataset_open(folder, "train", NULL, 0, &dataset, NULL));
     ck_assert_int_eq(vit_cache_create(dataset, &decode, 1, least, &cache), VIT_ERROR_LIMIT);
     ck_assert_ptr_null(cache);
     check_message("--cache ram");
@@ -231,7 +225,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("cache");
     TCase *cache = tcase_create("cache");
-    tcase_add_checked_fixture(cache, setup, teardown);
+    tcase_add_checked_fixture(cache, setup, remove_folder);
     tcase_add_test(cache, the_same_bits_with_and_without);
     tcase_add_test(cache, repeated_pictures_share_an_entry);
     tcase_add_test(cache, pictures_are_decoded_once);

@@ -1,4 +1,5 @@
 /* Evaluation against one picture at a time, and that batches and threads do not show. */
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -15,19 +16,13 @@ enum { CLASSES = 9, IMAGES = 26, HEIGHT = 16, WIDTH = 24 };
 static const char *const classes[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i"};
 static const vit_preprocess preprocess = {
     .crop_pct = 0.9, .mean = {0.5, 0.4, 0.3}, .std = {0.2, 0.3, 0.25}};
-static char *base;
 
 /* 26 pictures: no multiple of any chunk. */
 static void make_base(void) {
     char path[1024];
-    base = temp_folder();
-    make_pictures(base, "val", classes, CLASSES, 3, 30, 26, 3);
-    remove(temp_path(path, base, "val/e/001.png"));
-}
-
-static void remove_base(void) {
-    temp_folder_remove(base);
-    base = NULL;
+    make_folder();
+    make_pictures(folder, "val", classes, CLASSES, 3, 30, 26, 3);
+    remove(temp_path(path, folder, "val/e/001.png"));
 }
 
 typedef struct fixture {
@@ -47,7 +42,7 @@ static void set_up(fixture *f) {
     config.num_heads = 2;
     ck_vit_ok(vit_model_init(&f->model, &config));
     f->params = random_new(1, f->model.params.total, 0.3);
-    ck_vit_ok(vit_dataset_open(base, "val", classes, CLASSES, &f->dataset, NULL));
+    ck_vit_ok(vit_dataset_open(folder, "val", classes, CLASSES, &f->dataset, NULL));
     ck_assert_uint_eq(f->dataset->count, IMAGES);
 }
 
@@ -380,7 +375,7 @@ static Suite *suite(void) {
     Suite *s = suite_create("evaluate");
     TCase *tc = tcase_create("evaluate");
     tcase_set_timeout(tc, 60);
-    tcase_add_unchecked_fixture(tc, make_base, remove_base);
+    tcase_add_unchecked_fixture(tc, make_base, remove_folder);
     tcase_add_test(tc, as_one_at_a_time);
     tcase_add_test(tc, batch_and_threads_do_not_show);
     tcase_add_test(tc, flip_is_the_mean_of_two);

@@ -2,6 +2,7 @@
  * cannot be read. The ranks are threads. */
 #include "eval/evaluate.h"
 #include "support/files.h"
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "train/eval_ranks.h"
@@ -16,20 +17,14 @@ enum { CLASSES = 5, IMAGES = 27, SIDE = 56, MOST_RANKS = 9 };
 static const char *const classes[] = {"a", "b", "c", "d", "e"};
 static const vit_preprocess preprocess = {
     .crop_pct = 0.9, .mean = {0.5, 0.4, 0.3}, .std = {0.2, 0.3, 0.25}};
-static char *base;
 
 static void make_base(void) {
     char path[1024];
-    base = temp_folder();
-    make_pictures(base, "val", classes, CLASSES, 6, 30, 26, 3);
-    remove(temp_path(path, base, "val/a/001.png"));
-    remove(temp_path(path, base, "val/e/003.png"));
-    remove(temp_path(path, base, "val/e/005.png"));
-}
-
-static void remove_base(void) {
-    temp_folder_remove(base);
-    base = NULL;
+    make_folder();
+    make_pictures(folder, "val", classes, CLASSES, 6, 30, 26, 3);
+    remove(temp_path(path, folder, "val/a/001.png"));
+    remove(temp_path(path, folder, "val/e/003.png"));
+    remove(temp_path(path, folder, "val/e/005.png"));
 }
 
 typedef struct fixture {
@@ -54,7 +49,7 @@ static void set_up(fixture *f) {
                    .with_logits = true};
     ck_vit_ok(vit_model_init(&f->model, &config));
     f->params = random_new(1, f->model.params.total, 0.3);
-    ck_vit_ok(vit_dataset_open(base, "val", classes, CLASSES, &f->dataset, NULL));
+    ck_vit_ok(vit_dataset_open(folder, "val", classes, CLASSES, &f->dataset, NULL));
     ck_assert_uint_eq(f->dataset->count, IMAGES);
     ck_assert_uint_eq(vit_evaluation_chunk(&f->model), 2);
 }
@@ -251,7 +246,7 @@ int main(void) {
     Suite *s = suite_create("evaluate_ranks");
     TCase *tc = tcase_create("evaluate_ranks");
     tcase_set_timeout(tc, 60);
-    tcase_add_checked_fixture(tc, make_base, remove_base);
+    tcase_add_checked_fixture(tc, make_base, remove_folder);
     tcase_add_test(tc, any_number_of_ranks_is_as_one);
     tcase_add_test(tc, unreadable_pictures_count_once);
     tcase_add_test(tc, an_error_is_every_ranks);

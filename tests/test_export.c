@@ -1,5 +1,6 @@
 /* Exports: what timm expects of names, shapes and config; what is refused; samples; and the way
  * back through --init. */
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -10,17 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-static char *folder;
-
-static void make_folder(void) {
-    folder = temp_folder();
-}
-
-static void remove_folder(void) {
-    temp_folder_remove(folder);
-    folder = NULL;
-}
 
 static const char *const names[] = {"cat", "dog \"2\"", "\xc3\xa4rger"};
 

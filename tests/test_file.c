@@ -1,3 +1,4 @@
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -15,16 +16,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char *folder;
 static char path[1024];
 
-static void make_folder(void) {
-    folder = temp_folder();
+static void setup(void) {
+    make_folder();
     temp_path(path, folder, "file");
-}
-
-static void remove_folder(void) {
-    temp_folder_remove(folder);
 }
 
 static void check_holds(const char *name, const char *text) {
@@ -446,7 +442,7 @@ END_TEST
 static Suite *suite(void) {
     Suite *s = suite_create("file");
     TCase *t = tcase_create("file");
-    tcase_add_checked_fixture(t, make_folder, remove_folder);
+    tcase_add_checked_fixture(t, setup, remove_folder);
     tcase_set_timeout(t, 30);
     tcase_add_test(t, bytes_grow_by_doubling);
     tcase_add_test(t, reads_up_to_the_limit);

@@ -1,4 +1,5 @@
 /* Starting from other models' weights: timm's files, ours, every pair of attentions. */
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "support/weights.h"
@@ -9,17 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static char *folder;
-
-static void make_folder(void) {
-    folder = temp_folder();
-}
-
-static void remove_folder(void) {
-    temp_folder_remove(folder);
-    folder = NULL;
-}
 
 static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
 

@@ -1,4 +1,5 @@
 /* Weights that no model can start from: other architectures, other geometries, broken files. */
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "support/weights.h"
@@ -8,17 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static char *folder;
-
-static void make_folder(void) {
-    folder = temp_folder();
-}
-
-static void remove_folder(void) {
-    temp_folder_remove(folder);
-    folder = NULL;
-}
 
 static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
 

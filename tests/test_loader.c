@@ -2,6 +2,7 @@
  * file. */
 #include "data/loader.h"
 #include "support/files.h"
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -17,17 +18,10 @@
 
 enum { PER_CLASS = 7, CLASSES = 3, PICTURES = PER_CLASS * CLASSES, H = 12, W = 16 };
 
-static char *root;
-
 static void setup(void) {
     static const char *const classes[CLASSES] = {"ant", "bee", "cat"};
-    root = temp_folder();
-    make_pictures(root, "train", classes, CLASSES, PER_CLASS, 23, 19, 1);
-}
-
-static void teardown(void) {
-    temp_folder_remove(root);
-    root = NULL;
+    make_folder();
+    make_pictures(folder, "train", classes, CLASSES, PER_CLASS, 23, 19, 1);
 }
 
 typedef struct fixture {
@@ -38,7 +32,7 @@ typedef struct fixture {
 
 /* Shuffled, augmented batches of 4. */
 static void fixture_open(fixture *f) {
-    ck_vit_ok(vit_dataset_open(root, "train", NULL, 0, &f->dataset, NULL));
+    ck_vit_ok(vit_dataset_open(folder, "train", NULL, 0, &f->dataset, NULL));
     vit_option_group group = {
         .options = vit_augment_options, .count = vit_augment_option_count, .target = &f->augment};
     ck_vit_ok(vit_options_defaults(&group));
@@ -304,8 +298,8 @@ START_TEST(unreadable_pictures_are_named) {
     char bad[1024], gone[1024];
     vit_loader *loader;
     vit_batch *batch;
-    write_text(temp_path(bad, root, "train/ant/002x.png"), "no picture");
-    ck_assert_int_eq(symlink("nowhere", temp_path(gone, root, "train/ant/002y.png")), 0);
+    write_text(temp_path(bad, folder, "train/ant/002x.png"), "no picture");
+    ck_assert_int_eq(symlink("nowhere", temp_path(gone, folder, "train/ant/002y.png")), 0);
     fixture_open(&f);
     f.config.shuffle = false;
     f.config.batch_size = 8;
@@ -368,7 +362,7 @@ static Suite *suite(void) {
     Suite *s = suite_create("loader");
     TCase *c = tcase_create("loader");
     tcase_set_timeout(c, 60);
-    tcase_add_unchecked_fixture(c, setup, teardown);
+    tcase_add_unchecked_fixture(c, setup, remove_folder);
     tcase_add_test(c, every_sample_once_an_epoch);
     tcase_add_test(c, the_same_bits_on_any_number_of_threads);
     tcase_add_test(c, pixels_do_not_depend_on_the_batch);

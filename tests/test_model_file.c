@@ -1,3 +1,4 @@
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -12,16 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static char *folder;
 static char path[1024];
 
-static void make_folder(void) {
-    folder = temp_folder();
+static void setup(void) {
+    make_folder();
     temp_path(path, folder, "model.safetensors");
-}
-
-static void remove_folder(void) {
-    temp_folder_remove(folder);
 }
 
 static const vit_preprocess pixels = {.interpolation = VIT_BILINEAR,
@@ -488,7 +484,7 @@ END_TEST
 static Suite *suite(void) {
     Suite *s = suite_create("model_file");
     TCase *t = tcase_create("model_file");
-    tcase_add_checked_fixture(t, make_folder, remove_folder);
+    tcase_add_checked_fixture(t, setup, remove_folder);
     tcase_set_timeout(t, 120);
     tcase_add_test(t, saves_what_it_loads);
     tcase_add_test(t, saves_given_weights);

@@ -1,5 +1,6 @@
 /* Exports to ONNX, read back: that the graph is whole, has every weight, and says what classifying
  * needs. What it computes is compared in Python (python/onnx_check.py). */
+#include "support/folder.h"
 #include "support/onnx_file.h"
 #include "support/pictures.h"
 #include "support/support.h"
@@ -12,17 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-
-static char *folder;
-
-static void make_folder(void) {
-    folder = temp_folder();
-}
-
-static void remove_folder(void) {
-    temp_folder_remove(folder);
-    folder = NULL;
-}
 
 /* As the build says it. */
 #define TEXT(x) TEXT_OF(x)

@@ -1,6 +1,7 @@
 /* What a model said, from logits to files: the files are read back by other code, and every figure
  * is computed again from predictions.csv alone. */
 #include "support/files.h"
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "support/table.h"
@@ -18,16 +19,6 @@ enum { K = 7, COUNT = 203, TOPK = 6, BINS = 15 };
 /* Names as people and attackers give them; one is never a label, one never a prediction. */
 static const char *const names[K] = {"a,b",         "say \"hi\"", "two\nlines", "=1+1",
                                      "caf\xc3\xa9", "never",      "silent"};
-static char *base;
-
-static void make_base(void) {
-    base = temp_folder();
-}
-
-static void remove_base(void) {
-    temp_folder_remove(base);
-    base = NULL;
-}
 
 /* ---- a data set without pictures, and logits for it ---- */
 
@@ -164,8 +155,8 @@ START_TEST(figures_are_those_of_the_predictions) {
     char path[1024];
     vit_dataset d = make();
     vit_outcome *o = create(&d);
-    ck_vit_ok(vit_outcome_write(o, base));
-    again a = compute_again(temp_path(path, base, "predictions.csv"));
+    ck_vit_ok(vit_outcome_write(o, folder));
+    again a = compute_again(temp_path(path, folder, "predictions.csv"));
     const vit_metrics *m = &o->metrics;
     ck_assert_uint_eq(m->images, COUNT - 3);
     ck_assert_uint_eq(a.images, COUNT - 3);
@@ -192,9 +183,9 @@ START_TEST(tables_are_those_of_the_predictions) {
     char path[1024];
     vit_dataset d = make();
     vit_outcome *o = create(&d);
-    ck_vit_ok(vit_outcome_write(o, base));
-    again a = compute_again(temp_path(path, base, "predictions.csv"));
-    table t = table_read(temp_path(path, base, "confusion_matrix.csv"));
+    ck_vit_ok(vit_outcome_write(o, folder));
+    again a = compute_again(temp_path(path, folder, "predictions.csv"));
+    table t = table_read(temp_path(path, folder, "confusion_matrix.csv"));
     ck_assert_uint_eq(t.rows, K);
     ck_assert_uint_eq(t.columns, K + 1);
     for (size_t r = 0; r < K; r++) {
@@ -204,7 +195,7 @@ START_TEST(tables_are_those_of_the_predictions) {
         }
     }
     table_free(&t);
-    t = table_read(temp_path(path, base, "per_class.csv"));
+    t = table_read(temp_path(path, folder, "per_class.csv"));
     ck_assert_uint_eq(t.rows, K);
     for (size_t k = 0; k < K; k++) {
         double support = 0, predicted = 0;
@@ -261,8 +252,8 @@ START_TEST(json_has_the_figures) {
     o->model = "m";
     o->data = "d";
     o->split = "val";
-    ck_vit_ok(vit_outcome_write(o, base));
-    ck_vit_ok(vit_json_read(temp_path(path, base, "eval.json"), 1 << 20, &json));
+    ck_vit_ok(vit_outcome_write(o, folder));
+    ck_vit_ok(vit_json_read(temp_path(path, folder, "eval.json"), 1 << 20, &json));
     const vit_metrics *m = &o->metrics;
     ck_assert_str_eq(vit_json_string(vit_json_get(json, "model"), ""), "m");
     ck_assert_ptr_null(vit_json_get(json, "tta"));
@@ -312,7 +303,7 @@ START_TEST(wrong_arguments) {
     ck_vit_ok(vit_outcome_create(&d, K, names, logits, 1000, &o)); /* all there are */
     ck_assert_uint_eq(o->topk, K);
     char path[1024];
-    write_text(temp_path(path, base, "file"), "x");
+    write_text(temp_path(path, folder, "file"), "x");
     ck_vit_fails(vit_outcome_write(o, path), VIT_ERROR_IO, path);
     vit_outcome_free(o);
 }
@@ -335,7 +326,7 @@ START_TEST(csv_fields_read_back) {
         vit_csv_text(&csv, hard[HARD - 1 - i]);
         vit_csv_end_line(&csv);
     }
-    ck_vit_ok(vit_csv_save(&csv, temp_path(path, base, "hard.csv")));
+    ck_vit_ok(vit_csv_save(&csv, temp_path(path, folder, "hard.csv")));
     vit_csv_free(&csv);
     table t = table_read(path);
     ck_assert_uint_eq(t.rows, HARD);
@@ -366,7 +357,7 @@ END_TEST
 static Suite *suite(void) {
     Suite *s = suite_create("outcome");
     TCase *tc = tcase_create("outcome");
-    tcase_add_unchecked_fixture(tc, make_base, remove_base);
+    tcase_add_unchecked_fixture(tc, make_folder, remove_folder);
     tcase_add_test(tc, figures_are_those_of_the_predictions);
     tcase_add_test(tc, tables_are_those_of_the_predictions);
     tcase_add_test(tc, predictions_are_the_softmax);

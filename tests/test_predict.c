@@ -1,5 +1,6 @@
 /* Classifying pictures: one, many, and broken ones among them. */
 #include "support/files.h"
+#include "support/folder.h"
 #include "support/models.h"
 #include "support/pictures.h"
 #include "support/support.h"
@@ -14,24 +15,18 @@
 /* Of more than 64 tokens, which a product outside of a parallel region cuts into blocks. */
 enum { CLASSES = 4, FILES = 9, SIDE = 36 };
 static const char *const classes[] = {"a", "b", "c", "d"};
-static char *base;
 static char paths[FILES + 2][1024]; /* then one that is no picture, and one that is not there */
 
 static void make_base(void) {
-    base = temp_folder();
+    make_folder();
     uint8_t rgb[3 * 31 * 40];
     for (int i = 0; i < FILES; i++) {
         size_t width = 31 - (size_t)i, height = 20 + (size_t)i * 2;
         draw_picture(i % CLASSES, (uint64_t)i, width, height, rgb);
-        write_png(temp_path(paths[i], base, "%d.png", i), width, height, rgb);
+        write_png(temp_path(paths[i], folder, "%d.png", i), width, height, rgb);
     }
-    write_text(temp_path(paths[FILES], base, "text.png"), "no picture");
-    temp_path(paths[FILES + 1], base, "missing.png");
-}
-
-static void remove_base(void) {
-    temp_folder_remove(base);
-    base = NULL;
+    write_text(temp_path(paths[FILES], folder, "text.png"), "no picture");
+    temp_path(paths[FILES + 1], folder, "missing.png");
 }
 
 static vit_model_bundle *make_bundle(void) {
@@ -272,7 +267,7 @@ static Suite *suite(void) {
     Suite *s = suite_create("predict");
     TCase *tc = tcase_create("predict");
     tcase_set_timeout(tc, 60);
-    tcase_add_unchecked_fixture(tc, make_base, remove_base);
+    tcase_add_unchecked_fixture(tc, make_base, remove_folder);
     tcase_add_test(tc, one_and_many);
     tcase_add_test(tc, neighbours_do_not_show);
     tcase_add_test(tc, broken_ones_do_not_stop_the_others);

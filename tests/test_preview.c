@@ -1,6 +1,7 @@
 /* Contact sheets: the PNG writer, the font, and that a sheet shows what training sees. */
 #include "data/encode.h"
 #include "data/image.h"
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "tools/font.h"
@@ -13,15 +14,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static char *root;
-
-static void setup(void) {
-    root = temp_folder();
-}
-static void teardown(void) {
-    temp_folder_remove(root);
-}
 
 static vit_image noise(size_t width, size_t height, uint64_t seed) {
     vit_image image = {0};
@@ -39,7 +31,7 @@ START_TEST(what_is_written_reads_back) {
     static const size_t sizes[][2] = {{1, 1}, {3, 5}, {640, 1}, {1, 200}, {257, 129}};
     const vit_decode_options options = vit_decode_defaults();
     char path[1024];
-    temp_path(path, root, "x.png");
+    temp_path(path, folder, "x.png");
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         vit_image image = noise(sizes[i][0], sizes[i][1], i), back = {0};
         vit_bytes bytes = {0}, encoded = {0};
@@ -58,20 +50,20 @@ START_TEST(what_is_written_reads_back) {
         vit_image_free(&back);
         vit_image_free(&image);
     }
-    ck_assert_uint_eq(count_entries(root), 1);
+    ck_assert_uint_eq(count_entries(folder), 1);
 }
 END_TEST
 
 START_TEST(a_failed_write_leaves_nothing) {
     char path[1024];
     vit_image image = noise(200, 200, 1), empty = {0};
-    ck_assert_int_eq(vit_png_write(temp_path(path, root, "no/x.png"), &image), VIT_ERROR_IO);
-    ck_assert_int_eq(vit_png_write(temp_path(path, root, "x.png"), &empty), VIT_ERROR_LIMIT);
+    ck_assert_int_eq(vit_png_write(temp_path(path, folder, "no/x.png"), &image), VIT_ERROR_IO);
+    ck_assert_int_eq(vit_png_write(temp_path(path, folder, "x.png"), &empty), VIT_ERROR_LIMIT);
     struct rlimit limit = {10000, 10000}; /* this child's files; SIGXFSZ would end it */
     signal(SIGXFSZ, SIG_IGN);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
     ck_vit_fails(vit_png_write(path, &image), VIT_ERROR_IO, path);
-    ck_assert_uint_eq(count_entries(root), 0);
+    ck_assert_uint_eq(count_entries(folder), 0);
     vit_image_free(&image);
 }
 END_TEST
@@ -179,7 +171,7 @@ END_TEST
 static Suite *suite(void) {
     Suite *s = suite_create("preview");
     TCase *c = tcase_create("preview");
-    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_checked_fixture(c, make_folder, remove_folder);
     tcase_add_test(c, what_is_written_reads_back);
     tcase_add_test(c, a_failed_write_leaves_nothing);
     tcase_add_test(c, every_character_has_its_own_shape);

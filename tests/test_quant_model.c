@@ -1,5 +1,6 @@
 /* Models with int8 weights: their files, what is refused, and that they say what the float model
  * says, to the same bits on any number of threads. */
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -15,16 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *folder;
 static char path[1024];
 
-static void make_folder(void) {
-    folder = temp_folder();
+static void setup(void) {
+    make_folder();
     temp_path(path, folder, "int8.safetensors");
-}
-
-static void remove_folder(void) {
-    temp_folder_remove(folder);
 }
 
 enum { CLASSES = 3, PICTURES = 3 };
@@ -565,7 +561,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("quant_model");
     TCase *tc = tcase_create("quant_model");
-    tcase_add_checked_fixture(tc, make_folder, remove_folder);
+    tcase_add_checked_fixture(tc, setup, remove_folder);
     tcase_add_loop_test(tc, the_layers_are_the_linear_ones, 0, 2 * VIT_ATTENTION_KINDS);
     tcase_add_loop_test(tc, it_says_what_the_float_model_says, 0, 2 * VIT_ATTENTION_KINDS);
     tcase_add_test(tc, its_features_are_those_of_the_head);
@@ -581,7 +577,7 @@ int main(void) {
     suite_add_tcase(suite, tc);
     TCase *trained = tcase_create("digits");
     tcase_add_unchecked_fixture(trained, unpack_digits, remove_digits);
-    tcase_add_checked_fixture(trained, make_folder, remove_folder);
+    tcase_add_checked_fixture(trained, setup, remove_folder);
     tcase_add_loop_test(trained, trained_models_agree, 0, 4);
     suite_add_tcase(suite, trained);
     return test_run(suite);

@@ -1,5 +1,6 @@
 /* What the ranks of a run compare before the first step. The ranks are threads. */
 #include "support/allocator.h"
+#include "support/folder.h"
 #include "support/models.h"
 #include "support/pictures.h"
 #include "support/support.h"
@@ -12,7 +13,6 @@
 
 enum { CLASSES = 2, RANKS = 2 };
 static const char *const classes[] = {"ant", "bee"};
-static char *base;
 static char floats[1024], int8[1024], other_floats[1024], other_int8[1024];
 
 static void make_model(const char *path, const char *int8_path, float first_weight) {
@@ -29,18 +29,18 @@ static void make_model(const char *path, const char *int8_path, float first_weig
 }
 
 static void make_base(void) {
-    base = temp_folder();
-    make_pictures(base, "train", classes, CLASSES, 3, 20, 18, 1);
-    make_pictures(base, "fewer", classes, CLASSES, 2, 20, 18, 1);
-    make_model(temp_path(floats, base, "a.safetensors"), temp_path(int8, base, "b.safetensors"), 0);
-    make_model(temp_path(other_floats, base, "c.safetensors"),
-               temp_path(other_int8, base, "d.safetensors"), 1);
+    make_folder();
+    make_pictures(folder, "train", classes, CLASSES, 3, 20, 18, 1);
+    make_pictures(folder, "fewer", classes, CLASSES, 2, 20, 18, 1);
+    make_model(temp_path(floats, folder, "a.safetensors"), temp_path(int8, folder, "b.safetensors"),
+               0);
+    make_model(temp_path(other_floats, folder, "c.safetensors"),
+               temp_path(other_int8, folder, "d.safetensors"), 1);
 }
 
 static void remove_base(void) {
     vit_set_allocator(NULL);
-    temp_folder_remove(base);
-    base = NULL;
+    remove_folder();
 }
 
 /* ---- two ranks ---- */
@@ -82,7 +82,7 @@ static void check_ranks(const difference *d, const char *message) {
         run->comm = comms[r];
         run->threads = 1;
         ck_vit_ok(vit_model_bundle_load(floats, &run->bundle));
-        ck_vit_ok(vit_dataset_open(base, d->split[r], classes, CLASSES, &run->train, NULL));
+        ck_vit_ok(vit_dataset_open(folder, d->split[r], classes, CLASSES, &run->train, NULL));
         if (d->teacher[r]) {
             ck_vit_ok(vit_model_bundle_load(d->teacher[r], &run->teacher_bundle));
         }

@@ -2,6 +2,7 @@
  * page has. That it works in a browser: report_page.py. */
 #include "eval/chart.h"
 #include "eval/report_parts.h"
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "vit/rng.h"
@@ -10,15 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static char *root;
-
-static void setup(void) {
-    root = temp_folder();
-}
-static void teardown(void) {
-    temp_folder_remove(root);
-}
 
 /* ---- text ---- */
 
@@ -253,14 +245,14 @@ static void write_log(size_t epochs, bool val) {
         vit_text_printf(&text, val ? "%g,50,90,100,0.1,2,0\n" : "nan,nan,nan,100,0.1,2,0\n",
                         2.5 / (double)i);
     }
-    ck_vit_ok(vit_file_replace(temp_path(path, root, "log.csv"), text.data, text.size));
+    ck_vit_ok(vit_file_replace(temp_path(path, folder, "log.csv"), text.data, text.size));
     vit_text_free(&text);
 }
 
 static char *page_of(const vit_report *report) {
     char path[1024];
     vit_bytes bytes = {0};
-    ck_vit_ok(vit_report_write(report, temp_path(path, root, "page.html")));
+    ck_vit_ok(vit_report_write(report, temp_path(path, folder, "page.html")));
     ck_vit_ok(vit_file_read(path, 1 << 28, &bytes));
     char *page = malloc(bytes.size + 1);
     memcpy(page, bytes.data, bytes.size);
@@ -313,7 +305,7 @@ static vit_outcome *make_outcome(const vit_dataset *set, double good) {
 
 START_TEST(a_page_without_anything_measured) {
     write_log(3, false);
-    char *page = page_of(&(vit_report){.run = root, .data = "DATA <b>"});
+    char *page = page_of(&(vit_report){.run = folder, .data = "DATA <b>"});
     static const char *const absent[] = {"confusion",   "classes", "mistakes", "pairs",
                                          "calibration", "samples", "settings", "machine"};
     check_section(page, "summary", true);
@@ -332,7 +324,7 @@ END_TEST
 
 START_TEST(a_page_before_the_first_epoch) {
     write_log(0, true);
-    char *page = page_of(&(vit_report){.run = root, .note = "because <of> this"});
+    char *page = page_of(&(vit_report){.run = folder, .note = "because <of> this"});
     check_section(page, "curves", false);
     ck_assert_ptr_nonnull(strstr(page, "because &lt;of&gt; this"));
     ck_assert_ptr_nonnull(strstr(page, "no epoch is finished"));
@@ -347,7 +339,7 @@ START_TEST(a_page_with_everything_measured) {
     static const char *const present[] = {"curves", "confusion",   "classes", "mistakes",
                                           "pairs",  "calibration", "data"};
     write_log(5, true);
-    char *page = page_of(&(vit_report){.run = root, .outcome = outcome, .val = set});
+    char *page = page_of(&(vit_report){.run = folder, .outcome = outcome, .val = set});
     for (size_t i = 0; i < sizeof present / sizeof *present; i++) {
         check_section(page, present[i], true);
     }
@@ -369,7 +361,7 @@ START_TEST(of_many_classes_the_most_confused_are_shown) {
     vit_outcome *outcome = make_outcome(set, 3);
     vit_report_view view;
     write_log(1, true);
-    const vit_report report = {.run = root, .outcome = outcome};
+    const vit_report report = {.run = folder, .outcome = outcome};
     ck_vit_ok(vit_report_view_open(&report, &view));
     const vit_class_metrics *m = outcome->metrics.per_class;
     size_t least = SIZE_MAX, shown = 0;
@@ -398,7 +390,7 @@ START_TEST(mistakes_and_pairs_are_the_worst) {
     vit_outcome *outcome = make_outcome(set, 1);
     vit_report_view view;
     write_log(1, true);
-    const vit_report report = {.run = root, .outcome = outcome};
+    const vit_report report = {.run = folder, .outcome = outcome};
     ck_vit_ok(vit_report_view_open(&report, &view));
     ck_assert_uint_eq(view.mistake_count, VIT_REPORT_MISTAKES);
     for (size_t i = 0; i < view.mistake_count; i++) {
@@ -431,8 +423,8 @@ END_TEST
 START_TEST(samples_are_drawn_version_by_version) {
     static const char *const classes[] = {"one", "two", "three"};
     vit_dataset *set = NULL;
-    make_pictures(root, "train", classes, 3, 4, 20, 12, 1);
-    ck_vit_ok(vit_dataset_open(root, "train", NULL, 0, &set, NULL));
+    make_pictures(folder, "train", classes, 3, 4, 20, 12, 1);
+    ck_vit_ok(vit_dataset_open(folder, "train", NULL, 0, &set, NULL));
     vit_samples_config samples = {.dataset = set,
                                   .pictures = 5,
                                   .versions = 2,
@@ -445,7 +437,7 @@ START_TEST(samples_are_drawn_version_by_version) {
     ck_vit_ok(vit_options_defaults(&groups[0]));
     ck_vit_ok(vit_options_defaults(&groups[1]));
     write_log(1, false);
-    char *page = page_of(&(vit_report){.run = root, .train = set, .samples = &samples});
+    char *page = page_of(&(vit_report){.run = folder, .train = set, .samples = &samples});
     size_t pictures = 0;
     for (const char *at = page; (at = strstr(at, "<img ")) != NULL; at++) {
         pictures++;
@@ -461,10 +453,10 @@ END_TEST
 
 START_TEST(a_run_without_a_log_is_an_error) {
     char path[1024];
-    const vit_report report = {.run = root};
-    ck_vit_fails(vit_report_write(&report, temp_path(path, root, "page.html")), VIT_ERROR_IO,
+    const vit_report report = {.run = folder};
+    ck_vit_fails(vit_report_write(&report, temp_path(path, folder, "page.html")), VIT_ERROR_IO,
                  "log.csv");
-    ck_assert_uint_eq(count_entries(root), 0);
+    ck_assert_uint_eq(count_entries(folder), 0);
 }
 END_TEST
 
@@ -484,7 +476,7 @@ int main(void) {
     tcase_add_test(cases, a_bad_row_is_named_by_its_line);
     suite_add_tcase(suite, cases);
     cases = tcase_create("pages");
-    tcase_add_unchecked_fixture(cases, setup, teardown);
+    tcase_add_unchecked_fixture(cases, make_folder, remove_folder);
     tcase_add_test(cases, a_run_without_a_log_is_an_error);
     tcase_add_test(cases, a_page_without_anything_measured);
     tcase_add_test(cases, a_page_before_the_first_epoch);

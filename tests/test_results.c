@@ -1,5 +1,6 @@
 /* The table of results: timm's columns, rows appended by many at once, files that are no table. */
 #include "support/files.h"
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "support/table.h"
@@ -13,17 +14,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static char *base;
-
-static void make_base(void) {
-    base = temp_folder();
-}
-
-static void remove_base(void) {
-    temp_folder_remove(base);
-    base = NULL;
-}
 
 static vit_model_bundle *make_bundle(void) {
     static const char *const classes[] = {"a", "b"};
@@ -55,7 +45,7 @@ START_TEST(rows_as_timm_writes_them) {
     char path[1024], expected[1024];
     vit_model_bundle *bundle = make_bundle();
     double millions = (double)(size_t)((double)bundle->model.params.total / 1e4 + 0.5) / 100;
-    temp_path(path, base, "results.csv");
+    temp_path(path, folder, "results.csv");
     ck_vit_ok(vit_results_check(path));
     ck_assert_int_ne(access(path, F_OK), 0); /* a check leaves nothing behind */
     ck_vit_ok(vit_results_append(path, "runs/a", bundle, 1000.0 / 12, 99.999999));
@@ -82,7 +72,7 @@ START_TEST(tables_of_others) {
     const size_t lines[] = {3, 3, 2, 2};
     for (size_t i = 0; i < 4; i++) {
         vit_bytes bytes = {0};
-        write_text(temp_path(path, base, "other.csv"), begins[i]);
+        write_text(temp_path(path, folder, "other.csv"), begins[i]);
         ck_vit_ok(vit_results_check(path));
         ck_vit_ok(vit_results_append(path, "y", bundle, 50, 60));
         ck_vit_ok(vit_file_read(path, 1 << 20, &bytes));
@@ -103,7 +93,7 @@ START_TEST(many_at_once) {
     enum { PROCESSES = 8, ROWS = 25 };
     char path[1024];
     vit_model_bundle *bundle = make_bundle();
-    temp_path(path, base, "shared.csv");
+    temp_path(path, folder, "shared.csv");
     for (int p = 0; p < PROCESSES; p++) {
         pid_t child = fork();
         ck_assert_int_ge(child, 0);
@@ -153,15 +143,15 @@ START_TEST(what_is_no_table) {
     const char *const others[] = {"path,label\na,b\n", "model,top1\n", COLUMNS ",more\n",
                                   ("\n" COLUMNS)};
     for (size_t i = 0; i < 4; i++) {
-        write_text(temp_path(path, base, "no.csv"), others[i]);
+        write_text(temp_path(path, folder, "no.csv"), others[i]);
         refused(path, bundle, VIT_ERROR_FORMAT);
         check_text(path, others[i]);
     }
-    refused(base, bundle, VIT_ERROR_IO);
-    refused(temp_path(path, base, "nothere/r.csv"), bundle, VIT_ERROR_IO);
-    refused(temp_path(path, base, "no.csv/r.csv"), bundle, VIT_ERROR_IO);
+    refused(folder, bundle, VIT_ERROR_IO);
+    refused(temp_path(path, folder, "nothere/r.csv"), bundle, VIT_ERROR_IO);
+    refused(temp_path(path, folder, "no.csv/r.csv"), bundle, VIT_ERROR_IO);
     refused("/dev/null", bundle, VIT_ERROR_IO);
-    ck_assert_int_eq(mkfifo(temp_path(path, base, "fifo"), 0600), 0);
+    ck_assert_int_eq(mkfifo(temp_path(path, folder, "fifo"), 0600), 0);
     refused(path, bundle, VIT_ERROR_IO);
     vit_model_bundle_free(bundle);
 }
@@ -170,7 +160,7 @@ END_TEST
 static Suite *suite(void) {
     Suite *s = suite_create("results");
     TCase *tc = tcase_create("results");
-    tcase_add_unchecked_fixture(tc, make_base, remove_base);
+    tcase_add_unchecked_fixture(tc, make_folder, remove_folder);
     tcase_add_test(tc, rows_as_timm_writes_them);
     tcase_add_test(tc, tables_of_others);
     tcase_add_test(tc, many_at_once);

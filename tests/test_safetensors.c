@@ -1,3 +1,4 @@
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -346,16 +347,11 @@ END_TEST
 
 /* ---- writing ---- */
 
-static char *folder;
 static char path[1024];
 
-static void make_folder(void) {
-    folder = temp_folder();
+static void setup(void) {
+    make_folder();
     temp_path(path, folder, "out.safetensors");
-}
-
-static void remove_folder(void) {
-    temp_folder_remove(folder);
 }
 
 static const float weights[] = {1.5f, -2, 0x1p-149f, 3e38f, 0, 6};
@@ -476,7 +472,7 @@ static Suite *suite(void) {
     tcase_add_test(read, golden_files_read_right);
     suite_add_tcase(s, read);
     TCase *write = tcase_create("write");
-    tcase_add_checked_fixture(write, make_folder, remove_folder);
+    tcase_add_checked_fixture(write, setup, remove_folder);
     tcase_add_test(write, writes_what_it_reads);
     tcase_add_test(write, writes_the_format);
     tcase_add_test(write, refuses_to_write_nonsense);

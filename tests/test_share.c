@@ -3,6 +3,7 @@
 #include "data/loader.h"
 #include "data/pack.h"
 #include "support/files.h"
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -14,17 +15,10 @@
 enum { PER_CLASS = 17, CLASSES = 3, PICTURES = PER_CLASS * CLASSES, H = 6, W = 8 };
 enum { FLOATS = 3 * H * W, BATCH = 19, SLOTS = 8 };
 
-static char *root;
-
 static void setup(void) {
     static const char *const classes[CLASSES] = {"ant", "bee", "cat"};
-    root = temp_folder();
-    make_pictures(root, "train", classes, CLASSES, PER_CLASS, 11, 9, 1);
-}
-
-static void teardown(void) {
-    temp_folder_remove(root);
-    root = NULL;
+    make_folder();
+    make_pictures(folder, "train", classes, CLASSES, PER_CLASS, 11, 9, 1);
 }
 
 /* ---- the arithmetic ---- */
@@ -138,7 +132,7 @@ typedef struct fixture {
 } fixture;
 
 static void fixture_open(fixture *f, bool mixed) {
-    ck_vit_ok(vit_dataset_open(root, "train", NULL, 0, &f->dataset, NULL));
+    ck_vit_ok(vit_dataset_open(folder, "train", NULL, 0, &f->dataset, NULL));
     vit_option_group group = {
         .options = vit_augment_options, .count = vit_augment_option_count, .target = &f->augment};
     ck_vit_ok(vit_options_defaults(&group));
@@ -259,7 +253,7 @@ START_TEST(what_is_left_is_dealt_anew) {
     size_t late = 0, lost = 0;
     for (int i = 0; i < PER_CLASS; i += 3) {
         char path[1024];
-        write_text(temp_path(path, root, "train/bee/%03d.png", i), "no picture");
+        write_text(temp_path(path, folder, "train/bee/%03d.png", i), "no picture");
     }
     fixture_open(&f, _i % 2);
     reader whole = reader_open(&f, 0, 1), parts[SLOTS];
@@ -352,13 +346,13 @@ START_TEST(data_is_known_by_names_and_sizes) {
     static const char *const classes[CLASSES] = {"ant", "bee", "cat"};
     char *copy = temp_folder(), *packs = temp_folder(), path[1024], data[1024], pack[1024];
     make_pictures(copy, "train", classes, CLASSES, PER_CLASS, 11, 9, 2); /* other pixels */
-    uint64_t hash = hash_of(root, 1);
-    ck_assert_uint_eq(hash, hash_of(root, 3));
-    ck_assert_uint_eq(hash, hash_of(temp_path(data, root, "/"), 2));
+    uint64_t hash = hash_of(folder, 1);
+    ck_assert_uint_eq(hash, hash_of(folder, 3));
+    ck_assert_uint_eq(hash, hash_of(temp_path(data, folder, "/"), 2));
     ck_assert_uint_eq(hash, hash_of(copy, 2));
     const vit_pack_options options = {.decode = vit_decode_defaults(), .threads = 1};
     vit_pack_result packed;
-    ck_vit_ok(vit_pack_write(root, temp_path(pack, packs, "a.zpk"), &options, &packed));
+    ck_vit_ok(vit_pack_write(folder, temp_path(pack, packs, "a.zpk"), &options, &packed));
     ck_assert_uint_eq(hash, hash_of(pack, 2));
     /* a byte more, another name, one less, another class */
     FILE *file = fopen(temp_path(path, copy, "train/cat/003.png"), "a");
@@ -386,7 +380,7 @@ int main(void) {
     Suite *s = suite_create("share");
     TCase *c = tcase_create("share");
     tcase_set_timeout(c, 60);
-    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_checked_fixture(c, setup, remove_folder);
     tcase_add_test(c, slots_and_shares_cover_a_batch);
     tcase_add_test(c, partners_are_those_that_mix);
     tcase_add_test(c, the_most_that_a_rank_holds);

@@ -1,6 +1,7 @@
 /* What is wrong with a data set, found by reading all of it. */
 #include "data/survey.h"
 #include "support/files.h"
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -9,18 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static char *root;
-
-static void setup(void) {
-    root = temp_folder();
-}
-static void teardown(void) {
-    temp_folder_remove(root);
-}
-
 static void draw(const char *name, int label, uint64_t seed, size_t width, size_t height) {
     char path[1024];
-    temp_path(path, root, "%s", name);
+    temp_path(path, folder, "%s", name);
     char *slash = strrchr(path, '/');
     *slash = 0;
     make_folders(path);
@@ -34,11 +26,11 @@ static void draw(const char *name, int label, uint64_t seed, size_t width, size_
 
 static void cut(const char *name, off_t size) {
     char path[1024];
-    ck_assert_int_eq(truncate(temp_path(path, root, "%s", name), size), 0);
+    ck_assert_int_eq(truncate(temp_path(path, folder, "%s", name), size), 0);
 }
 
 static vit_survey *survey(double val_split) {
-    const vit_dataset_query query = {.data = root, .val_split = val_split};
+    const vit_dataset_query query = {.data = folder, .val_split = val_split};
     const vit_decode_options decode = vit_decode_defaults();
     vit_survey *s;
     ck_vit_ok(vit_survey_run(&query, &decode, NULL, NULL, &s));
@@ -47,7 +39,7 @@ static vit_survey *survey(double val_split) {
 
 static const vit_survey_file *file(const vit_survey *s, const char *name) {
     char path[1024];
-    temp_path(path, root, "%s", name);
+    temp_path(path, folder, "%s", name);
     for (size_t i = 0; i < s->file_count; i++) {
         if (strcmp(s->files[i].path, path) == 0) {
             return &s->files[i];
@@ -59,7 +51,7 @@ static const vit_survey_file *file(const vit_survey *s, const char *name) {
 static const char *same_as(const vit_survey *s, const char *name) {
     const vit_survey_file *found = file(s, name);
     const char *path = s->files[found->same_as].path;
-    return &s->files[found->same_as] == found ? "" : path + strlen(root) + 1;
+    return &s->files[found->same_as] == found ? "" : path + strlen(folder) + 1;
 }
 
 START_TEST(a_good_set_has_no_faults) {
@@ -104,7 +96,7 @@ START_TEST(every_fault_is_found) {
     cut("train/b/empty.png", 0);
     draw("train/b/empty2.png", 1, 5, 10, 10);
     cut("train/b/empty2.png", 0);
-    make_folders(temp_path(path, root, "train/c"));
+    make_folders(temp_path(path, folder, "train/c"));
     draw("val/a/leak.png", 0, 2, 10, 10);
     draw("val/d/own.png", 3, 6, 10, 10);
     draw("test/a/leak.png", 0, 2, 10, 10);
@@ -158,19 +150,19 @@ END_TEST
 
 START_TEST(lists_and_single_classes) {
     draw("pics/1.png", 0, 1, 8, 8);
-    write_text(temp_path((char[1024]){0}, root, "train.csv"), "pics/1.png,a\npics/gone.png,a\n");
+    write_text(temp_path((char[1024]){0}, folder, "train.csv"), "pics/1.png,a\npics/gone.png,a\n");
     vit_survey *s = survey(0);
     ck_assert_uint_eq(s->unreadable, 1);
     ck_assert_ptr_nonnull(strstr(file(s, "pics/gone.png")->reason, "No such file"));
     ck_assert_uint_eq(vit_survey_faults(s), 2); /* and one class only */
     vit_survey_free(s);
     char path[1024];
-    const vit_dataset_query query = {.data = temp_path(path, root, "train.csv")};
+    const vit_dataset_query query = {.data = temp_path(path, folder, "train.csv")};
     const vit_decode_options decode = vit_decode_defaults();
     ck_vit_ok(vit_survey_run(&query, &decode, NULL, NULL, &s));
     ck_assert_uint_eq(s->file_count, 2); /* not once more as val or test */
     vit_survey_free(s);
-    const vit_dataset_query nowhere = {.data = temp_path(path, root, "nowhere")};
+    const vit_dataset_query nowhere = {.data = temp_path(path, folder, "nowhere")};
     ck_assert_int_eq(vit_survey_run(&nowhere, &decode, NULL, NULL, &s), VIT_ERROR_IO);
     ck_assert_ptr_null(s);
 }
@@ -179,7 +171,7 @@ END_TEST
 static Suite *suite(void) {
     Suite *s = suite_create("survey");
     TCase *c = tcase_create("survey");
-    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_checked_fixture(c, make_folder, remove_folder);
     tcase_add_test(c, a_good_set_has_no_faults);
     tcase_add_test(c, every_fault_is_found);
     tcase_add_test(c, held_out_copies_leak);

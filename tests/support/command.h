@@ -2,15 +2,13 @@
 #ifndef VIT_TEST_COMMAND_H
 #define VIT_TEST_COMMAND_H
 
+#include "folder.h"
+
 #include "vit/json.h"
 
 #include <stdarg.h>
 #include <sys/types.h>
 
-/* The test's own folder, between make_folder and remove_folder (fixtures). */
-extern char folder[256];
-void make_folder(void);
-void remove_folder(void);
 /* "FOLDER/NAME"; the last eight results stay. */
 const char *in_folder(const char *name);
 
