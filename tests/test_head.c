@@ -17,7 +17,6 @@ typedef struct reference {
     size_t B;
     const double *in[INPUTS];
     const double *cotangent;
-    int varied;
 } reference;
 
 static void normalise(const reference *r, const double *x, double *y) {
@@ -53,9 +52,8 @@ static void picture(const reference *r, size_t b, double *features, double *logi
     }
 }
 
-static double loss(void *context, const double *value) {
-    reference *r = context;
-    r->in[r->varied] = value;
+static double loss(const void *context) {
+    const reference *r = context;
     size_t K = r->s.classes;
     double features[256], logits[256], sum = 0;
     ck_assert_uint_le(K, 256);
@@ -121,9 +119,7 @@ static void check_shape(vit_head_shape s, size_t B) {
     check_left_out(&r, grad[TOKENS]);
     for (int i = 0; i < INPUTS; i++) {
         take_out(sizes[i], grad[i], before[i]);
-        r.varied = i;
-        check_gradient(names[i], loss, &r, sizes[i], in64[i], grad[i], 400, 2e-5);
-        r.in[i] = in64[i];
+        check_gradient_of(names[i], loss, &r, &r.in[i], sizes[i], grad[i], 400, 2e-5);
     }
     for (int i = 0; i < INPUTS; i++) {
         free(in[i]);

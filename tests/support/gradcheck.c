@@ -56,3 +56,24 @@ void check_gradient(const char *what, loss_function loss, void *context, size_t 
     free(actual);
     free(numeric);
 }
+
+typedef struct varied {
+    loss_of_inputs loss;
+    const void *context;
+    const double **input;
+} varied;
+
+static double loss_at(void *context, const double *value) {
+    const varied *v = context;
+    *v->input = value;
+    return v->loss(v->context);
+}
+
+void check_gradient_of(const char *what, loss_of_inputs loss, const void *context,
+                       const double **input, size_t n, const float *analytic, size_t samples,
+                       double bound) {
+    const double *original = *input;
+    varied v = {loss, context, input};
+    check_gradient(what, loss_at, &v, n, original, analytic, samples, bound);
+    *input = original;
+}

@@ -65,5 +65,11 @@ void check_same_bits(const char *what, size_t n, const float *a, const float *b)
 typedef double (*loss_function)(void *context, const double *x);
 void check_gradient(const char *what, loss_function loss, void *context, size_t n, const double *x,
                     const float *analytic, size_t samples, double bound);
+/* The same of one input (n) among those that the loss has in its context: `input` is where it finds
+ * it, and is left as it was. */
+typedef double (*loss_of_inputs)(const void *context);
+void check_gradient_of(const char *what, loss_of_inputs loss, const void *context,
+                       const double **input, size_t n, const float *analytic, size_t samples,
+                       double bound);
 
 #endif
