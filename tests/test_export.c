@@ -1,6 +1,8 @@
 /* Exports: what timm expects of names, shapes and config; what is refused; samples; and the way
  * back through --init. */
 #include "support/folder.h"
+#include "support/golden_model.h"
+#include "support/models.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -11,29 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-static const char *const names[] = {"cat", "dog \"2\"", "\xc3\xa4rger"};
-
-static vit_model_bundle *bundle_new(int attn, int pool, int rope) {
-    vit_config config;
-    vit_preprocess preprocess = {.interpolation = VIT_BILINEAR,
-                                 .crop_pct = 0.875,
-                                 .mean = {0.5, 0.25, 0.125},
-                                 .std = {1, 2, 3}};
-    vit_model_bundle *bundle;
-    ck_vit_ok(vit_config_preset("vit_mini_patch8_64", &config));
-    config.attn = attn;
-    config.img_size[0] = 24;
-    config.img_size[1] = 32;
-    config.embed_dim = 24;
-    config.depth = 2;
-    config.num_classes = 3;
-    config.global_pool = pool;
-    config.rope = rope;
-    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, names, 1, &bundle));
-    random_floats(2, bundle->model.params.total, 0.2, bundle->params);
-    return bundle;
-}
 
 static vit_json *read_config(const char *path) {
     vit_json *config;
@@ -71,8 +50,8 @@ START_TEST(timm_gets_its_names_and_its_config) {
     char out[1024];
     bool token = _i == 1;
     vit_export_paths paths;
-    vit_model_bundle *bundle =
-        bundle_new(VIT_ATTENTION_SOFTMAX, token ? VIT_POOL_TOKEN : VIT_POOL_AVG, VIT_ROPE_NONE);
+    vit_model_bundle *bundle = quoted_model_new(
+        VIT_ATTENTION_SOFTMAX, token ? VIT_POOL_TOKEN : VIT_POOL_AVG, VIT_ROPE_NONE);
     ck_vit_ok(vit_export_place(VIT_EXPORT_TIMM, temp_path(out, folder, "timm/%d", _i), &paths));
     ck_vit_ok(vit_export(bundle, VIT_EXPORT_TIMM, &paths));
     ck_assert_uint_eq(count_entries(out), 2);
@@ -107,7 +86,7 @@ START_TEST(timm_gets_its_names_and_its_config) {
     ck_assert_double_eq(vit_json_number(vit_json_at(vit_json_get(cfg, "input_size"), 2), 0), 32);
     const vit_json *labels = vit_json_get(cfg, "label_names");
     for (size_t i = 0; i < 3; i++) {
-        ck_assert_str_eq(vit_json_string(vit_json_at(labels, i), ""), names[i]);
+        ck_assert_str_eq(vit_json_string(vit_json_at(labels, i), ""), quoted_names[i]);
     }
     vit_json_free(config);
     vit_model_bundle_free(bundle);
@@ -117,24 +96,15 @@ END_TEST
 /* What timm saved, taken by --init and exported, is what timm saved: names, shapes, every bit. */
 START_TEST(timms_own_file_comes_back) {
     char path[1024];
-    vit_config config;
-    vit_model_bundle *bundle;
-    const char *const classes[] = {"a", "b", "c", "d", "e", "f", "g"};
-    const vit_preprocess preprocess = {.crop_pct = 1, .std = {1, 1, 1}};
-    ck_vit_ok(vit_config_preset("vit_tiny_patch16_224", &config));
-    config.img_size[0] = config.img_size[1] = 64;
-    config.depth = 2;
-    config.num_classes = 7;
-    config.global_pool = VIT_POOL_TOKEN;
-    config.rope = VIT_ROPE_NONE;
-    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, classes, 1, &bundle));
-    golden_path("timm_deit_tiny_img64_depth2.safetensors", path);
+    vit_config config = golden_timm_config();
+    vit_model_bundle *bundle = lettered_model_new(&config, 1);
+    golden_path(GOLDEN_TIMM, path);
     ck_vit_ok(vit_init_from(path, bundle, NULL, NULL));
     vit_export_paths paths;
     ck_vit_ok(
         vit_export_place(VIT_EXPORT_TIMM, temp_path(path, folder, "back.safetensors"), &paths));
     ck_vit_ok(vit_export(bundle, VIT_EXPORT_TIMM, &paths));
-    vit_safetensors *timm = golden_open("timm_deit_tiny_img64_depth2.safetensors"), *ours;
+    vit_safetensors *timm = golden_open(GOLDEN_TIMM), *ours;
     ck_vit_ok(safetensors_load(paths.weights, &ours));
     ck_assert_uint_eq(vit_safetensors_count(ours), vit_safetensors_count(timm));
     for (size_t i = 0; i < vit_safetensors_count(timm); i++) {
@@ -154,7 +124,7 @@ END_TEST
 START_TEST(any_model_as_safetensors) {
     char out[1024];
     vit_export_paths paths;
-    vit_model_bundle *bundle = bundle_new(_i, VIT_POOL_AVG, VIT_ROPE_2D);
+    vit_model_bundle *bundle = quoted_model_new(_i, VIT_POOL_AVG, VIT_ROPE_2D);
     ck_vit_ok(vit_export_place(VIT_EXPORT_SAFETENSORS,
                                temp_path(out, folder, "any%d.safetensors", _i), &paths));
     ck_assert_str_eq(paths.weights, out);
@@ -170,7 +140,7 @@ START_TEST(any_model_as_safetensors) {
     vit_json_free(config);
 
     /* And back: --init takes it whole, the 3 x 4 positions too, because the model has that grid. */
-    vit_model_bundle *again = bundle_new(_i, VIT_POOL_AVG, VIT_ROPE_2D);
+    vit_model_bundle *again = quoted_model_new(_i, VIT_POOL_AVG, VIT_ROPE_2D);
     vit_params_init(&again->model.params, 9, again->params);
     size_t counts[VIT_TENSOR_ACTIONS];
     ck_vit_ok(vit_init_from(paths.weights, again, NULL, counts));
@@ -190,7 +160,7 @@ START_TEST(what_timm_has_not_is_refused) {
         {VIT_ATTENTION_LINEAR, VIT_ROPE_NONE, "linear attention (expected softmax"},
         {VIT_ATTENTION_SOFTMAX, VIT_ROPE_2D, "--rope 2d (expected one trained with --rope none"},
     };
-    vit_model_bundle *bundle = bundle_new(cases[_i].attn, VIT_POOL_AVG, cases[_i].rope);
+    vit_model_bundle *bundle = quoted_model_new(cases[_i].attn, VIT_POOL_AVG, cases[_i].rope);
     vit_export_paths paths;
     char out[1024];
     size_t before = count_entries(folder);
@@ -234,7 +204,8 @@ END_TEST
 START_TEST(a_sample_holds_the_models_logits) {
     enum { COUNT = 3, PIXELS = 3 * 24 * 32 };
     char path[1024];
-    vit_model_bundle *bundle = bundle_new(VIT_ATTENTION_SOFTMAX, VIT_POOL_TOKEN, VIT_ROPE_NONE);
+    vit_model_bundle *bundle =
+        quoted_model_new(VIT_ATTENTION_SOFTMAX, VIT_POOL_TOKEN, VIT_ROPE_NONE);
     ck_vit_ok(vit_export_sample(bundle, COUNT, 7, temp_path(path, folder, "sample.safetensors"),
                                 NULL, NULL));
     vit_safetensors *file;

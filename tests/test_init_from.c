@@ -1,5 +1,7 @@
 /* Starting from other models' weights: timm's files, ours, every pair of attentions. */
 #include "support/folder.h"
+#include "support/golden_model.h"
+#include "support/models.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "support/weights.h"
@@ -11,18 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
-
-static vit_model_bundle *bundle_new(const vit_config *config, uint64_t seed) {
-    vit_preprocess preprocess = {.crop_pct = 0.9, .std = {1, 1, 1}};
-    vit_model_bundle *bundle;
-    ck_vit_ok(vit_model_bundle_new(config, &preprocess, names, seed, &bundle));
-    return bundle;
-}
-
 /* Away from the fresh model's zeros and ones. */
 static vit_model_bundle *bundle_random(const vit_config *config, uint64_t seed) {
-    vit_model_bundle *bundle = bundle_new(config, seed);
+    vit_model_bundle *bundle = lettered_model_new(config, seed);
     random_floats(seed, bundle->model.params.total, 0.3, bundle->params);
     return bundle;
 }
@@ -83,42 +76,16 @@ static void check_counts(const size_t *counts, size_t taken, size_t resampled, s
 
 /* ---- timm ---- */
 
-#define TIMM_FILE "timm_deit_tiny_img64_depth2.safetensors"
-
-static vit_config timm_config(void) {
-    vit_config config;
-    ck_vit_ok(vit_config_preset("vit_tiny_patch16_224", &config));
-    config.img_size[0] = config.img_size[1] = 64;
-    config.depth = 2;
-    config.num_classes = 7;
-    config.global_pool = VIT_POOL_TOKEN;
-    config.rope = VIT_ROPE_NONE;
-    return config;
-}
-
-static void check_timm_logits(const vit_model_bundle *bundle, double bound) {
-    vit_safetensors *io = golden_open("timm_deit_tiny_img64_depth2_io.safetensors");
-    float *images = golden_f32(io, "images_nchw", NULL), logits[14];
-    double *expected = golden_f64(io, "logits", NULL);
-    vit_workspace *workspace;
-    ck_vit_ok(vit_workspace_create(&bundle->model, 2, false, &workspace));
-    vit_model_forward(&bundle->model, bundle->params, workspace, 2, images, NULL, logits);
-    check_close("logits", 14, logits, expected, bound);
-    vit_workspace_free(workspace);
-    free(images), free(expected);
-    vit_safetensors_close(io);
-}
-
 START_TEST(timms_file_gives_timms_logits) {
     char path[1024];
     size_t counts[VIT_TENSOR_ACTIONS];
-    vit_config config = timm_config();
-    vit_model_bundle *bundle = bundle_new(&config, 1);
-    heard h = init_heard(golden_path(TIMM_FILE, path), bundle, counts);
+    vit_config config = golden_timm_config();
+    vit_model_bundle *bundle = lettered_model_new(&config, 1);
+    heard h = init_heard(golden_path(GOLDEN_TIMM, path), bundle, counts);
     check_counts(counts, bundle->model.params.count, 0, 0, 0, 0, 0, 0);
     ck_assert_uint_eq(h.tensors, bundle->model.params.count);
     ck_assert_int_eq(h.warnings, 0);
-    check_timm_logits(bundle, 2e-5);
+    golden_timm_check(&bundle->model, bundle->params, 2e-5);
     vit_model_bundle_free(bundle);
 }
 END_TEST
@@ -126,14 +93,14 @@ END_TEST
 START_TEST(every_tensor_is_told) {
     char path[1024];
     size_t counts[VIT_TENSOR_ACTIONS];
-    vit_config config = timm_config();
+    vit_config config = golden_timm_config();
     config.attn = VIT_ATTENTION_ZEROS;
     config.img_size[0] = 96;
     config.global_pool = VIT_POOL_AVG;
     config.num_classes = 10;
     config.rope = VIT_ROPE_2D;
-    vit_model_bundle *bundle = bundle_new(&config, 1);
-    heard h = init_heard(golden_path(TIMM_FILE, path), bundle, counts);
+    vit_model_bundle *bundle = lettered_model_new(&config, 1);
+    heard h = init_heard(golden_path(GOLDEN_TIMM, path), bundle, counts);
     /* Taken: two of the patches, eight of each block, the norm's two. */
     check_counts(counts, 2 + 2 * 8 + 2, 1, 2 * 6, 0, 2 * 6, 2 + 2 * 2, 3);
     ck_assert_uint_eq(h.tensors, bundle->model.params.count + 3);
@@ -177,8 +144,8 @@ static void put_as(vit_dtype dtype, float *value, size_t i, void *out) {
 START_TEST(other_float_types) {
     const vit_dtype dtypes[] = {VIT_F16, VIT_BF16, VIT_F64};
     char path[1024];
-    vit_config config = timm_config();
-    vit_model_bundle *source = bundle_random(&config, 3), *bundle = bundle_new(&config, 1);
+    vit_config config = golden_timm_config();
+    vit_model_bundle *source = bundle_random(&config, 3), *bundle = lettered_model_new(&config, 1);
     weights w = weights_of(source);
     for (size_t i = 0; i < w.count; i++) {
         const vit_param *p = &source->model.params.items[i];
@@ -200,19 +167,6 @@ END_TEST
 
 /* ---- position embedding and pooling ---- */
 
-static vit_config small_config(int attn) {
-    vit_config config;
-    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &config));
-    config.attn = attn;
-    config.img_size[0] = config.img_size[1] = 16;
-    config.embed_dim = 12;
-    config.depth = 2;
-    config.num_heads = 3;
-    config.num_classes = 5;
-    config.global_pool = VIT_POOL_TOKEN;
-    return config;
-}
-
 START_TEST(positions_are_resampled_as_timm_does) {
     static const struct {
         const char *name;
@@ -221,7 +175,7 @@ START_TEST(positions_are_resampled_as_timm_does) {
     char path[1024];
     vit_safetensors *file = golden_open("pos_embed_resample.safetensors");
     float *in = golden_f32(file, "in_4x4_cls", NULL);
-    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
+    vit_config config = small_token_config(VIT_ATTENTION_SOFTMAX);
     vit_model_bundle *source = bundle_random(&config, 3);
     memcpy(param(source, "pos_embed"), in, 17 * 12 * sizeof *in);
     weights w = weights_of(source);
@@ -231,7 +185,7 @@ START_TEST(positions_are_resampled_as_timm_does) {
         double *expected = golden_f64(file, cases[i].name, &count);
         config.img_size[0] = 4 * cases[i].h;
         config.img_size[1] = 4 * cases[i].w;
-        vit_model_bundle *bundle = bundle_new(&config, 1);
+        vit_model_bundle *bundle = lettered_model_new(&config, 1);
         ck_vit_ok(vit_init_from(path, bundle, NULL, counts));
         ck_assert_uint_eq(counts[VIT_TENSOR_RESAMPLED], 1);
         check_close(cases[i].name, count, param(bundle, "pos_embed"), expected, 1e-6);
@@ -248,10 +202,10 @@ END_TEST
 
 START_TEST(our_own_grid_need_not_be_square) {
     char path[1024];
-    vit_config config = small_config(VIT_ATTENTION_ZEROS);
+    vit_config config = small_token_config(VIT_ATTENTION_ZEROS);
     config.img_size[0] = 8;
     config.img_size[1] = 32; /* 2 x 8: square by its number */
-    vit_model_bundle *source = bundle_random(&config, 3), *bundle = bundle_new(&config, 1);
+    vit_model_bundle *source = bundle_random(&config, 3), *bundle = lettered_model_new(&config, 1);
     temp_path(path, folder, "model.safetensors");
     ck_vit_ok(vit_model_bundle_save(source, NULL, NULL, 0, path));
     size_t counts[VIT_TENSOR_ACTIONS];
@@ -260,7 +214,7 @@ START_TEST(our_own_grid_need_not_be_square) {
     check_same_bits("weights", source->model.params.total, bundle->params, source->params);
     vit_model_bundle_free(bundle);
     config.img_size[0] = config.img_size[1] = 16;
-    bundle = bundle_new(&config, 1);
+    bundle = lettered_model_new(&config, 1);
     h = init_heard(path, bundle, counts);
     check_line(&h, "resampled pos_embed: 2 x 8 to 4 x 4");
     vit_model_bundle_free(source);
@@ -270,9 +224,9 @@ END_TEST
 
 START_TEST(pooling_may_differ) {
     char path[1024];
-    vit_config with = small_config(VIT_ATTENTION_SOFTMAX), without = with;
+    vit_config with = small_token_config(VIT_ATTENTION_SOFTMAX), without = with;
     without.global_pool = VIT_POOL_AVG;
-    vit_model_bundle *token = bundle_random(&with, 3), *average = bundle_new(&without, 1);
+    vit_model_bundle *token = bundle_random(&with, 3), *average = lettered_model_new(&without, 1);
     weights w = weights_of(token);
     ck_vit_ok(vit_init_from(weights_save(&w, folder, path), average, NULL, NULL));
     check_same_bits("patches", 16 * 12, param(average, "pos_embed"),
@@ -280,7 +234,7 @@ START_TEST(pooling_may_differ) {
     check_same_bits("norm", 12, param(average, "fc_norm.weight"), param(token, "norm.weight"));
     weights_free(&w);
 
-    vit_model_bundle *back = bundle_new(&with, 9), *fresh = bundle_new(&with, 9);
+    vit_model_bundle *back = lettered_model_new(&with, 9), *fresh = lettered_model_new(&with, 9);
     w = weights_of(average);
     heard h = init_heard(weights_save(&w, folder, path), back, NULL);
     check_line(&h, "fresh cls_token: the file has no class token");
@@ -300,8 +254,8 @@ END_TEST
 START_TEST(a_class_token_without_a_position) {
     /* timm's no_embed_class */
     char path[1024];
-    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
-    vit_model_bundle *source = bundle_random(&config, 3), *bundle = bundle_new(&config, 1);
+    vit_config config = small_token_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *source = bundle_random(&config, 3), *bundle = lettered_model_new(&config, 1);
     weights w = weights_of(source);
     weights_replace(&w, "pos_embed", 3, (size_t[]){1, 16, 12}, param(source, "pos_embed") + 12);
     heard h = init_heard(weights_save(&w, folder, path), bundle, NULL);
@@ -355,8 +309,9 @@ static void check_part(const vit_model_bundle *from, const vit_model_bundle *to,
 START_TEST(every_pair_of_attentions) {
     char path[1024];
     int from = _i / VIT_ATTENTION_KINDS, to = _i % VIT_ATTENTION_KINDS;
-    vit_config source_config = small_config(from), config = small_config(to);
-    vit_model_bundle *source = bundle_random(&source_config, 3), *bundle = bundle_new(&config, 1);
+    vit_config source_config = small_token_config(from), config = small_token_config(to);
+    vit_model_bundle *source = bundle_random(&source_config, 3),
+                     *bundle = lettered_model_new(&config, 1);
     temp_path(path, folder, "model.safetensors");
     ck_vit_ok(vit_model_bundle_save(source, NULL, NULL, 0, path));
     size_t counts[VIT_TENSOR_ACTIONS], model_tensors = bundle->model.params.count;
@@ -402,7 +357,7 @@ static void run(const vit_model_bundle *bundle, const float *images, float *logi
 
 START_TEST(zeros_sm_begins_as_softmax) {
     char path[1024];
-    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
+    vit_config config = small_token_config(VIT_ATTENTION_SOFTMAX);
     config.depth = 1;
     config.global_pool = VIT_POOL_AVG;
     config.rope = VIT_ROPE_NONE;
@@ -412,7 +367,7 @@ START_TEST(zeros_sm_begins_as_softmax) {
     make_opposite(source, images);
     weights w = weights_of(source);
     config.attn = VIT_ATTENTION_ZEROS_SM;
-    vit_model_bundle *bundle = bundle_new(&config, 1);
+    vit_model_bundle *bundle = lettered_model_new(&config, 1);
     ck_vit_ok(vit_init_from(weights_save(&w, folder, path), bundle, NULL, NULL));
     run(source, images, expected);
     run(bundle, images, actual);
@@ -442,11 +397,11 @@ static double output(const vit_model_bundle *bundle, const char *layer, size_t r
 
 START_TEST(deviation_begins_as_the_mean_query) {
     char path[1024];
-    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
+    vit_config config = small_token_config(VIT_ATTENTION_SOFTMAX);
     vit_model_bundle *source = bundle_random(&config, 3);
     weights w = weights_of(source);
     config.attn = VIT_ATTENTION_ZEROS;
-    vit_model_bundle *bundle = bundle_new(&config, 1);
+    vit_model_bundle *bundle = lettered_model_new(&config, 1);
     ck_vit_ok(vit_init_from(weights_save(&w, folder, path), bundle, NULL, NULL));
     const float *gamma = param(bundle, "blocks.0.norm1.weight");
     const float *beta = param(bundle, "blocks.0.norm1.bias");
@@ -479,15 +434,15 @@ END_TEST
 
 START_TEST(a_head_for_other_classes_stays_fresh) {
     char path[1024];
-    vit_config config = small_config(VIT_ATTENTION_ZEROS);
-    vit_model_bundle *source = bundle_random(&config, 3), *bundle = bundle_new(&config, 1);
+    vit_config config = small_token_config(VIT_ATTENTION_ZEROS);
+    vit_model_bundle *source = bundle_random(&config, 3), *bundle = lettered_model_new(&config, 1);
     temp_path(path, folder, "model.safetensors");
     ck_vit_ok(vit_model_bundle_save(source, NULL, NULL, 0, path));
     free(bundle->class_names[4]);
     bundle->class_names[4] = strdup("another");
     heard h = init_heard(path, bundle, NULL);
     check_line(&h, "fresh head.weight: other classes");
-    vit_model_bundle *fresh = bundle_new(&config, 1);
+    vit_model_bundle *fresh = lettered_model_new(&config, 1);
     check_same_bits("head", 60, param(bundle, "head.weight"), param(fresh, "head.weight"));
 
     weights w = weights_of(source); /* timm's backbones with num_classes=0 */
@@ -504,8 +459,8 @@ END_TEST
 
 START_TEST(projections_without_bias) {
     char path[1024];
-    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
-    vit_model_bundle *source = bundle_random(&config, 3), *bundle = bundle_new(&config, 1);
+    vit_config config = small_token_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *source = bundle_random(&config, 3), *bundle = lettered_model_new(&config, 1);
     weights w = weights_of(source);
     weights_remove(&w, "blocks.0.attn.qkv.bias");
     random_floats(1, 36, 1, param(bundle, "blocks.0.attn.qkv.bias"));

@@ -1,5 +1,6 @@
 /* Weights that no model can start from: other architectures, other geometries, broken files. */
 #include "support/folder.h"
+#include "support/models.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "support/weights.h"
@@ -9,28 +10,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
-
-static vit_model_bundle *bundle_new(const vit_config *config, uint64_t seed) {
-    vit_preprocess preprocess = {.crop_pct = 0.9, .std = {1, 1, 1}};
-    vit_model_bundle *bundle;
-    ck_vit_ok(vit_model_bundle_new(config, &preprocess, names, seed, &bundle));
-    return bundle;
-}
-
-static vit_config small_config(int attn) {
-    vit_config config;
-    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &config));
-    config.attn = attn;
-    config.img_size[0] = config.img_size[1] = 16;
-    config.embed_dim = 12;
-    config.depth = 2;
-    config.num_heads = 3;
-    config.num_classes = 5;
-    config.global_pool = VIT_POOL_TOKEN;
-    return config;
-}
 
 static void check_refused(const char *path, vit_model_bundle *bundle, vit_status expected,
                           const char *part) {
@@ -56,8 +35,8 @@ START_TEST(tensors_of_other_architectures) {
         {"blocks.7.norm1.weight", "depth 8 (expected 2"},
     };
     char path[1024];
-    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
-    vit_model_bundle *bundle = bundle_new(&config, 1);
+    vit_config config = small_token_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *bundle = lettered_model_new(&config, 1);
     weights w = weights_of(bundle);
     weights_add(&w, cases[_i][0], 1, (size_t[]){1}, NULL);
     weights_save(&w, folder, path);
@@ -71,8 +50,8 @@ END_TEST
 /* The model asks for another geometry than the file has. */
 START_TEST(another_geometry) {
     char path[1024];
-    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
-    vit_model_bundle *source = bundle_new(&config, 1);
+    vit_config config = small_token_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *source = lettered_model_new(&config, 1);
     temp_path(path, folder, "model.safetensors");
     ck_vit_ok(vit_model_bundle_save(source, NULL, NULL, 0, path));
     const char *part = "";
@@ -97,7 +76,7 @@ START_TEST(another_geometry) {
         config.num_heads = 1;
         part = "num-heads 3 (expected 1";
     }
-    vit_model_bundle *bundle = bundle_new(&config, 1);
+    vit_model_bundle *bundle = lettered_model_new(&config, 1);
     check_refused(path, bundle, VIT_ERROR_ARGUMENT, part);
     vit_model_bundle_free(source);
     vit_model_bundle_free(bundle);
@@ -106,8 +85,8 @@ END_TEST
 
 START_TEST(broken_weights) {
     char path[1024];
-    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
-    vit_model_bundle *bundle = bundle_new(&config, 1);
+    vit_config config = small_token_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *bundle = lettered_model_new(&config, 1);
     weights w = weights_of(bundle);
     const char *part = "";
     vit_status expected = VIT_ERROR_FORMAT;
@@ -154,8 +133,8 @@ START_TEST(broken_weights) {
 END_TEST
 
 START_TEST(a_file_that_is_not_there) {
-    vit_config config = small_config(VIT_ATTENTION_SOFTMAX);
-    vit_model_bundle *bundle = bundle_new(&config, 1);
+    vit_config config = small_token_config(VIT_ATTENTION_SOFTMAX);
+    vit_model_bundle *bundle = lettered_model_new(&config, 1);
     check_refused("/nowhere/x.safetensors", bundle, VIT_ERROR_IO, "/nowhere/x.safetensors");
     vit_model_bundle_free(bundle);
 }

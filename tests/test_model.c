@@ -119,26 +119,14 @@ START_TEST(golden_logits_loss_and_every_gradient) {
 END_TEST
 
 START_TEST(timm_weights_give_timms_logits) {
-    vit_safetensors *weights = golden_open("timm_deit_tiny_img64_depth2.safetensors");
-    vit_safetensors *io = golden_open("timm_deit_tiny_img64_depth2_io.safetensors");
-    vit_config config;
-    ck_vit_ok(vit_config_preset("vit_tiny_patch16_224", &config));
-    config.img_size[0] = config.img_size[1] = 64;
-    config.depth = 2;
-    config.num_classes = 7;
-    config.global_pool = VIT_POOL_TOKEN;
-    config.rope = VIT_ROPE_NONE;
+    vit_safetensors *weights = golden_open(GOLDEN_TIMM);
+    vit_config config = golden_timm_config();
     fixture f;
     fixture_make(&f, &config, 2, false);
     golden_model_params(&f.model, weights, "", f.params);
-    float *images = golden_f32(io, "images_nchw", NULL), logits[14];
-    double *expected = golden_f64(io, "logits", NULL);
-    vit_model_forward(&f.model, f.params, f.workspace, 2, images, NULL, logits);
-    check_close("logits", 14, logits, expected, 2e-5);
-    free(images), free(expected);
+    golden_timm_check(&f.model, f.params, 2e-5);
     fixture_free(&f);
     vit_safetensors_close(weights);
-    vit_safetensors_close(io);
 }
 END_TEST
 

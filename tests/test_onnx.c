@@ -1,6 +1,7 @@
 /* Exports to ONNX, read back: that the graph is whole, has every weight, and says what classifying
  * needs. What it computes is compared in Python (python/onnx_check.py). */
 #include "support/folder.h"
+#include "support/models.h"
 #include "support/onnx_file.h"
 #include "support/pictures.h"
 #include "support/support.h"
@@ -18,29 +19,6 @@
 #define TEXT(x) TEXT_OF(x)
 #define TEXT_OF(x) #x
 #define VERSION TEXT(VIT_VERSION_MAJOR) "." TEXT(VIT_VERSION_MINOR) "." TEXT(VIT_VERSION_PATCH)
-
-static const char *const names[] = {"cat", "dog \"2\"", "\xc3\xa4rger"};
-
-static vit_model_bundle *bundle_new(int attn, int pool, int rope) {
-    vit_config config;
-    vit_preprocess preprocess = {.interpolation = VIT_BILINEAR,
-                                 .crop_pct = 0.875,
-                                 .mean = {0.5, 0.25, 0.125},
-                                 .std = {1, 2, 3}};
-    vit_model_bundle *bundle;
-    ck_vit_ok(vit_config_preset("zeros_mini_patch8_64", &config));
-    config.attn = attn;
-    config.img_size[0] = 24;
-    config.img_size[1] = 32;
-    config.embed_dim = 24;
-    config.depth = 2;
-    config.num_classes = 3;
-    config.global_pool = pool;
-    config.rope = rope;
-    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, names, 1, &bundle));
-    random_floats(2, bundle->model.params.total, 0.2, bundle->params);
-    return bundle;
-}
 
 #ifdef ZVIT_HAVE_PROTOBUF_C
 
@@ -95,7 +73,7 @@ enum { KINDS = sizeof kinds / sizeof *kinds };
 START_TEST(a_graph_of_each_attention) {
     int pool = _i % 2 ? VIT_POOL_TOKEN : VIT_POOL_AVG, kind = _i / 2;
     char text[128];
-    vit_model_bundle *bundle = bundle_new(kinds[kind].attn, pool, VIT_ROPE_2D);
+    vit_model_bundle *bundle = quoted_model_new(kinds[kind].attn, pool, VIT_ROPE_2D);
     onnx_file *file = export(bundle, "kind");
     onnx_header(file, text);
     ck_assert_str_eq(text, "8 17 zvit " VERSION);
@@ -120,7 +98,7 @@ END_TEST
 
 /* The exports are small: what is not asked for is not in the graph. */
 START_TEST(flags_of_zeros) {
-    vit_model_bundle *bundle = bundle_new(VIT_ATTENTION_ZEROS, VIT_POOL_AVG, VIT_ROPE_NONE);
+    vit_model_bundle *bundle = quoted_model_new(VIT_ATTENTION_ZEROS, VIT_POOL_AVG, VIT_ROPE_NONE);
     onnx_file *file = export(bundle, "zeros");
     size_t nodes = onnx_count(file, NULL);
     ck_assert_ptr_null(onnx_tensor_find(file, "rope.cosine").name);
@@ -134,7 +112,7 @@ START_TEST(flags_of_zeros) {
     for (int causal = 0; causal < 2; causal++) {
         config.causal = causal;
         const vit_preprocess preprocess = {.crop_pct = 1, .std = {1, 1, 1}};
-        ck_vit_ok(vit_model_bundle_new(&config, &preprocess, names, 1, &bundle));
+        ck_vit_ok(vit_model_bundle_new(&config, &preprocess, quoted_names, 1, &bundle));
         file = export(bundle, "flags");
         check_weights(bundle, file);
         onnx_check_order(file);
@@ -149,7 +127,7 @@ START_TEST(flags_of_zeros) {
 END_TEST
 
 START_TEST(metadata_is_enough_to_classify) {
-    vit_model_bundle *bundle = bundle_new(VIT_ATTENTION_ZEROS, VIT_POOL_AVG, VIT_ROPE_2D);
+    vit_model_bundle *bundle = quoted_model_new(VIT_ATTENTION_ZEROS, VIT_POOL_AVG, VIT_ROPE_2D);
     onnx_file *file = export(bundle, "metadata");
     static const char *const expected[][2] = {
         {"zvit", VERSION},
@@ -180,7 +158,8 @@ START_TEST(metadata_is_enough_to_classify) {
 END_TEST
 
 START_TEST(the_same_bytes_twice) {
-    vit_model_bundle *bundle = bundle_new(VIT_ATTENTION_ZEROS_SM, VIT_POOL_TOKEN, VIT_ROPE_1D);
+    vit_model_bundle *bundle =
+        quoted_model_new(VIT_ATTENTION_ZEROS_SM, VIT_POOL_TOKEN, VIT_ROPE_1D);
     char path[1024];
     vit_bytes bytes[2] = {{0}};
     onnx_close(export(bundle, "first"));
@@ -199,7 +178,7 @@ END_TEST
 START_TEST(what_fails_leaves_nothing) {
     char out[1024];
     vit_export_paths paths;
-    vit_model_bundle *bundle = bundle_new(VIT_ATTENTION_ZEROS, VIT_POOL_AVG, VIT_ROPE_2D);
+    vit_model_bundle *bundle = quoted_model_new(VIT_ATTENTION_ZEROS, VIT_POOL_AVG, VIT_ROPE_2D);
     ck_vit_ok(vit_export_place(VIT_EXPORT_ONNX, temp_path(out, folder, "full"), &paths));
     signal(SIGXFSZ, SIG_IGN);
     struct rlimit limit = {1 << 14, 1 << 14};
@@ -211,7 +190,7 @@ START_TEST(what_fails_leaves_nothing) {
 END_TEST
 
 START_TEST(what_has_no_graph_is_refused) {
-    vit_model_bundle *bundle = bundle_new(VIT_ATTENTION_LINEAR, VIT_POOL_AVG, VIT_ROPE_2D);
+    vit_model_bundle *bundle = quoted_model_new(VIT_ATTENTION_LINEAR, VIT_POOL_AVG, VIT_ROPE_2D);
     vit_attention_config *attention = &bundle->model.blocks[0].attention.config;
     attention->kind = (vit_attention_kind)VIT_ATTENTION_KINDS; /* as a new variant would be */
     ck_vit_fails(vit_export_check(bundle, VIT_EXPORT_ONNX), VIT_ERROR_UNSUPPORTED,
@@ -239,7 +218,7 @@ static void add_tests(TCase *t) {
 #else
 
 START_TEST(a_build_without_protobuf_c_says_so) {
-    vit_model_bundle *bundle = bundle_new(VIT_ATTENTION_ZEROS, VIT_POOL_AVG, VIT_ROPE_2D);
+    vit_model_bundle *bundle = quoted_model_new(VIT_ATTENTION_ZEROS, VIT_POOL_AVG, VIT_ROPE_2D);
     ck_vit_fails(vit_export_check(bundle, VIT_EXPORT_ONNX), VIT_ERROR_UNSUPPORTED,
                  "libprotobuf-c-dev protobuf-c-compiler");
     vit_model_bundle_free(bundle);

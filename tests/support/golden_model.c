@@ -53,3 +53,28 @@ void golden_model_params(const vit_model *model, const vit_safetensors *file, co
         vit_tensor_to_f32(tensor, params + param->offset);
     }
 }
+
+vit_config golden_timm_config(void) {
+    vit_config config;
+    ck_vit_ok(vit_config_preset("vit_tiny_patch16_224", &config));
+    config.img_size[0] = config.img_size[1] = 64;
+    config.depth = 2;
+    config.num_classes = 7;
+    config.global_pool = VIT_POOL_TOKEN;
+    config.rope = VIT_ROPE_NONE;
+    return config;
+}
+
+void golden_timm_check(const vit_model *model, const float *params, double bound) {
+    vit_safetensors *io = golden_open("timm_deit_tiny_img64_depth2_io.safetensors");
+    float *images = golden_f32(io, "images_nchw", NULL), logits[14];
+    double *expected = golden_f64(io, "logits", NULL);
+    vit_workspace *workspace;
+    ck_vit_ok(vit_workspace_create(model, 2, VIT_INFERENCE, &workspace));
+    vit_model_forward(model, params, workspace, 2, images, NULL, logits);
+    check_close("logits", 14, logits, expected, bound);
+    vit_workspace_free(workspace);
+    free(images);
+    free(expected);
+    vit_safetensors_close(io);
+}

@@ -32,3 +32,48 @@ void small_model_save(const small_model *wanted, const char *path) {
     ck_vit_ok(vit_model_bundle_save(bundle, NULL, NULL, 0, path));
     vit_model_bundle_free(bundle);
 }
+
+vit_config small_token_config(int attn) {
+    vit_config config;
+    ck_vit_ok(vit_config_preset("zeros_micro_patch4_28", &config));
+    config.attn = attn;
+    config.img_size[0] = config.img_size[1] = 16;
+    config.embed_dim = 12;
+    config.depth = 2;
+    config.num_heads = 3;
+    config.num_classes = 5;
+    config.global_pool = VIT_POOL_TOKEN;
+    return config;
+}
+
+vit_model_bundle *lettered_model_new(const vit_config *config, uint64_t seed) {
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
+    const vit_preprocess preprocess = {.crop_pct = 0.9, .std = {1, 1, 1}};
+    vit_model_bundle *bundle;
+    ck_assert_int_le(config->num_classes, 10);
+    ck_vit_ok(vit_model_bundle_new(config, &preprocess, names, seed, &bundle));
+    return bundle;
+}
+
+const char *const quoted_names[3] = {"cat", "dog \"2\"", "\xc3\xa4rger"};
+
+vit_model_bundle *quoted_model_new(int attn, int pool, int rope) {
+    const vit_preprocess preprocess = {.interpolation = VIT_BILINEAR,
+                                       .crop_pct = 0.875,
+                                       .mean = {0.5, 0.25, 0.125},
+                                       .std = {1, 2, 3}};
+    vit_config config;
+    vit_model_bundle *bundle;
+    ck_vit_ok(vit_config_preset("zeros_mini_patch8_64", &config));
+    config.attn = attn;
+    config.img_size[0] = 24;
+    config.img_size[1] = 32;
+    config.embed_dim = 24;
+    config.depth = 2;
+    config.num_classes = 3;
+    config.global_pool = pool;
+    config.rope = rope;
+    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, quoted_names, 1, &bundle));
+    random_floats(2, bundle->model.params.total, 0.2, bundle->params);
+    return bundle;
+}

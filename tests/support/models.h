@@ -19,4 +19,14 @@ vit_model_bundle *small_model_new(const small_model *wanted);
 /* Writes it there. */
 void small_model_save(const small_model *wanted, const char *path);
 
+/* Pictures of 16 x 16, two blocks of width 12, a class token, five classes. */
+vit_config small_token_config(int attn);
+/* Of a configuration of up to ten classes, "a" to "j", with its initial weights. */
+vit_model_bundle *lettered_model_new(const vit_config *config, uint64_t seed);
+
+/* Random weights for pictures of 24 x 32; names that a file has to quote, numbers that are exact.
+ */
+extern const char *const quoted_names[3];
+vit_model_bundle *quoted_model_new(int attn, int pool, int rope);
+
 #endif
