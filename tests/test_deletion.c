@@ -119,15 +119,8 @@ END_TEST
 enum { DIGITS = 20, ORDERS = 3 }; /* two of each class */
 static char *digits;
 
-/* Of the repository's digits, the first few of each class's val. */
 static void unpack_digits(void) {
-    char command[4096];
-    digits = temp_folder();
-    snprintf(command, sizeof command,
-             "tar -xzf '%s/../tools/digits/digits.tar.gz' -C '%s' --wildcards "
-             "'val/*/?_0004.png' 'val/*/?_0009.png'",
-             ZVIT_TEST_DIR, digits);
-    ck_assert_int_eq(system(command), 0);
+    digits = digits_unpack("'val/*/?_0004.png' 'val/*/?_0009.png'");
 }
 
 static void remove_digits(void) {
@@ -139,8 +132,7 @@ static void load_digit(size_t i, vit_image *image) {
     char path[1024];
     vit_bytes bytes = {0};
     const vit_decode_options decode = vit_decode_defaults();
-    temp_path(path, digits, "val/%zu/%zu_%04zu.png", i % 10, i % 10, 4 + 5 * (i / 10));
-    ck_vit_ok(vit_image_load(path, &decode, &bytes, image));
+    ck_vit_ok(vit_image_load(digit_path(path, digits, i), &decode, &bytes, image));
     vit_bytes_free(&bytes);
 }
 

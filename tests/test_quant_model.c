@@ -488,13 +488,7 @@ enum { DIGITS = 50 };
 static char *digits;
 
 static void unpack_digits(void) {
-    char command[4096];
-    digits = temp_folder();
-    snprintf(command, sizeof command,
-             "tar -xzf '%s/../tools/digits/digits.tar.gz' -C '%s' --wildcards "
-             "'val/*/?_000?.png' 'val/*/?_001?.png' 'val/*/?_002?.png'",
-             ZVIT_TEST_DIR, digits);
-    ck_assert_int_eq(system(command), 0);
+    digits = digits_unpack("'val/*/?_000?.png' 'val/*/?_001?.png' 'val/*/?_002?.png'");
 }
 
 static void remove_digits(void) {
@@ -510,8 +504,7 @@ static float *predict_digits(const vit_model_bundle *bundle) {
     vit_predictor *predictor;
     float *all = filled_new(DIGITS * 10, NAN);
     for (size_t i = 0; i < DIGITS; i++) {
-        inputs[i].name =
-            temp_path(names[i], digits, "val/%zu/%zu_%04zu.png", i % 10, i % 10, 4 + 5 * (i / 10));
+        inputs[i].name = digit_path(names[i], digits, i);
     }
     ck_vit_ok(vit_predictor_create(bundle, DIGITS, 2, NULL, &predictor));
     ck_vit_ok(vit_predict(predictor, inputs, DIGITS, predictions));

@@ -1,4 +1,5 @@
 /* A step in slots against the plain sum over single pictures, and that threads do not show. */
+#include "support/models.h"
 #include "support/support.h"
 
 #include "eval/metrics.h"
@@ -20,23 +21,9 @@ typedef struct fixture {
     const float *weights; /* of the classes, or NULL */
 } fixture;
 
-static vit_config tiny_config(void) {
-    vit_config config;
-    ck_vit_ok(vit_config_preset("zeros_tiny_patch16_224", &config));
-    config.img_size[0] = 16;
-    config.img_size[1] = 24;
-    config.patch_size = 8;
-    config.num_classes = CLASSES;
-    config.embed_dim = 16;
-    config.depth = 3;
-    config.num_heads = 2;
-    config.mlp_ratio = 2;
-    return config;
-}
-
 /* A batch of `count` random pictures, in no order of the data set. */
 static void set_up(fixture *f, size_t count) {
-    vit_config config = tiny_config();
+    vit_config config = small_oblong_config(CLASSES);
     ck_vit_ok(vit_model_init(&f->model, &config));
     /* Large random weights everywhere, so that no gradient is lost among the others. */
     f->params = random_new(1, f->model.params.total, 0.3);

@@ -1,5 +1,6 @@
 /* A step that several ranks compute together has the bits of one rank's, whatever the number of
  * ranks, threads, and parts in which they sum the gradient. Ranks are threads of this process. */
+#include "support/models.h"
 #include "support/support.h"
 
 #include "train/slots.h"
@@ -25,16 +26,7 @@ typedef struct fixture {
 } fixture;
 
 static void set_up(fixture *f) {
-    vit_config config;
-    ck_vit_ok(vit_config_preset("zeros_tiny_patch16_224", &config));
-    config.img_size[0] = 16;
-    config.img_size[1] = 24;
-    config.patch_size = 8;
-    config.num_classes = CLASSES;
-    config.embed_dim = 16;
-    config.depth = 3;
-    config.num_heads = 2;
-    config.mlp_ratio = 2;
+    vit_config config = small_oblong_config(CLASSES);
     *f = (fixture){.count = BATCH, .threads = 1, .bad = SIZE_MAX};
     ck_vit_ok(vit_model_init(&f->model, &config));
     f->params = random_new(1, f->model.params.total, 0.3);

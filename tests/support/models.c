@@ -55,6 +55,20 @@ vit_model_bundle *lettered_model_new(const vit_config *config, uint64_t seed) {
     return bundle;
 }
 
+vit_config small_oblong_config(int num_classes) {
+    vit_config config;
+    ck_vit_ok(vit_config_preset("zeros_tiny_patch16_224", &config));
+    config.img_size[0] = 16;
+    config.img_size[1] = 24;
+    config.patch_size = 8;
+    config.num_classes = num_classes;
+    config.embed_dim = 16;
+    config.depth = 3;
+    config.num_heads = 2;
+    config.mlp_ratio = 2;
+    return config;
+}
+
 const char *const quoted_names[3] = {"cat", "dog \"2\"", "\xc3\xa4rger"};
 
 vit_model_bundle *quoted_model_new(int attn, int pool, int rope) {

@@ -24,6 +24,9 @@ vit_config small_token_config(int attn);
 /* Of a configuration of up to ten classes, "a" to "j", with its initial weights. */
 vit_model_bundle *lettered_model_new(const vit_config *config, uint64_t seed);
 
+/* Pictures of 16 x 24, three narrow blocks: what steps in slots are computed with. */
+vit_config small_oblong_config(int num_classes);
+
 /* Random weights for pictures of 24 x 32; names that a file has to quote, numbers that are exact.
  */
 extern const char *const quoted_names[3];

@@ -200,6 +200,20 @@ void make_pictures(const char *folder, const char *split, const char *const *cla
     free(rgb);
 }
 
+char *digits_unpack(const char *wildcards) {
+    char command[4096];
+    char *digits = temp_folder();
+    snprintf(command, sizeof command,
+             "tar -xzf '%s/../tools/digits/digits.tar.gz' -C '%s' --wildcards %s", ZVIT_TEST_DIR,
+             digits, wildcards);
+    ck_assert_int_eq(system(command), 0);
+    return digits;
+}
+
+const char *digit_path(char buffer[1024], const char *digits, size_t i) {
+    return temp_path(buffer, digits, "val/%zu/%zu_%04zu.png", i % 10, i % 10, 4 + 5 * (i / 10));
+}
+
 bool has_split(const char *data, const char *split) {
     const vit_dataset_query query = {.data = data, .split = split};
     bool has;

@@ -28,6 +28,11 @@ void draw_picture(int label, uint64_t seed, size_t width, size_t height, uint8_t
 void make_pictures(const char *folder, const char *split, const char *const *classes,
                    size_t class_count, size_t per_class, size_t width, size_t height,
                    uint64_t seed);
+/* The repository's own digits that tar's wildcards name, in a fresh folder; and the path of digit i
+ * among every fifth of val, the classes 0 to 9 taking turns. */
+char *digits_unpack(const char *wildcards);
+const char *digit_path(char buffer[1024], const char *digits, size_t i);
+
 /* Whether vit_dataset_has finds the split. */
 bool has_split(const char *data, const char *split);
 
