@@ -1,3 +1,5 @@
+/* Configurations: the table that declares them, presets and their counts of weights and operations
+ * against timm's, checks of every field, and the JSON in which timm and model files have them. */
 #include "support/support.h"
 
 #include "train/recipe.h"

@@ -1,3 +1,5 @@
+/* Files: read up to a limit and in parts, written under another name until all of it is there, and
+ * what is left when that fails; folders, links, standard input. */
 #include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"

@@ -1,3 +1,5 @@
+/* JSON: what RFC 8259 allows is read, everything else refused by line and column; bounds, and
+ * numbers that come back from print to the last bit. */
 #include "support/support.h"
 
 #include "vit/json.h"

@@ -1,3 +1,5 @@
+/* Model files: what is saved is loaded, weights of every type are converted, and what does not fit
+ * its own config is refused. */
 #include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"

@@ -1,3 +1,5 @@
+/* Tables of options: every form of a value on the command line and in JSON, every refusal with what
+ * was expected, and that what is printed is read back. */
 #include "support/support.h"
 
 #include "vit/options.h"

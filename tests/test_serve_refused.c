@@ -12,71 +12,74 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+static const struct {
+    int code;
+    const char *line, *headers, *part;
+} wrong_requests[] = {
+    {404, "GET /nothing", "", "/nothing"},
+    {404, "GET /../../etc/passwd", "", "nothing is here"},
+    {404, "GET /%2e%2e/%2e%2e/etc/passwd", "", "nothing is here"},
+    {404, "GET //", "", "nothing is here"},
+    {404, "GET /page.css/", "", "nothing is here"},
+    {404, "GET /v1", "", "nothing is here"},
+    {404, "GET /\xff\xfe", "", "nothing is here"},
+    {405, "DELETE /", "", "expected GET, HEAD, OPTIONS"},
+    {405, "GET /v1/classify", "", "expected POST, OPTIONS"},
+    {405, "HEAD /v1/classify", "", ""},
+    {405, "POST /healthz", "Content-Length: 2\r\n", "expected GET"},
+    {405, "BREW /", "", "BREW"},
+    {411, "POST /v1/classify", "", "Content-Length"},
+    {415, "POST /v1/classify", "Content-Length: 2\r\nContent-Type: text/plain\r\n", "text/plain"},
+    {415, "POST /v1/classify", "Content-Length: 2\r\nContent-Encoding: gzip\r\n", "gzip"},
+    {400, "POST /v1/classify?topk=x", "Content-Length: 2\r\n", "topk: x"},
+    {400, "POST /v1/classify?topk=1&topk=0", "Content-Length: 2\r\n", "topk: 0"},
+    {400, "POST /v1/classify?top%00k=1", "Content-Length: 2\r\n", "zero byte"},
+    {400, "POST /v1/classify?color=red", "Content-Length: 2\r\n", "color: unknown"},
+    {400, "POST /v1/classify?class=ann", "Content-Length: 2\r\n", "did you mean ant?"},
+    {400, "POST /v1/classify", "Content-Length: 0\r\n", "no picture"},
+    {400, "POST /v1/classify", "Content-Type: multipart/form-data\r\nContent-Length: 2\r\n",
+     "boundary"},
+    {421, "GET /", "Host: evil.com\r\n", "evil.com"},
+    {421, "GET /", "Host: localhost.evil.com:80\r\n", "evil.com"},
+    {400, "GET /", "Host: a\r\nHost: b\r\n", "2 Host headers"},
+    {400, "GET /", "Host:\r\nX: y\r\nHost: localhost\r\n", "2 Host headers"},
+    {403, "POST /v1/classify", "Content-Length: 2\r\nOrigin: http://evil.com\r\n", "another site"},
+    {403, "POST /v1/classify", "Content-Length: 2\r\nSec-Fetch-Site: cross-site\r\n",
+     "another site"},
+    {501, "POST /v1/classify", "Transfer-Encoding: gzip\r\n", "expected chunked"},
+    {413, "POST /v1/classify", "Content-Length: 2000000000\r\n", "expected at most 20971520"},
+    {413, "POST /v1/classify", "Content-Length: 30000000\r\nExpect: 100-continue\r\n",
+     "expected at most 20971520"},
+    {400, "POST /v1/classify", "Content-Length: 2\r\nContent-Length: 3\r\n", "more than one"},
+    {400, "POST /v1/classify", "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+     "more than one"},
+};
+
+static void check_wrong(const server *s, size_t i) {
+    char request[1024], allow[512];
+    const char *headers = wrong_requests[i].headers;
+    const char *host = strstr(headers, "Host:") ? "" : "Host: localhost\r\n";
+    snprintf(request, sizeof request, "%s HTTP/1.1\r\n%s%s\r\nxx", wrong_requests[i].line, host,
+             headers);
+    reply r = http_ask_text(s->port, request);
+    ck_assert_msg(r.code == wrong_requests[i].code, "%s: %d, expected %d: %s%s", request, r.code,
+                  wrong_requests[i].code, r.head, r.body);
+    ck_assert_msg(strstr(r.body, wrong_requests[i].part) != NULL, "%s: %s", request, r.body);
+    if (r.size > 0) {
+        vit_json *root = parse(r.body);
+        ck_assert(*string_of(root, "error"));
+        vit_json_free(root);
+    }
+    if (r.code == 405) {
+        check_has(http_header(&r, "Allow", allow), "OPTIONS");
+    }
+    reply_free(&r);
+}
+
 START_TEST(wrong_requests_are_named) {
-    static const struct {
-        int code;
-        const char *line, *headers, *part;
-    } cases[] = {
-        {404, "GET /nothing", "", "/nothing"},
-        {404, "GET /../../etc/passwd", "", "nothing is here"},
-        {404, "GET /%2e%2e/%2e%2e/etc/passwd", "", "nothing is here"},
-        {404, "GET //", "", "nothing is here"},
-        {404, "GET /page.css/", "", "nothing is here"},
-        {404, "GET /v1", "", "nothing is here"},
-        {404, "GET /\xff\xfe", "", "nothing is here"},
-        {405, "DELETE /", "", "expected GET, HEAD, OPTIONS"},
-        {405, "GET /v1/classify", "", "expected POST, OPTIONS"},
-        {405, "HEAD /v1/classify", "", ""},
-        {405, "POST /healthz", "Content-Length: 2\r\n", "expected GET"},
-        {405, "BREW /", "", "BREW"},
-        {411, "POST /v1/classify", "", "Content-Length"},
-        {415, "POST /v1/classify", "Content-Length: 2\r\nContent-Type: text/plain\r\n",
-         "text/plain"},
-        {415, "POST /v1/classify", "Content-Length: 2\r\nContent-Encoding: gzip\r\n", "gzip"},
-        {400, "POST /v1/classify?topk=x", "Content-Length: 2\r\n", "topk: x"},
-        {400, "POST /v1/classify?topk=1&topk=0", "Content-Length: 2\r\n", "topk: 0"},
-        {400, "POST /v1/classify?top%00k=1", "Content-Length: 2\r\n", "zero byte"},
-        {400, "POST /v1/classify?color=red", "Content-Length: 2\r\n", "color: unknown"},
-        {400, "POST /v1/classify?class=ann", "Content-Length: 2\r\n", "did you mean ant?"},
-        {400, "POST /v1/classify", "Content-Length: 0\r\n", "no picture"},
-        {400, "POST /v1/classify", "Content-Type: multipart/form-data\r\nContent-Length: 2\r\n",
-         "boundary"},
-        {421, "GET /", "Host: evil.com\r\n", "evil.com"},
-        {421, "GET /", "Host: localhost.evil.com:80\r\n", "evil.com"},
-        {400, "GET /", "Host: a\r\nHost: b\r\n", "2 Host headers"},
-        {400, "GET /", "Host:\r\nX: y\r\nHost: localhost\r\n", "2 Host headers"},
-        {403, "POST /v1/classify", "Content-Length: 2\r\nOrigin: http://evil.com\r\n",
-         "another site"},
-        {403, "POST /v1/classify", "Content-Length: 2\r\nSec-Fetch-Site: cross-site\r\n",
-         "another site"},
-        {501, "POST /v1/classify", "Transfer-Encoding: gzip\r\n", "expected chunked"},
-        {413, "POST /v1/classify", "Content-Length: 2000000000\r\n", "expected at most 20971520"},
-        {413, "POST /v1/classify", "Content-Length: 30000000\r\nExpect: 100-continue\r\n",
-         "expected at most 20971520"},
-        {400, "POST /v1/classify", "Content-Length: 2\r\nContent-Length: 3\r\n", "more than one"},
-        {400, "POST /v1/classify", "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
-         "more than one"},
-    };
     server s = serve_model(NULL);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char request[1024];
-        const char *host = strstr(cases[i].headers, "Host:") ? "" : "Host: localhost\r\n";
-        snprintf(request, sizeof request, "%s HTTP/1.1\r\n%s%s\r\nxx", cases[i].line, host,
-                 cases[i].headers);
-        reply r = http_ask_text(s.port, request);
-        ck_assert_msg(r.code == cases[i].code, "%s: %d, expected %d: %s%s", request, r.code,
-                      cases[i].code, r.head, r.body);
-        ck_assert_msg(strstr(r.body, cases[i].part) != NULL, "%s: %s", request, r.body);
-        if (r.size > 0) {
-            vit_json *root = parse(r.body);
-            ck_assert(*string_of(root, "error"));
-            vit_json_free(root);
-        }
-        if (r.code == 405) {
-            char allow[512];
-            check_has(http_header(&r, "Allow", allow), "OPTIONS");
-        }
-        reply_free(&r);
+    for (size_t i = 0; i < sizeof wrong_requests / sizeof *wrong_requests; i++) {
+        check_wrong(&s, i);
         check_served(&s);
     }
     serve_stop(&s);
@@ -116,7 +119,13 @@ START_TEST(what_is_no_http_is_refused) {
         close(fd);
         check_served(&s);
     }
-    /* More head than there is room for; a line without end. */
+    serve_stop(&s);
+}
+END_TEST
+
+/* More head than there is room for; a line without end. */
+START_TEST(floods_are_refused) {
+    server s = serve_model(NULL);
     char *flood = malloc(1 << 20);
     ck_assert_ptr_nonnull(flood);
     memset(flood, 'a', 1 << 20);
@@ -237,6 +246,7 @@ END_TEST
 static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, wrong_requests_are_named);
     tcase_add_test(tcase, what_is_no_http_is_refused);
+    tcase_add_test(tcase, floods_are_refused);
     tcase_add_test(tcase, broken_forms_are_refused);
     tcase_add_test(tcase, truncated_requests_leave_nothing_behind);
 }
