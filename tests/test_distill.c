@@ -1,5 +1,6 @@
 /* Distillation: the loss and its gradient in double, the teacher in a slot, and teachers that
  * answer another question. */
+#include "support/models.h"
 #include "support/support.h"
 
 #include "train/slots.h"
@@ -106,16 +107,10 @@ END_TEST
 enum { BATCH = 16, CLASSES = 7, PIXELS = 3 * 16 * 24 };
 
 static vit_config small_config(int attn, int depth, int dim) {
-    vit_config config;
-    ck_vit_ok(vit_config_preset("zeros_tiny_patch16_224", &config));
+    vit_config config = small_oblong_config(CLASSES);
     config.attn = attn;
-    config.img_size[0] = 16;
-    config.img_size[1] = 24;
-    config.patch_size = 8;
-    config.num_classes = CLASSES;
     config.embed_dim = dim;
     config.depth = depth;
-    config.num_heads = 2;
     return config;
 }
 

@@ -22,8 +22,8 @@ static size_t erase(const vit_erase_options *options, uint64_t sample, float *im
         erased += gone;
         uneven += (image[H * W + i] != 7) != gone || (image[2 * H * W + i] != 7) != gone;
     }
-    ck_assert_uint_eq(uneven,
-                      0); /* one assertion a picture: each passed one is written to a pipe */
+    /* One assertion a picture: each passed one is written to a pipe. */
+    ck_assert_uint_eq(uneven, 0);
     return erased;
 }
 

@@ -1,5 +1,6 @@
 /* Files: read up to a limit and in parts, written under another name until all of it is there, and
  * what is left when that fails; folders, links, standard input. */
+#include "support/files.h"
 #include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
@@ -9,12 +10,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -302,16 +301,9 @@ START_TEST(only_files_are_written) {
 }
 END_TEST
 
-/* A disk of limited size, for any user: past the limit write() fails. */
-static void limit_file_size(size_t bytes) {
-    signal(SIGXFSZ, SIG_IGN);
-    struct rlimit limit = {bytes, bytes};
-    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
 START_TEST(a_failed_write_leaves_nothing) {
     ck_vit_ok(vit_file_replace(path, "old", 3));
-    limit_file_size(100000);
+    limit_files(100000);
     static const char block[40000];
     vit_file_writer *writer;
     ck_vit_ok(vit_file_begin(path, &writer));
@@ -332,7 +324,7 @@ START_TEST(a_failed_write_leaves_nothing) {
 END_TEST
 
 START_TEST(a_failed_flush_leaves_nothing) {
-    limit_file_size(10);
+    limit_files(10);
     vit_file_writer *writer;
     ck_vit_ok(vit_file_begin(path, &writer));
     ck_vit_ok(vit_file_write(writer, "more than ten bytes", 19)); /* still in the buffer */

@@ -258,8 +258,6 @@ START_TEST(weights_whose_products_overflow) {
 }
 END_TEST
 
-/* The largest sizes that the table of the config allows; the file has no such tensors, so nothing
- * is allocated. */
 /* That of zvit, which is begun from here, to 1 GiB. */
 static void limit_memory(void) {
 #ifndef __SANITIZE_ADDRESS__ /* which takes more for itself */
@@ -268,6 +266,8 @@ static void limit_memory(void) {
 #endif
 }
 
+/* The largest sizes that the table of the config allows; the file has no such tensors, so nothing
+ * is allocated. */
 START_TEST(configs_that_want_everything) {
     static const struct {
         const char *key, *value;

@@ -4,8 +4,8 @@
  * are, and to give them back. */
 #include "support/command.h"
 #include "support/files.h"
-#include "support/http_client.h"
 #include "support/pictures.h"
+#include "support/serve_case.h"
 #include "support/support.h"
 #include "support/table.h"
 #include "vit/file.h"
@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LONG                                                                                       \
@@ -279,35 +278,15 @@ END_TEST
 
 /* ---- the page and the answers of zvit serve ---- */
 
-static int port_of(const char *path) {
-    for (int i = 0; i < 3000; i++) {
-        const struct timespec nap = {0, 10000000};
-        int port = 0;
-        nanosleep(&nap, NULL);
-        char *url = file_exists(path) ? read_text(path) : strdup("");
-        const char *address = strchr(url, '\n') ? strstr(url, "http://") : NULL;
-        bool found = address && sscanf(address, "http://%*[^:]:%d/", &port) == 1;
-        free(url);
-        if (found) {
-            return port;
-        }
-    }
-    return 0;
-}
-
 START_TEST(served) {
     train_hostile();
-    char model[512];
-    snprintf(model, sizeof model, "%s", in_folder("run"));
-    char *const words[] = {"zvit", "serve", model, "--port", "0", NULL};
-    pid_t process = start(in_folder("url"), in_folder("log"), words);
-    int port = port_of(in_folder("url"));
-    ck_assert_int_ne(port, 0);
-    reply page = http_get(port, "/", "");
+    ck_assert_int_eq(rename(in_folder("run"), in_folder("model")), 0);
+    server s = serve_model(NULL);
+    reply page = http_get(s.port, "/", "");
     ck_assert_int_eq(page.code, 200);
     check_page("the page", page.body);
     reply_free(&page);
-    reply answer = http_get(port, "/v1/model", "");
+    reply answer = http_get(s.port, "/v1/model", "");
     ck_assert_int_eq(answer.code, 200);
     check_plain("/v1/model", answer.body);
     vit_json_free(parse(answer.body));
@@ -317,15 +296,15 @@ START_TEST(served) {
     folder_name(names[0], name);
     snprintf(picture, sizeof picture, "%s/data/val/%s/" PICTURE, folder, name);
     ck_vit_ok(vit_file_read(picture, 1 << 20, &bytes));
-    answer =
-        http_post(port, "/v1/classify?topk=11", "application/octet-stream", bytes.data, bytes.size);
+    answer = http_post(s.port, "/v1/classify?topk=11", "application/octet-stream", bytes.data,
+                       bytes.size);
     ck_assert_int_eq(answer.code, 200);
     check_plain("/v1/classify", answer.body);
     vit_json_free(parse(answer.body));
     reply_free(&answer);
     vit_bytes_free(&bytes);
-    kill(process, SIGTERM);
-    ck_assert_int_eq(wait_for(process), 0);
+    kill(s.process, SIGTERM);
+    ck_assert_int_eq(wait_for(s.process), 0);
     char *log = read_text(in_folder("log"));
     check_plain("the log", log);
     free(log);

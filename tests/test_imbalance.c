@@ -2,6 +2,7 @@
 #include "data/loader.h"
 #include "data/sampler.h"
 #include "support/files.h"
+#include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
 #include "train/class_weights.h"
@@ -87,21 +88,20 @@ END_TEST
 START_TEST(repeats_are_augmented_anew) {
     static const char *const classes[] = {"few", "many"};
     enum { FLOATS = 3 * 8 * 8 };
-    char *root = temp_folder();
-    make_pictures(root, "train", classes, 1, 1, 20, 20, 1);
-    make_pictures(root, "train", classes, 2, 1, 20, 20, 1);
+    make_pictures(folder, "train", classes, 1, 1, 20, 20, 1);
+    make_pictures(folder, "train", classes, 2, 1, 20, 20, 1);
     char path[1024];
     for (int i = 1; i < 7; i++) {
         uint8_t rgb[20 * 20 * 3];
         draw_picture(1, (uint64_t)i, 20, 20, rgb);
-        write_png(temp_path(path, root, "train/many/%d.png", i), 20, 20, rgb);
+        write_png(temp_path(path, folder, "train/many/%d.png", i), 20, 20, rgb);
     }
     vit_augment augment = {0};
     vit_option_group group = {
         .options = vit_augment_options, .count = vit_augment_option_count, .target = &augment};
     ck_vit_ok(vit_options_defaults(&group));
     vit_dataset *d;
-    ck_vit_ok(vit_dataset_open(root, "train", NULL, 0, &d, NULL));
+    ck_vit_ok(vit_dataset_open(folder, "train", NULL, 0, &d, NULL));
     vit_loader_config config = {.dataset = d,
                                 .batch_size = 8,
                                 .height = 8,
@@ -134,7 +134,6 @@ START_TEST(repeats_are_augmented_anew) {
     vit_batch_free(batch);
     vit_loader_free(loader);
     vit_dataset_free(d);
-    temp_folder_remove(root);
 }
 END_TEST
 
@@ -174,9 +173,9 @@ static const struct {
 
 START_TEST(weights_from_files) {
     vit_dataset d = make_set();
-    char *root = temp_folder(), path[1024];
+    char path[1024];
     float *weights;
-    write_text(temp_path(path, root, "weights.csv"), files[_i].text);
+    write_text(temp_path(path, folder, "weights.csv"), files[_i].text);
     if (files[_i].words) {
         ck_assert_int_eq(vit_class_weights(path, &d, false, &weights), VIT_ERROR_FORMAT);
         ck_assert_ptr_null(weights);
@@ -192,13 +191,13 @@ START_TEST(weights_from_files) {
             vit_free(weights);
         }
     }
-    temp_folder_remove(root);
 }
 END_TEST
 
 static Suite *suite(void) {
     Suite *s = suite_create("imbalance");
     TCase *c = tcase_create("imbalance");
+    tcase_add_checked_fixture(c, make_folder, remove_folder);
     tcase_add_test(c, every_class_is_as_often);
     tcase_add_test(c, epochs_are_keyed);
     tcase_add_test(c, repeats_are_augmented_anew);

@@ -1,5 +1,6 @@
 /* Exports to ONNX, read back: that the graph is whole, has every weight, and says what classifying
  * needs. What it computes is compared in Python (python/onnx_check.py). */
+#include "support/files.h"
 #include "support/folder.h"
 #include "support/models.h"
 #include "support/onnx_file.h"
@@ -10,10 +11,8 @@
 #include "vit/file.h"
 #include "vit/onnx_graph.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 /* As the build says it. */
 #define TEXT(x) TEXT_OF(x)
@@ -180,9 +179,7 @@ START_TEST(what_fails_leaves_nothing) {
     vit_export_paths paths;
     vit_model_bundle *bundle = quoted_model_new(VIT_ATTENTION_ZEROS, VIT_POOL_AVG, VIT_ROPE_2D);
     ck_vit_ok(vit_export_place(VIT_EXPORT_ONNX, temp_path(out, folder, "full"), &paths));
-    signal(SIGXFSZ, SIG_IGN);
-    struct rlimit limit = {1 << 14, 1 << 14};
-    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit_files(1 << 14);
     ck_vit_fails(vit_export(bundle, VIT_EXPORT_ONNX, &paths), VIT_ERROR_IO, "full/model.onnx");
     ck_assert_uint_eq(count_entries(out), 0);
     vit_model_bundle_free(bundle);

@@ -1,6 +1,7 @@
 /* Contact sheets: the PNG writer, the font, and that a sheet shows what training sees. */
 #include "data/encode.h"
 #include "data/image.h"
+#include "support/files.h"
 #include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
@@ -8,10 +9,8 @@
 #include "tools/sheet.h"
 #include "vit/rng.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,9 +58,7 @@ START_TEST(a_failed_write_leaves_nothing) {
     vit_image image = noise(200, 200, 1), empty = {0};
     ck_assert_int_eq(vit_png_write(temp_path(path, folder, "no/x.png"), &image), VIT_ERROR_IO);
     ck_assert_int_eq(vit_png_write(temp_path(path, folder, "x.png"), &empty), VIT_ERROR_LIMIT);
-    struct rlimit limit = {10000, 10000}; /* this child's files; SIGXFSZ would end it */
-    signal(SIGXFSZ, SIG_IGN);
-    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit_files(10000);
     ck_vit_fails(vit_png_write(path, &image), VIT_ERROR_IO, path);
     ck_assert_uint_eq(count_entries(folder), 0);
     vit_image_free(&image);

@@ -4,6 +4,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -54,4 +55,9 @@ void check_same_in(const char *one, const char *other, const char *name) {
 bool file_exists(const char *path) {
     struct stat info;
     return lstat(path, &info) == 0;
+}
+
+void limit_files(rlim_t bytes) {
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &(struct rlimit){bytes, RLIM_INFINITY}), 0);
 }

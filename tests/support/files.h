@@ -5,6 +5,7 @@
 #include "vit/file.h"
 
 #include <stdbool.h>
+#include <sys/resource.h>
 
 /* A file with that text; its folder is there. */
 void write_text(const char *path, const char *text);
@@ -17,6 +18,9 @@ vit_bytes read_file(const char *folder, const char *name);
 /* Fails the test unless two files, or those of one name in two folders, hold the same bytes. */
 void check_same_file(const char *one, const char *other);
 void check_same_in(const char *one, const char *other, const char *name);
+
+/* Files larger than that fail to be written from here on, as on a full disk. */
+void limit_files(rlim_t bytes);
 
 /* Whether anything has that name, a dangling link too. */
 bool file_exists(const char *path);

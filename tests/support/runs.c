@@ -1,12 +1,12 @@
 #include "runs.h"
 
+#include "files.h"
 #include "pictures.h"
 #include "support.h"
 
 #include "vit/model_file.h"
 
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,11 +74,6 @@ static void on_progress(void *context, const vit_train_progress *progress) {
 static void on_evaluating(void *context, size_t done, size_t total) {
     ck_assert_uint_le(done, total);
     ((run_watch *)context)->evaluating++;
-}
-
-void limit_files(rlim_t bytes) {
-    signal(SIGXFSZ, SIG_IGN);
-    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &(struct rlimit){bytes, RLIM_INFINITY}), 0);
 }
 
 static void on_epoch(void *context, const vit_epoch_row *row) {

@@ -44,7 +44,4 @@ vit_status run_train(const vit_train_settings *settings, const unsigned char *so
 /* Fails the test unless there is a model of the three classes. */
 void check_run_loads(const char *path);
 
-/* Files larger than that fail to be written from here on. */
-void limit_files(rlim_t bytes);
-
 #endif
