@@ -56,10 +56,6 @@ static void identity_order(vit_loader *loader) {
     }
 }
 
-static bool may_mix(const vit_loader_config *c) {
-    return c->mix.mixup > 0 || c->mix.cutmix > 0;
-}
-
 /* The only rank reads every picture in each epoch, so all are to fit. One of several reads other
  * ones in each epoch, in the end nearly all; it keeps the first that it reads, while they fit. */
 static vit_status create_cache(vit_loader *loader) {
@@ -155,7 +151,8 @@ size_t vit_batch_bytes(size_t batch_size, size_t rows, size_t height, size_t wid
 
 vit_status vit_batch_create(const vit_loader *loader, vit_batch **out) {
     const vit_loader_config *c = &loader->config;
-    size_t capacity = c->batch_size, rows = vit_share_most(&c->share, capacity, may_mix(c));
+    size_t capacity = c->batch_size,
+           rows = vit_share_most(&c->share, capacity, vit_mix_is_wanted(&c->mix));
     void *block = NULL;
     vit_batch *batch = NULL;
     vit_status status;
@@ -230,7 +227,7 @@ typedef struct holding {
 static holding held_of(const vit_loader *loader, size_t number, uint32_t epoch, size_t count) {
     const vit_loader_config *c = &loader->config;
     holding held = {.own = vit_share_range(&c->share, count)};
-    if (c->share.ranks > 1 && may_mix(c)) {
+    if (c->share.ranks > 1 && vit_mix_is_wanted(&c->mix)) {
         vit_mix mix = vit_mix_draw(&c->mix, c->seed, epoch, number, c->height, c->width);
         if (vit_mix_is_on(&mix)) {
             held.partners = vit_range_partners(held.own, count);

@@ -22,6 +22,11 @@ typedef struct vit_mix {
     size_t y0, y1, x0, x1; /* CutMix: the box taken from the other picture */
 } vit_mix;
 
+/* Whether any batch may be mixed. */
+static inline bool vit_mix_is_wanted(const vit_mix_options *options) {
+    return options->mixup > 0 || options->cutmix > 0;
+}
+
 /* Keyed by (seed, epoch, batch number). For CutMix lambda is corrected to the box's real area. */
 vit_mix vit_mix_draw(const vit_mix_options *options, uint64_t seed, uint32_t epoch, uint64_t batch,
                      size_t height, size_t width);

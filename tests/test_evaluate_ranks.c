@@ -1,6 +1,7 @@
 /* Evaluation by several ranks against one: the same bits, every picture once, also where some
  * cannot be read. The ranks are threads. */
 #include "eval/evaluate.h"
+#include "support/comm_local.h"
 #include "support/files.h"
 #include "support/folder.h"
 #include "support/pictures.h"
@@ -106,7 +107,7 @@ static void run_ranks(const fixture *f, size_t ranks, rank_run *runs) {
     vit_comm *comms[MOST_RANKS] = {NULL};
     pthread_t threads[MOST_RANKS];
     if (ranks > 1) {
-        ck_vit_ok(vit_comm_local(ranks, comms));
+        ck_vit_ok(local_ranks_open(ranks, comms));
     }
     for (size_t r = 0; r < ranks; r++) {
         runs[r] = (rank_run){.fixture = f, .comm = comms[r]};

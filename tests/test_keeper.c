@@ -1,5 +1,6 @@
 /* A run of several ranks that is asked to stop while a step, or a measurement, goes on: what was
  * finished before it is saved at once, and can be gone on from. The ranks are threads. */
+#include "support/comm_local.h"
 #include "support/files.h"
 #include "support/pictures.h"
 #include "support/runs.h"
@@ -89,7 +90,7 @@ static void check_kept(const char *name, int still_at) {
     snprintf(p.state, sizeof p.state, "%s/last.state.safetensors", p.out);
     snprintf(p.kept, sizeof p.kept, "%s.kept", p.out);
     snprintf(undisturbed, sizeof undisturbed, "%s.undisturbed", p.out);
-    ck_vit_ok(vit_comm_local(RANKS, p.comms));
+    ck_vit_ok(local_ranks_open(RANKS, p.comms));
     ck_assert_int_eq(pthread_create(&second, NULL, second_main, &p), 0);
     p.status[0] = train(&p, 0, false);
     snprintf(p.message, sizeof p.message, "%s", vit_last_error());

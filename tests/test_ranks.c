@@ -1,5 +1,6 @@
 /* What the ranks of a run compare before the first step. The ranks are threads. */
 #include "support/allocator.h"
+#include "support/comm_local.h"
 #include "support/folder.h"
 #include "support/models.h"
 #include "support/pictures.h"
@@ -70,7 +71,7 @@ static void check_ranks(const difference *d, const char *message) {
     vit_comm *comms[RANKS];
     pthread_t threads[RANKS];
     rank ranks[RANKS] = {0};
-    ck_vit_ok(vit_comm_local(RANKS, comms));
+    ck_vit_ok(local_ranks_open(RANKS, comms));
     for (int r = 0; r < RANKS; r++) {
         vit_run *run = &ranks[r].run;
         vit_option_group groups[VIT_SETTING_GROUPS];

@@ -1,5 +1,6 @@
 /* A step that several ranks compute together has the bits of one rank's, whatever the number of
  * ranks, threads, and parts in which they sum the gradient. Ranks are threads of this process. */
+#include "support/comm_local.h"
 #include "support/models.h"
 #include "support/support.h"
 
@@ -107,7 +108,7 @@ static void *rank_main(void *context) {
 static void run_ranks(fixture *f, rank *ranks, size_t size) {
     vit_comm *comms[MOST];
     pthread_t threads[MOST];
-    ck_vit_ok(vit_comm_local(size, comms));
+    ck_vit_ok(local_ranks_open(size, comms));
     for (size_t r = 0; r < size; r++) {
         ranks[r] = (rank){.f = f, .comm = comms[r]};
         ck_assert_int_eq(pthread_create(&threads[r], NULL, rank_main, &ranks[r]), 0);

@@ -114,20 +114,6 @@ static void list_processors(place *p) {
 
 /* ---- places ---- */
 
-static vit_status gather(vit_comm *comm, place *places) {
-    size_t size = vit_comm_size(comm);
-    size_t *offsets;
-    vit_status status = vit_alloc((void **)&offsets, size + 1, sizeof *offsets, "ranks");
-    for (size_t r = 0; status == VIT_OK && r <= size; r++) {
-        offsets[r] = r * sizeof *places;
-    }
-    if (status == VIT_OK) {
-        status = vit_comm_all_gather(comm, places, offsets);
-    }
-    vit_free(offsets);
-    return status;
-}
-
 /* Ranks of a machine need not follow each other: mpirun --map-by node deals them in turn. */
 static bool first_on_host(const place *places, size_t rank) {
     for (size_t r = 0; r < rank; r++) {
@@ -171,7 +157,7 @@ static vit_status settle(const cli_common *common, cli_ranks *ranks) {
     VIT_TRY(vit_alloc((void **)&places, size, sizeof *places, "ranks"));
     place *own = &places[rank];
     gethostname(own->host, sizeof own->host - 1);
-    VIT_TRY(gather(ranks->comm, places));
+    VIT_TRY(vit_comm_gather_equal(ranks->comm, places, sizeof *places));
     ranks->local_ranks = 0;
     for (size_t r = 0; r < size; r++) {
         bool here = strcmp(places[r].host, own->host) == 0;
@@ -193,7 +179,7 @@ static vit_status settle(const cli_common *common, cli_ranks *ranks) {
         omp_set_num_threads(share > 1 ? (int)share : 1);
     }
     own->threads = omp_get_max_threads();
-    VIT_TRY(gather(ranks->comm, places));
+    VIT_TRY(vit_comm_gather_equal(ranks->comm, places, sizeof *places));
     describe(places, size, ranks->placement, sizeof ranks->placement);
 cleanup:
     vit_free(places);

@@ -1,5 +1,6 @@
 #include "train/cluster_plan.h"
 
+#include "train/comm_collectives.h"
 #include "train/run.h"
 
 #include <math.h>
@@ -18,9 +19,6 @@
 /* Meetings of the ranks in a batch that wait for the slowest message: what the slots found, which
  * pictures failed, whether to go on. */
 #define MEETINGS 3
-
-/* Floats that a sum's messages are cut by (train/comm.c). */
-#define PIECE ((double)(1 << 20))
 
 static vit_status check_number(const char *name, double value, bool above_zero) {
     if (!isfinite(value) || value < 0 || (above_zero && value == 0)) {
@@ -98,8 +96,8 @@ static void plan_exchange(const vit_cluster_request *r, vit_cluster_plan *p) {
     double bytes = 4.0 * (double)r->model->params.total, levels = log2((double)r->nodes);
     double across = 2 * bytes * (1 - 1.0 / r->nodes);
     double within = 2 * bytes * (1 - 1.0 / r->node_ranks);
-    double pieces =
-        (double)p->parts * ceil((double)r->model->params.total / (double)p->parts / PIECE);
+    double pieces = (double)p->parts *
+                    ceil((double)r->model->params.total / (double)p->parts / (double)VIT_SUM_PIECE);
     double copying = across / r->node_ranks * r->copy_seconds;
     p->exchange = fmax(across * 8 / (1e9 * r->bandwidth), copying) + within / LOCAL_SPEED +
                   pieces * 2 * levels * r->latency;
@@ -117,9 +115,10 @@ static void plan_exchange(const vit_cluster_request *r, vit_cluster_plan *p) {
  * of both takes its time from all threads. What is exchanged after the last slot delays nobody. */
 static void plan_computing(const vit_cluster_request *r, vit_cluster_plan *p) {
     const vit_recipe *recipe = r->recipe;
+    const vit_mix_options mix = vit_recipe_slots(recipe, (size_t)recipe->batch_size).mix;
     double threads = rank_threads(r), seconds = (double)p->rounds * slot_seconds(r, p);
-    bool mixes = recipe->mixup > 0 || recipe->cutmix > 0;
-    double pictures = recipe->batch_size / (double)p->ranks * (mixes && p->ranks > 1 ? 2 : 1);
+    double pictures =
+        recipe->batch_size / (double)p->ranks * (p->ranks > 1 && vit_mix_is_wanted(&mix) ? 2 : 1);
     double beside = pictures * r->decode_seconds + p->exchange_cpu * p->hidden;
     double idle = (1 - p->busy) * seconds * threads;
     p->compute = seconds + fmax(0, beside - idle) / threads;

@@ -17,7 +17,7 @@
  * one thread only, sums go on while other threads compute, and a rank that stopped is told from one
  * that is slow. */
 
-typedef enum job_kind { JOB_BARRIER, JOB_BROADCAST, JOB_GATHER, JOB_SUM, JOB_LEAVE } job_kind;
+typedef enum job_kind { JOB_BROADCAST, JOB_GATHER, JOB_SUM, JOB_LEAVE } job_kind;
 
 typedef struct job {
     job_kind kind;
@@ -85,9 +85,6 @@ static void run_sum(vit_comm *c, const job *j) {
 
 static void run(vit_comm *c, const job *j) {
     switch (j->kind) {
-    case JOB_BARRIER:
-        vit_link_barrier(&c->link);
-        break;
     case JOB_BROADCAST:
         vit_link_broadcast(&c->link, j->root, j->data, j->count);
         break;
@@ -203,10 +200,6 @@ static vit_status call(vit_comm *c, const job *j) {
     return c ? wait_done(c, post(c, j)) : VIT_OK;
 }
 
-vit_status vit_comm_barrier(vit_comm *comm) {
-    return call(comm, &(job){.kind = JOB_BARRIER});
-}
-
 vit_status vit_comm_broadcast(vit_comm *comm, size_t root, void *data, size_t bytes) {
     return call(comm, &(job){.kind = JOB_BROADCAST, .root = root, .data = data, .count = bytes});
 }
@@ -215,12 +208,15 @@ vit_status vit_comm_all_gather(vit_comm *comm, void *data, const size_t *offsets
     return call(comm, &(job){.kind = JOB_GATHER, .data = data, .offsets = offsets});
 }
 
-/* Everybody's `bytes` of an array of size elements. */
-static vit_status gather_equal(vit_comm *c, void *data, size_t bytes) {
-    for (size_t r = 0; r <= c->link.size; r++) {
-        c->offsets[r] = r * bytes;
+vit_status vit_comm_gather_equal(vit_comm *comm, void *data, size_t bytes) {
+    vit_status status = comm ? check_whole(comm) : VIT_OK; /* if not, offsets may not be there */
+    if (!comm || status != VIT_OK) {
+        return status;
     }
-    return vit_comm_all_gather(c, data, c->offsets);
+    for (size_t r = 0; r <= comm->link.size; r++) {
+        comm->offsets[r] = r * bytes;
+    }
+    return vit_comm_all_gather(comm, data, comm->offsets);
 }
 
 vit_status vit_comm_any(vit_comm *comm, uint64_t *bits) {
@@ -233,7 +229,7 @@ vit_status vit_comm_any(vit_comm *comm, uint64_t *bits) {
     }
     uint64_t *all = (uint64_t *)(void *)comm->reports;
     all[comm->link.rank] = *bits;
-    status = gather_equal(comm, all, sizeof *all);
+    status = vit_comm_gather_equal(comm, all, sizeof *all);
     for (size_t r = 0; status == VIT_OK && r < comm->link.size; r++) {
         *bits |= all[r];
     }
@@ -251,7 +247,7 @@ vit_status vit_comm_agree(vit_comm *comm, vit_status status) {
     report *own = &comm->reports[comm->link.rank];
     own->status = (int32_t)status;
     snprintf(own->message, sizeof own->message, "%s", status == VIT_OK ? "" : vit_last_error());
-    result = gather_equal(comm, comm->reports, sizeof *comm->reports);
+    result = vit_comm_gather_equal(comm, comm->reports, sizeof *comm->reports);
     for (size_t r = 0; result == VIT_OK && r < comm->link.size; r++) {
         report *said = &comm->reports[r];
         said->message[sizeof said->message - 1] = 0;

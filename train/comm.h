@@ -27,15 +27,14 @@ static inline void vit_comm_share(size_t rank, size_t size, size_t count, size_t
     *end = (size_t)((unsigned __int128)count * (rank + 1) / size);
 }
 
-/* All ranks: returns when every rank has called. */
-vit_status vit_comm_barrier(vit_comm *comm);
-
 /* All ranks: root's bytes into everybody's data. */
 vit_status vit_comm_broadcast(vit_comm *comm, size_t root, void *data, size_t bytes);
 
 /* All ranks: rank r's bytes [offsets[r], offsets[r + 1]) of data become everybody's. offsets has
  * size + 1 entries, the same on every rank; a share may be empty. */
 vit_status vit_comm_all_gather(vit_comm *comm, void *data, const size_t *offsets);
+/* All ranks: the same with `bytes` of each: rank r's are at r * bytes of data (size * bytes). */
+vit_status vit_comm_gather_equal(vit_comm *comm, void *data, size_t bytes);
 
 /* All ranks: every rank fails when one does: with the status and the message of the lowest rank
  * that failed, or VIT_OK on all. Another's message begins with "rank R: ". */
@@ -80,10 +79,6 @@ vit_comm_launch vit_comm_look(void);
 /* Joins the other ranks of the launcher: *out is NULL when there is none, or only one rank.
  * Several ranks without support for MPI are an error. */
 vit_status vit_comm_open(vit_comm **out);
-
-/* Ranks that are threads of this process, for tests: comms[r] is for the thread that is rank r.
- * Each is freed by its thread. After a failure there are none. */
-vit_status vit_comm_local(size_t size, vit_comm **comms);
 
 /* A rank is gone or out of reach; vit_last_error of the call that failed says which. */
 bool vit_comm_is_broken(const vit_comm *comm);

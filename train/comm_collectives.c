@@ -18,16 +18,6 @@ void vit_link_all_gather(vit_link *l, char *data, const size_t *at) {
     vit_link_wait(l, NULL, NULL);
 }
 
-void vit_link_barrier(vit_link *l) {
-    char mark = 1;
-    for (size_t step = 1; step < l->size; step *= 2) {
-        char other;
-        vit_link_start(l, false, (l->rank + l->size - step) % l->size, &other, 1);
-        vit_link_start(l, true, (l->rank + step) % l->size, &mark, 1);
-        vit_link_wait(l, NULL, NULL);
-    }
-}
-
 /* A binomial tree from root. */
 void vit_link_broadcast(vit_link *l, size_t root, void *data, size_t bytes) {
     size_t place = (l->rank + l->size - root) % l->size, step = 1;

@@ -7,7 +7,6 @@
 
 #include <stdint.h>
 
-void vit_link_barrier(vit_link *link);
 void vit_link_broadcast(vit_link *link, size_t root, void *data, size_t bytes);
 /* offsets (size + 1) */
 void vit_link_all_gather(vit_link *link, char *data, const size_t *offsets);

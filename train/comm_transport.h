@@ -1,5 +1,6 @@
-/* What the ranks' messages travel by: MPI (train/comm_mpi.c, a module of its own), or the memory of
- * one process (train/comm_local.c). Every function is called by one thread only, the comm's own. */
+/* What the ranks' messages travel by: MPI (train/comm_mpi.c, a module of its own), or, in tests,
+ * the memory of one process (tests/support/comm_local.c). Every function is called by one thread
+ * only, the comm's own. */
 #ifndef VIT_COMM_TRANSPORT_H
 #define VIT_COMM_TRANSPORT_H
 

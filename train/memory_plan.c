@@ -63,8 +63,7 @@ static vit_status plan_training(const vit_plan_request *request, size_t batch_si
     vit_slots_memory slots;
     size_t ranks = request->ranks ? request->ranks : 1;
     const vit_share share = {0, ranks, config.slots};
-    bool mixes = config.mix.mixup > 0 || config.mix.cutmix > 0;
-    size_t rows = vit_share_most(&share, batch_size, mixes);
+    size_t rows = vit_share_most(&share, batch_size, vit_mix_is_wanted(&config.mix));
     *plan = (vit_memory_plan){.count = 0};
     add_blocks(request, plan);
     if (ranks > 1 && *request->recipe->save_every) {

@@ -224,23 +224,15 @@ cleanup:
  * the batch. Seldom done. */
 static vit_status gather_failed(vit_run *r, vit_batch *batch) {
     size_t size = vit_comm_size(r->comm), rank = vit_comm_rank(r->comm);
-    size_t *offsets = NULL;
     bool *flags = NULL;
     vit_first_error *reasons = NULL;
     vit_status status = VIT_OK;
-    VIT_TRY(vit_alloc((void **)&offsets, size + 1, sizeof *offsets, "ranks"));
     VIT_TRY(vit_alloc((void **)&flags, vit_size_times(size, batch->count), sizeof *flags, "ranks"));
     VIT_TRY(vit_alloc((void **)&reasons, size, sizeof *reasons, "ranks"));
     memcpy(flags + rank * batch->count, batch->failed, batch->count * sizeof *flags);
     reasons[rank] = batch->skipped;
-    for (size_t i = 0; i <= size; i++) {
-        offsets[i] = i * batch->count * sizeof *flags;
-    }
-    VIT_TRY(vit_comm_all_gather(r->comm, flags, offsets));
-    for (size_t i = 0; i <= size; i++) {
-        offsets[i] = i * sizeof *reasons;
-    }
-    VIT_TRY(vit_comm_all_gather(r->comm, reasons, offsets));
+    VIT_TRY(vit_comm_gather_equal(r->comm, flags, batch->count * sizeof *flags));
+    VIT_TRY(vit_comm_gather_equal(r->comm, reasons, sizeof *reasons));
     for (size_t i = 0; i < size; i++) {
         for (size_t j = 0; j < batch->count; j++) {
             batch->failed[j] |= flags[i * batch->count + j];
@@ -251,7 +243,6 @@ static vit_status gather_failed(vit_run *r, vit_batch *batch) {
         }
     }
 cleanup:
-    vit_free(offsets);
     vit_free(flags);
     vit_free(reasons);
     return status;

@@ -286,7 +286,7 @@ const vit_option vit_recipe_options[] = {
 const size_t vit_recipe_option_count = sizeof vit_recipe_options / sizeof *vit_recipe_options;
 
 size_t vit_train_setting_groups(vit_train_settings *settings, unsigned char *sources,
-                                vit_option_group *groups) {
+                                vit_option_group groups[VIT_SETTING_GROUPS]) {
     const vit_option_group all[VIT_SETTING_GROUPS] = {
         {"Model", vit_config_options, vit_config_option_count, &settings->model, NULL},
         {"Preprocessing", vit_preprocess_options, vit_preprocess_option_count,
@@ -379,41 +379,33 @@ vit_status vit_train_settings_check(const vit_train_settings *settings) {
     const vit_recipe *r = &settings->recipe;
     uint64_t save_steps, bad_steps;
     double save_minutes;
-    vit_status status = check_ranges(settings);
-    if (status == VIT_OK) {
-        status = vit_recipe_save_every(r, &save_steps, &save_minutes);
-    }
-    if (status == VIT_OK) {
-        status = vit_recipe_on_nan(r, &bad_steps);
-    }
-    if (status != VIT_OK) {
-        return status;
-    }
-    status = vit_recipe_find(r->recipe);
-    if (status != VIT_OK) {
-        return status;
-    }
+    vit_status status = VIT_OK;
+    VIT_TRY(check_ranges(settings));
+    VIT_TRY(vit_recipe_save_every(r, &save_steps, &save_minutes));
+    VIT_TRY(vit_recipe_on_nan(r, &bad_steps));
+    VIT_TRY(vit_recipe_find(r->recipe));
     if (r->sampler == VIT_SAMPLER_BALANCED && strcmp(r->class_weights, "auto") == 0) {
-        return vit_fail(VIT_ERROR_ARGUMENT,
-                        "--class-weights auto: --sampler balanced makes up for the classes' sizes "
-                        "already (expected one of them)");
+        VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT,
+                         "--class-weights auto: --sampler balanced makes up for the classes' sizes "
+                         "already (expected one of them)"));
     }
     if (r->slots & (r->slots - 1)) {
-        return vit_fail(VIT_ERROR_ARGUMENT,
-                        "--slots %d: not a power of two (expected 0, 1, 2, 4, "
-                        "... up to the batch size)",
-                        r->slots);
+        VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT,
+                         "--slots %d: not a power of two (expected 0, 1, 2, 4, "
+                         "... up to the batch size)",
+                         r->slots));
     }
     if (r->batch_size > 0 && r->slots > r->batch_size) { /* 0: chosen later */
-        return vit_fail(VIT_ERROR_ARGUMENT,
-                        "--slots %d: more than pictures in a batch (expected at most %d)", r->slots,
-                        r->batch_size);
+        VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT,
+                         "--slots %d: more than pictures in a batch (expected at most %d)",
+                         r->slots, r->batch_size));
     }
     if (r->warmup_epochs >= r->epochs) {
-        return vit_fail(VIT_ERROR_ARGUMENT,
-                        "--warmup-epochs %g: as long as the training (expected less than --epochs "
-                        "%d)",
-                        r->warmup_epochs, r->epochs);
+        VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT,
+                         "--warmup-epochs %g: as long as the training (expected less than --epochs "
+                         "%d)",
+                         r->warmup_epochs, r->epochs));
     }
-    return VIT_OK;
+cleanup:
+    return status;
 }

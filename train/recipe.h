@@ -34,7 +34,7 @@ typedef struct vit_recipe {
     char freeze[1024];
     bool model_ema, model_ema_warmup;
     double model_ema_decay;
-    char on_nan[32];  /* "fail" or "skip N" */
+    char on_nan[32];  /* "fail" or "skip:N" */
     double clip_grad; /* norm; 0 = none */
     double smoothing;
     double drop_path;
@@ -58,11 +58,11 @@ typedef struct vit_train_settings {
     vit_recipe recipe;
 } vit_train_settings;
 
-/* The groups of settings in the order of --help; sources may be NULL. Fills groups[6]; returns 6.
- */
+/* The groups of settings in the order of --help; sources may be NULL. Returns
+ * VIT_SETTING_GROUPS. The groups point into both. */
 enum { VIT_SETTING_GROUPS = 6 };
 size_t vit_train_setting_groups(vit_train_settings *settings, unsigned char *sources,
-                                vit_option_group *groups);
+                                vit_option_group groups[VIT_SETTING_GROUPS]);
 /* Number of bytes `sources` needs above. */
 size_t vit_train_setting_count(void);
 

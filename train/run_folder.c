@@ -219,11 +219,8 @@ static void add_sources(const vit_option_group *groups, size_t count, vit_json *
     vit_json *object = vit_json_object();
     for (size_t g = 0; g < count; g++) {
         for (size_t i = 0; groups[g].sources && i < groups[g].count; i++) {
-            char key[128];
-            snprintf(key, sizeof key, "%s", groups[g].options[i].name);
-            for (char *c = key; *c; c++) {
-                *c = *c == '-' ? '_' : *c;
-            }
+            char key[VIT_OPTION_KEY_MAX];
+            vit_option_key(&groups[g].options[i], key);
             vit_json_add_string(object, key, vit_source_names[groups[g].sources[i]]);
         }
     }

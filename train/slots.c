@@ -109,10 +109,6 @@ static vit_status check_config(const vit_slots_config *c) {
     return VIT_OK;
 }
 
-static bool mixes(const vit_mix_options *mix) {
-    return mix->mixup > 0 || mix->cutmix > 0;
-}
-
 static size_t image_floats(const vit_model *model) {
     return model->patch.channels * model->patch.height * model->patch.width;
 }
@@ -129,7 +125,7 @@ static void plan_worker(const vit_slots *slots, worker *w) {
     w->targets = vit_arena_floats(&w->memory, scores);
     w->dlogits = vit_arena_floats(&w->memory, scores);
     w->losses = vit_arena_take(&w->memory, slots->chunk, sizeof *w->losses);
-    if (mixes(&slots->config.mix)) {
+    if (vit_mix_is_wanted(&slots->config.mix)) {
         w->images = vit_arena_floats(&w->memory, vit_size_times(slots->chunk, image_floats(model)));
     }
     if (slots->config.teacher) {

@@ -1,5 +1,6 @@
 #include "tests/torture/operations.h"
 
+#include "tests/support/comm_local.h"
 #include "tests/support/pictures.h"
 #include "tests/support/runs.h"
 #include "tests/support/support.h"
@@ -127,7 +128,7 @@ static vit_status train(finding *out) {
 /* With the thread that talks to other ranks, and the one that writes checkpoints meanwhile. */
 static vit_status train_as_rank(finding *out) {
     vit_comm *comm = NULL;
-    vit_status status = vit_comm_local(1, &comm);
+    vit_status status = local_ranks_open(1, &comm);
     if (status == VIT_OK) {
         status = train_on(data, work, (how){.epochs = 1, .brief = true, .comm = comm}, out);
         vit_comm_free(comm);

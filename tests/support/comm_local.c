@@ -1,6 +1,5 @@
-/* Ranks that are threads of one process: their messages are copies from one's memory to another's.
- */
-#include "train/comm.h"
+#include "tests/support/comm_local.h"
+
 #include "train/comm_transport.h"
 
 #include "vit/arena.h"
@@ -166,7 +165,7 @@ static void give_up(post_office *office, size_t joined, vit_comm **comms) {
     leave_office(office, true);
 }
 
-vit_status vit_comm_local(size_t size, vit_comm **comms) {
+vit_status local_ranks_open(size_t size, vit_comm **comms) {
     post_office *office = NULL;
     size_t joined = 0;
     vit_status status = vit_alloc((void **)&office, 1, sizeof *office, "ranks");
