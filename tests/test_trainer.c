@@ -290,6 +290,47 @@ START_TEST(stopping_saves) {
 }
 END_TEST
 
+/* How a run's last look found it. */
+typedef struct last_look {
+    run_watch watch; /* the context of the callbacks */
+    int looks, ends;
+    bool stopped;
+} last_look;
+
+static void note_look(void *context, const vit_train_look *look) {
+    last_look *l = context;
+    l->looks++;
+    if (!look->row) {
+        l->ends++;
+        l->stopped = look->stopped;
+    }
+}
+
+/* A stop that is asked for after the last step ends no run early: it is measured as any other. */
+START_TEST(the_last_look_knows_whether_the_run_was_stopped) {
+    static const struct {
+        int stop_after;
+        vit_status status;
+        int looks;
+    } runs[] = {{0, VIT_OK, 4}, {9, VIT_OK, 4}, {7, VIT_ERROR_STOPPED, 3}};
+    vit_train_settings settings = wide_run_settings();
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        char out[1024], name[32];
+        last_look l = {.watch.stop_after = runs[i].stop_after};
+        vit_train_callbacks callbacks = run_callbacks(&l.watch);
+        vit_train_result result;
+        callbacks.look = note_look;
+        snprintf(name, sizeof name, "runs/look%zu", i);
+        temp_path(out, run_base, name);
+        const vit_train_request request = {.settings = &settings, .data = run_data, .out = out};
+        ck_assert_int_eq(vit_train(&request, &callbacks, &result), runs[i].status);
+        ck_assert_int_eq(l.looks, runs[i].looks);
+        ck_assert_int_eq(l.ends, 1);
+        ck_assert_int_eq(l.stopped, runs[i].status == VIT_ERROR_STOPPED);
+    }
+}
+END_TEST
+
 START_TEST(a_share_of_train_is_measured_on) {
     char from[1024], out[1024];
     vit_train_settings settings = wide_run_settings();
@@ -329,6 +370,7 @@ static Suite *suite(void) {
     tcase_add_test(runs, warm_up_that_does_not_fit);
     tcase_add_test(runs, class_without_val_pictures);
     tcase_add_test(runs, stopping_saves);
+    tcase_add_test(runs, the_last_look_knows_whether_the_run_was_stopped);
     tcase_add_test(runs, a_share_of_train_is_measured_on);
     suite_add_tcase(s, runs);
     return s;

@@ -1,7 +1,6 @@
 #include "tools/run_report.h"
 
 #include "tools/machine.h"
-#include "tools/signals.h"
 
 #include "eval/canvas.h"
 #include "vit/arena.h"
@@ -171,7 +170,7 @@ void cli_train_report_look(cli_train_report *r, const vit_train_look *look) {
         VIT_TRY(write_machine(r));
     }
     VIT_TRY(keep_outcome(r, look));
-    if (!look->row && cli_signals_caught() == 0) { /* who stops it does not want to wait */
+    if (!look->row && !look->stopped) { /* who stops it does not want to wait */
         VIT_TRY(measure_best(r, look));
     }
     if (is_due(r, look, start)) {

@@ -452,7 +452,7 @@ static vit_status finish_epoch(vit_run *r, vit_epoch_row *row) {
 }
 
 /* row: NULL at the end of the run. */
-static void look(const vit_run *r, const vit_epoch_row *row) {
+static void look(const vit_run *r, const vit_epoch_row *row, bool stopped) {
     if (!r->callbacks.look || r->at.epochs_done == 0) {
         return;
     }
@@ -471,6 +471,7 @@ static void look(const vit_run *r, const vit_epoch_row *row) {
         .evaluator = !row && r->comm ? alone : r->evaluator,
         .best_epoch = r->at.best_epoch,
         .row = row,
+        .stopped = stopped,
         .logits = row ? r->logits : NULL,
     };
     r->callbacks.look(r->callbacks.context, &seen);
@@ -487,7 +488,7 @@ static vit_status run_epoch(vit_run *r) {
     if (r->callbacks.epoch) {
         r->callbacks.epoch(r->callbacks.context, &row);
     }
-    look(r, &row);
+    look(r, &row, false);
 cleanup:
     return status;
 }
@@ -497,7 +498,7 @@ static void look_back(const vit_run *r, vit_status status) {
     char message[VIT_MESSAGE_MAX];
     if (status == VIT_OK || status == VIT_ERROR_STOPPED) {
         snprintf(message, sizeof message, "%s", vit_last_error());
-        look(r, NULL);
+        look(r, NULL, status == VIT_ERROR_STOPPED);
         vit_fail(status, "%s", message);
     }
 }

@@ -16,6 +16,7 @@ typedef struct vit_train_look {
     vit_evaluator *evaluator;       /* of val; NULL without */
     int best_epoch;
     const vit_epoch_row *row; /* the epoch that ended; NULL at the end of the run */
+    bool stopped;             /* at the end: by should_stop, before all was trained */
     const float *logits;      /* (val->count,K) of this epoch's model, as vit_evaluate fills them;
                                  NULL without val, and at the end */
 } vit_train_look;
@@ -67,11 +68,12 @@ typedef struct vit_train_request {
     size_t local_ranks; /* that share this machine; 0: one */
 } vit_train_request;
 
-/* Trains on DATA (train and, when present, val) into the folder out. A stop asked
- * for saves and returns VIT_ERROR_STOPPED. A loss or gradient that is not finite ends the run with
- * VIT_ERROR_NUMERIC naming the step and the last good checkpoint. With settings->data.on_error =
- * skip, a picture that cannot be read is left out of its batch, whose mean is over the others; each
- * epoch that had one warns, and one in which none could be read is an error. */
+/* Trains on DATA (train and, when present, val) into the folder out. A stop asked for saves and
+ * returns VIT_ERROR_STOPPED, unless the last step was done already. A loss or gradient that is not
+ * finite ends the run with VIT_ERROR_NUMERIC naming the step and the last good checkpoint. With
+ * settings->data.on_error = skip, a picture that cannot be read is left out of its batch, whose
+ * mean is over the others; each epoch that had one warns, and one in which none could be read is an
+ * error. */
 vit_status vit_train(const vit_train_request *request, const vit_train_callbacks *callbacks,
                      vit_train_result *result);
 
