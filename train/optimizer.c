@@ -11,10 +11,19 @@
 /* A fixed number of partial sums needs no memory, whatever n; it depends on n alone. */
 enum { NORM_PARTS = 256, NORM_LANES = 8 };
 
-const char *const vit_optimizer_names[] = {"adamw", "sgd", "lion", "lamb", NULL};
+#define ROW_NAME(kind, name, moment2, trust) name,
+#define ROW_MOMENT2(kind, name, moment2, trust) moment2,
+#define ROW_TRUST(kind, name, moment2, trust) trust,
+const char *const vit_optimizer_names[] = {VIT_OPTIMIZERS(ROW_NAME) NULL};
 
 bool vit_optimizer_has_moment2(int kind) {
-    return kind == VIT_ADAMW || kind == VIT_LAMB;
+    static const bool has[] = {VIT_OPTIMIZERS(ROW_MOMENT2)};
+    return kind >= 0 && kind < VIT_OPTIMIZER_COUNT && has[kind];
+}
+
+bool vit_optimizer_has_trust(int kind) {
+    static const bool has[] = {VIT_OPTIMIZERS(ROW_TRUST)};
+    return kind >= 0 && kind < VIT_OPTIMIZER_COUNT && has[kind];
 }
 
 double vit_ema_decay(double decay, bool warmup, int64_t step) {

@@ -37,7 +37,7 @@ typedef struct vit_run {
     float *class_weights;         /* (classes), or NULL */
     float *sum;                   /* of the gradients of a step's batches; NULL when it has one */
     float *ema;                   /* NULL without --model-ema */
-    float *trust;                 /* (parameters) scratch of LAMB, else NULL */
+    float *trust;                 /* (parameters) scratch of the optimiser, or NULL */
     float *lr_scale;              /* (parameters) with --layer-decay, or NULL */
     vit_optimizer_blocks changed; /* of the above, by an update; not owned */
     vit_run_folder *folder;       /* of rank 0, else NULL */

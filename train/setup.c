@@ -288,7 +288,8 @@ size_t vit_run_list_blocks(const vit_recipe *recipe, const vit_param_table *tabl
          {offsetof(vit_run, moment2), table->total, "second moments"}},
         {recipe->model_ema, {offsetof(vit_run, ema), table->total, "average of the weights"}},
         {recipe->grad_accum_steps > 1, {offsetof(vit_run, sum), table->total, "sum of gradients"}},
-        {recipe->opt == VIT_LAMB, {offsetof(vit_run, trust), table->count, "trust ratios"}},
+        {vit_optimizer_has_trust(recipe->opt),
+         {offsetof(vit_run, trust), table->count, "trust ratios"}},
         {recipe->layer_decay < 1, {offsetof(vit_run, lr_scale), table->count, "learning rates"}},
     };
     size_t count = 0;
