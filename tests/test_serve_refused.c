@@ -23,6 +23,8 @@ static const struct {
     {404, "GET /page.css/", "", "nothing is here"},
     {404, "GET /v1", "", "nothing is here"},
     {404, "GET /\xff\xfe", "", "nothing is here"},
+    {404, "OPTIONS /nothing", "", "/nothing: nothing is here"},
+    {204, "OPTIONS /", "Content-Length: 2\r\nExpect: 100-continue\r\n", ""},
     {405, "DELETE /", "", "expected GET, HEAD, OPTIONS"},
     {405, "GET /v1/classify", "", "expected POST, OPTIONS"},
     {405, "HEAD /v1/classify", "", ""},

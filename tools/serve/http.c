@@ -38,9 +38,7 @@ void serve_http_stop(serve_http *http) {
 #include "tools/cmd.h"
 #include "tools/serve/api.h"
 #include "tools/serve/connections.h"
-#include "tools/serve/guard.h"
-#include "tools/serve/request.h"
-#include "tools/serve/routes.h"
+#include "tools/serve/head.h"
 
 #include "data/checksum.h"
 #include "vit/arena.h"
@@ -179,7 +177,11 @@ static enum MHD_Result respond_text(exchange *x, unsigned code, const char *type
     return respond(x, code, type, text, strlen(text), MHD_RESPMEM_MUST_FREE, NULL);
 }
 
-static enum MHD_Result respond_error(exchange *x) {
+/* The request's own code: 204 of OPTIONS, or what is wrong. */
+static enum MHD_Result respond_judged(exchange *x) {
+    if (x->request.code == 204) {
+        return respond(x, 204, NULL, "", 0, MHD_RESPMEM_PERSISTENT, NULL);
+    }
     return respond_text(x, x->request.code, "application/json", serve_error_json(x->request.error));
 }
 
@@ -313,129 +315,72 @@ static void end_body(exchange *x) {
 
 /* ---- a request's head ---- */
 
-typedef struct head_counts {
-    unsigned hosts, lengths, encodings;
-} head_counts;
-
 static enum MHD_Result count_header(void *context, enum MHD_ValueKind kind, const char *key,
                                     const char *value) {
-    head_counts *counts = context;
+    serve_head *head = context;
     (void)kind;
     (void)value;
-    counts->hosts += strcasecmp(key, "Host") == 0;
-    counts->lengths += strcasecmp(key, "Content-Length") == 0;
-    counts->encodings += strcasecmp(key, "Transfer-Encoding") == 0;
+    head->hosts += strcasecmp(key, "Host") == 0;
+    head->lengths += strcasecmp(key, "Content-Length") == 0;
+    head->encodings += strcasecmp(key, "Transfer-Encoding") == 0;
     return MHD_YES;
 }
 
-/* What would let two programs disagree about where a request ends is refused, and so is the
- * connection. */
-static bool check_framing(exchange *x, const char *version, const head_counts *counts) {
-    const char *encoding = header(x, "Transfer-Encoding");
-    if (counts->hosts > 1 || (counts->hosts == 0 && strcmp(version, "HTTP/1.0") != 0)) {
-        serve_request_refuse(&x->request, 400, "%u Host headers (expected one)", counts->hosts);
-    } else if (counts->lengths + counts->encodings > 1) {
-        serve_request_refuse(&x->request, 400,
-                             "more than one of Content-Length and Transfer-Encoding");
-    } else if (encoding && strcasecmp(encoding, "chunked") != 0) {
-        serve_request_refuse(&x->request, 501, "Transfer-Encoding: %s (expected chunked)",
-                             encoding);
-    }
-    x->close = x->request.code != 0;
-    return x->request.code == 0;
+static serve_head head_of(exchange *x, const char *url, const char *method, const char *version) {
+    serve_head head = {
+        .method = method,
+        .url = url,
+        .version = version,
+        .route = x->route,
+        .host = header(x, "Host"),
+        .origin = header(x, "Origin"),
+        .fetch_site = header(x, "Sec-Fetch-Site"),
+        .expect = header(x, "Expect"),
+        .length = header(x, "Content-Length"),
+        .encoding = header(x, "Transfer-Encoding"),
+    };
+    mhd.get_connection_values(x->connection, MHD_HEADER_KIND, count_header, &head);
+    return head;
 }
 
-static bool check_access(exchange *x) {
-    const char *allowed = x->http->context.settings->allow_host;
-    const char *host = header(x, "Host");
-    if (host && !serve_host_allowed(host, allowed, x->http->machine)) {
-        serve_request_refuse(&x->request, 421,
-                             "Host: %s: not a name of this server (zvit serve --allow-host adds "
-                             "names)",
-                             host);
-    } else if (x->route && x->route->kind == SERVE_ROUTE_CLASSIFY &&
-               !serve_origin_allowed(header(x, "Sec-Fetch-Site"), header(x, "Origin"), host,
-                                     allowed)) {
-        serve_request_refuse(&x->request, 403, "asked for by a page of another site");
-    }
-    return x->request.code == 0;
-}
-
-/* "GET" among "GET, HEAD": between separators. */
-static bool lists_method(const char *allow, const char *method) {
-    size_t length = strlen(method);
-    for (const char *at = allow; *at; at += strspn(at, ", ")) {
-        size_t word = strcspn(at, ", ");
-        if (word == length && strncmp(at, method, word) == 0) {
-            return true;
-        }
-        at += word;
-    }
-    return false;
-}
-
-static void begin_classify(exchange *x, const head_counts *counts) {
-    const char *length = header(x, "Content-Length");
-    if (counts->lengths + counts->encodings == 0) {
-        serve_request_refuse(&x->request, 411, "no Content-Length, nor Transfer-Encoding: chunked");
-        return;
-    }
+static void begin_classify(exchange *x, const serve_head *head) {
     mhd.get_connection_values_n(x->connection, MHD_GET_ARGUMENT_KIND, on_query, x);
-    serve_request_announce(&x->request, length ? strtoull(length, NULL, 10) : 0);
+    serve_request_announce(&x->request, serve_head_announced(head));
     if (x->request.code == 0) {
         begin_body(x);
     }
 }
 
-/* True to answer at once: the client waits for leave to send its body, or the body is so large that
- * reading it just to be polite takes too long. */
-static bool answer_at_once(exchange *x, const head_counts *counts) {
-    const char *length = header(x, "Content-Length");
-    if (x->request.code == 0 || counts->lengths + counts->encodings == 0) {
-        return false;
-    }
-    if (x->close || header(x, "Expect") ||
-        (length && strtoull(length, NULL, 10) > serve_request_patience(&x->request))) {
-        x->close = true;
-        return true;
-    }
-    return false;
-}
-
 static enum MHD_Result begin(exchange *x, const char *url, const char *method,
                              const char *version) {
-    head_counts counts = {0};
+    serve_request *request = &x->request;
     serve_connection *c = connection_of(x->connection);
     if (!c || asprintf(&x->what, "%s %s", method, url) < 0) {
         x->what = NULL;
         return MHD_NO;
     }
-    mhd.get_connection_values(x->connection, MHD_HEADER_KIND, count_header, &counts);
     enter_phase(x->http, x->connection, SERVE_BODY);
     x->route = serve_find_route(url);
     x->options = strcmp(method, "OPTIONS") == 0;
-    if (check_framing(x, version, &counts) && check_access(x)) {
-        if (x->options) {
-            x->request.code = x->route || strcmp(url, "*") == 0 ? 204 : 404;
-        } else if (!x->route) {
-            serve_request_refuse(&x->request, 404, "%s: nothing is here", url);
-        } else if (!lists_method(x->route->allow, method)) {
-            serve_request_refuse(&x->request, 405, "%s: not for %s (expected %s)", method, url,
-                                 x->route->allow);
-        } else if (x->route->kind == SERVE_ROUTE_CLASSIFY) {
-            begin_classify(x, &counts);
-        }
+    const serve_head head = head_of(x, url, method, version);
+    x->close = !serve_head_framed(&head, request);
+    if (!x->close) {
+        serve_head_judge(&head, x->http->machine, request);
     }
-    return answer_at_once(x, &counts) ? respond_error(x) : MHD_YES;
+    if (request->code == 0 && x->route->kind == SERVE_ROUTE_CLASSIFY) {
+        begin_classify(x, &head);
+    }
+    if (serve_head_at_once(&head, x->close, request)) {
+        x->close = true;
+        return respond_judged(x);
+    }
+    return MHD_YES;
 }
 
 static enum MHD_Result answer(exchange *x) {
     static const char healthy[] = "{\"status\":\"ok\"}";
-    if (x->request.code == 204) {
-        return respond(x, 204, NULL, "", 0, MHD_RESPMEM_PERSISTENT, NULL);
-    }
     if (x->request.code != 0) {
-        return respond_error(x);
+        return respond_judged(x);
     }
     switch (x->route->kind) {
     case SERVE_ROUTE_FILE:
@@ -457,7 +402,7 @@ static enum MHD_Result answer(exchange *x) {
     if (x->request.code == 0) {
         submit(x);
     }
-    return x->request.code == 0 ? MHD_YES : respond_error(x);
+    return x->request.code == 0 ? MHD_YES : respond_judged(x);
 }
 
 /* ---- what libmicrohttpd calls, all in its one thread ---- */
