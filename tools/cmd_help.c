@@ -32,7 +32,8 @@ void cli_print_usage(FILE *stream) {
             cli_exit_codes);
 }
 
-int cli_describe(const cli_verb *verb, cli_describer *describer) {
+/* Has a verb hand its tables to a describer, which prints them. Returns the exit code. */
+static int describe(const cli_verb *verb, cli_describer *describer) {
     char flag[] = "--help";
     char *words[] = {flag, NULL};
     cli_verb described = *verb;
@@ -44,7 +45,7 @@ int cli_describe_all(cli_describer *describer) {
     int code = CLI_DONE;
     const cli_verb *verb;
     for (size_t i = 0; (verb = cli_verb_at(i)) != NULL && code == CLI_DONE; i++) {
-        code = cli_describe(verb, describer);
+        code = describe(verb, describer);
     }
     return code;
 }
@@ -87,7 +88,5 @@ int cmd_help(const cli_verb *verb, int argc, char **argv) {
     if (subject == NULL) {
         return cli_unknown_verb(argv[0]);
     }
-    return cli_describe(subject, flags.man        ? cli_man_page
-                                 : flags.markdown ? cli_markdown_verb
-                                                  : NULL);
+    return describe(subject, flags.man ? cli_man_page : flags.markdown ? cli_markdown_verb : NULL);
 }

@@ -33,9 +33,8 @@ bool cli_next_paragraph(const char **rest, cli_paragraph *paragraph);
 void cli_print_usage(FILE *stream);
 
 typedef void cli_describer(const cli_verb *verb, const vit_option_group *groups, size_t count);
-/* Has a verb hand its tables to a describer, which prints them. Returns the exit code. */
-int cli_describe(const cli_verb *verb, cli_describer *describer);
-/* The same of all verbs, in order. */
+/* Has every verb, in order, hand its tables to a describer, which prints them. Returns the exit
+ * code. */
 int cli_describe_all(cli_describer *describer);
 
 /* A verb's page in roff, as groff's man macros have it, and that of zvit itself. */

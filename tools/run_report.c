@@ -39,20 +39,6 @@ void cli_report_settings(vit_report *report, const vit_train_settings *settings,
     report->samples = train ? samples : NULL;
 }
 
-vit_json *cli_machine_json(void) {
-    cli_machine machine = cli_machine_look();
-    vit_json *root = vit_json_object();
-    vit_json_add_string(root, "zvit", vit_version());
-    vit_json_add_string(root, "cpu", machine.cpu);
-    vit_json_add_number(root, "cores", machine.processors);
-    vit_json_add_number(root, "threads", machine.threads);
-    vit_json_add_string(root, "isa", machine.isa);
-    vit_json_add_string(root, "blas", machine.blas);
-    vit_json_add_string(root, "blas_kernel", machine.kernel);
-    vit_json_add_number(root, "memory_bytes", machine.memory_bytes);
-    return root;
-}
-
 vit_status cli_write_report(const vit_report *report, const char *path, const char *folder,
                             const char **left_out) {
     vit_status status = VIT_OK;
@@ -72,11 +58,26 @@ cleanup:
 
 /* ---- while training ---- */
 
+/* This machine, the one that trains. The caller frees it. */
+static vit_json *machine_json(void) {
+    cli_machine machine = cli_machine_look();
+    vit_json *root = vit_json_object();
+    vit_json_add_string(root, "zvit", vit_version());
+    vit_json_add_string(root, "cpu", machine.cpu);
+    vit_json_add_number(root, "cores", machine.processors);
+    vit_json_add_number(root, "threads", machine.threads);
+    vit_json_add_string(root, "isa", machine.isa);
+    vit_json_add_string(root, "blas", machine.blas);
+    vit_json_add_string(root, "blas_kernel", machine.kernel);
+    vit_json_add_number(root, "memory_bytes", machine.memory_bytes);
+    return root;
+}
+
 static vit_status write_machine(cli_train_report *r) {
     char path[PATH_MAX];
     char *text = NULL;
     vit_status status = VIT_OK;
-    r->machine = cli_machine_json();
+    r->machine = machine_json();
     VIT_TRY(vit_path_join(path, sizeof path, r->run, "machine.json"));
     VIT_TRY(vit_json_print(r->machine, true, &text));
     VIT_TRY(vit_file_replace(path, text, strlen(text)));

@@ -14,9 +14,6 @@ void cli_report_settings(vit_report *report, const vit_train_settings *settings,
                          const vit_option_group *groups, const vit_dataset *train,
                          vit_samples_config *samples);
 
-/* This machine, as RUN/machine.json holds it: the one that trained. The caller frees it. */
-vit_json *cli_machine_json(void);
-
 /* Writes the page under path and, into folder, the plots and the files of the outcome. *left_out:
  * NULL, or a sentence that says what could not be written because cairo is missing. */
 vit_status cli_write_report(const vit_report *report, const char *path, const char *folder,
