@@ -1,6 +1,7 @@
 #include "tools/bench/bench.h"
 #include "tools/cmd.h"
 #include "tools/machine.h"
+#include "tools/progress.h"
 
 #include <math.h>
 #include <omp.h>
@@ -127,18 +128,33 @@ static void print_table(const char *what, const char *subject, const cli_machine
     }
 }
 
+static void show_progress(void *context, const char *doing, size_t done, size_t total) {
+    const cli_field fields[] = {{.key = "doing", .text = doing},
+                                {.key = "unit", .text = "timings"},
+                                {.key = "done", .number = (double)done},
+                                {.key = "total", .number = (double)total}};
+    cli_progress_show(context, (double)done / (double)total, fields, sizeof fields / sizeof *fields,
+                      "%s: %zu of %zu timings", doing, done, total);
+}
+
 static vit_status run(const cli_verb *verb, const bench_kind *kind, bench_flags *flags,
                       const cli_common *common) {
     vit_status status = VIT_OK;
     bench_report report = {.count = 0};
     bench_settings *settings = &flags->settings;
     char warning[512];
+    cli_progress progress;
     cli_machine machine = cli_machine_look();
     settings->threads = kind->one_thread ? 1 : omp_get_max_threads();
     if (!kind->data) {
         VIT_TRY(vit_config_preset(flags->model, &settings->model));
     }
-    VIT_TRY(kind->run(settings, &report));
+    cli_progress_init(&progress, verb, common);
+    settings->listener = show_progress;
+    settings->listener_context = &progress;
+    status = kind->run(settings, &report);
+    cli_progress_clear(&progress);
+    VIT_TRY(status);
     if (cli_machine_blas_warning(&machine, warning, sizeof warning)) {
         cli_warn(verb, "%s", warning);
     }

@@ -167,7 +167,10 @@ vit_status bench_attention(const bench_settings *settings, bench_report *report)
     for (size_t i = 0; i < lengths; i++) {
         int N = settings->tokens[i];
         for (int kind = 0; kind < KINDS; kind++) {
-            double seconds[2], bytes;
+            double seconds[2] = {0}, bytes = 0;
+            char doing[BENCH_NAME_MAX];
+            snprintf(doing, sizeof doing, "%s, %d tokens", vit_attention_names[kind], N);
+            bench_tell(settings, doing, i * KINDS + (size_t)kind, lengths * KINDS);
             VIT_TRY(measure(settings, kind, (size_t)N, seconds, &bytes));
             both[i][kind] = seconds[1];
             add(report, kind, "forward", N, 1e3 * seconds[0], "ms");

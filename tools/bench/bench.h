@@ -22,6 +22,9 @@ typedef struct bench_report {
     size_t count;
 } bench_report;
 
+/* Hears between two timings what is measured next, and how many timings of how many are done. */
+typedef void bench_listener(void *context, const char *doing, size_t done, size_t total);
+
 typedef struct bench_settings {
     vit_config model;
     int threads;
@@ -30,6 +33,8 @@ typedef struct bench_settings {
     bool fast_decode;             /* of bench_loader */
     bool int8;                    /* of bench_infer: the same with int8 weights, in turns */
     const char *data;             /* DATA, or NULL */
+    bench_listener *listener;     /* or NULL */
+    void *listener_context;
 } bench_settings;
 
 /* Past BENCH_MAX_RESULTS nothing is added. */
@@ -38,6 +43,9 @@ void bench_add(bench_report *report, const char *name, double value, const char 
 
 /* The most memory that this process has held at once (peak resident set), in MB of 10^6 bytes. */
 void bench_add_memory(bench_report *report);
+
+/* Tells the listener; never while something is timed. */
+void bench_tell(const bench_settings *settings, const char *doing, size_t done, size_t total);
 
 /* The middle value (the mean of the two middle ones); sorts values. */
 double bench_median(double *values, size_t count);

@@ -196,11 +196,13 @@ static vit_status measure_all(const bench_settings *settings, const vit_model *m
     const product square = {.M = SQUARE, .N = SQUARE, .K = SQUARE};
     product_list list = list_products(model, (size_t)settings->pictures, true);
     double ceiling = 0, flops = 0, seconds = 0;
+    bench_tell(settings, "square", 0, list.count + 1);
     VIT_TRY(measure(&square, settings->threads, settings->repeats, REPEAT_SECONDS, &ceiling));
     bench_add(report, "square 1024x1024x1024", ceiling * 1e-9, "GFLOP/s", 1);
     for (size_t i = 0; i < list.count; i++) {
         const product *p = &list.items[i];
         double one = 0;
+        bench_tell(settings, p->name, i + 1, list.count + 1);
         VIT_TRY(measure(p, settings->threads, settings->repeats, REPEAT_SECONDS, &one));
         bench_add(report, p->name, one * 1e-9, "GFLOP/s", one / ceiling);
         flops += p->times * product_flops(p);

@@ -104,9 +104,9 @@ static void warm_up(inference *n) {
     n->rounds = (int)fmin(fmax(ceil(least / fmax(vit_seconds() - start, 1e-6)), 1), 1e4);
 }
 
-/* Median seconds of a call of each, taken in turns. */
-static vit_status measure(const bench_settings *settings, inference *of, size_t count,
-                          bench_ceiling *ceiling, double *seconds) {
+/* Median seconds of a call of each, taken in turns. doing: what the listener hears. */
+static vit_status measure(const bench_settings *settings, const char *doing, inference *of,
+                          size_t count, bench_ceiling *ceiling, double *seconds) {
     vit_status status = VIT_OK;
     size_t measured = 0;
     for (size_t i = 0; i < count; i++) {
@@ -115,6 +115,7 @@ static vit_status measure(const bench_settings *settings, inference *of, size_t 
     for (size_t sample = 0; sample < BENCH_SAMPLES; sample++) {
         VIT_TRY(bench_ceiling_sample(ceiling));
         for (int n = bench_share_of_repeats(settings->repeats, sample); n > 0; n--) {
+            bench_tell(settings, doing, measured, (size_t)settings->repeats);
             for (size_t i = 0; i < count; i++) {
                 double start = vit_seconds();
                 for (int round = 0; round < of[i].rounds; round++) {
@@ -153,9 +154,11 @@ static vit_status measure_both(const bench_settings *settings, inferrer *floats,
     double flops = vit_config_flops(&model->config), products = 0;
     for (size_t i = 0; i < 2; i++) {
         bench_ceiling ceiling = bench_ceiling_of(settings, model, false);
+        char doing[BENCH_NAME_MAX];
+        snprintf(doing, sizeof doing, "inference, batch %zu", cases[i].pictures);
         inference of[] = {{.x = floats, .run = cases[i].run}, {.x = int8, .run = cases[i].run}};
         double seconds[2] = {0}, pictures = (double)cases[i].pictures;
-        VIT_TRY(measure(settings, of, int8 ? 2 : 1, &ceiling, seconds));
+        VIT_TRY(measure(settings, doing, of, int8 ? 2 : 1, &ceiling, seconds));
         products = bench_ceiling_rate(&ceiling);
         add_speed(report, "", cases[i].pictures, seconds[0],
                   pictures / seconds[0] * flops / products);

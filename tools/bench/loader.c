@@ -7,6 +7,7 @@
 #include "vit/clock.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -79,16 +80,21 @@ static vit_status read_epoch(reader *r, uint32_t epoch, int threads) {
 /* Pictures in a second and in a CPU-second, each the median of the epochs. */
 static vit_status measure(const bench_settings *settings, reader *r, int threads, double rates[2]) {
     vit_status status;
+    char doing[BENCH_NAME_MAX];
+    size_t repeats = (size_t)settings->repeats;
+    snprintf(doing, sizeof doing, "reading, %d thread%s", threads, threads == 1 ? "" : "s");
+    bench_tell(settings, doing, 0, repeats + 1);
     VIT_TRY(read_epoch(r, 0, threads)); /* the files come into the kernel's memory */
-    for (int i = 0; i < settings->repeats; i++) {
+    for (size_t i = 0; i < repeats; i++) {
+        bench_tell(settings, doing, i + 1, repeats + 1);
         double wall = vit_seconds(), cpu = cpu_now();
         VIT_TRY(read_epoch(r, (uint32_t)i, threads));
         r->wall[i] = vit_seconds() - wall;
         r->cpu[i] = cpu_now() - cpu;
     }
     double pictures = (double)r->dataset->count;
-    rates[0] = pictures / bench_median(r->wall, (size_t)settings->repeats);
-    rates[1] = pictures / bench_median(r->cpu, (size_t)settings->repeats);
+    rates[0] = pictures / bench_median(r->wall, repeats);
+    rates[1] = pictures / bench_median(r->cpu, repeats);
 cleanup:
     return status;
 }

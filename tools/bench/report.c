@@ -1,4 +1,4 @@
-/* Collecting figures. */
+/* Collecting figures, and saying how far they are. */
 #include "tools/bench/bench.h"
 
 #include <math.h>
@@ -19,6 +19,12 @@ void bench_add_memory(bench_report *report) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     bench_add(report, "peak memory", (double)usage.ru_maxrss * 1024e-6, "MB", NAN);
+}
+
+void bench_tell(const bench_settings *settings, const char *doing, size_t done, size_t total) {
+    if (settings->listener != NULL) {
+        settings->listener(settings->listener_context, doing, done, total);
+    }
 }
 
 static int by_value(const void *left, const void *right) {

@@ -165,6 +165,7 @@ vit_status bench_startup(const bench_settings *settings, bench_report *report) {
         s.self, (char[]){"classify"}, s.model, s.picture, (char[]){"--threads"}, threads, NULL};
     VIT_TRY(run(words, &answered[0], &ended[0])); /* the files come into the kernel's memory */
     for (int i = 0; i < repeats; i++) {
+        bench_tell(settings, "starts", (size_t)i, (size_t)repeats);
         VIT_TRY(run(words, &answered[i], &ended[i]));
     }
     bench_add(report, "start to answer", 1e3 * bench_median(answered, (size_t)repeats), "ms", NAN);

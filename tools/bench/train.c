@@ -101,11 +101,15 @@ static vit_status measure(const bench_settings *settings, const vit_model *model
     int64_t number = 0;
     int measured = 0;
     for (int i = 0; i < WARM_UP_STEPS; i++) {
+        bench_tell(settings, "training steps", (size_t)number,
+                   WARM_UP_STEPS + (size_t)settings->repeats);
         VIT_TRY(step(model, t, ++number, NULL));
     }
     for (size_t sample = 0; sample < BENCH_SAMPLES; sample++) {
         VIT_TRY(bench_ceiling_sample(ceiling));
         for (int i = bench_share_of_repeats(settings->repeats, sample); i > 0; i--) {
+            bench_tell(settings, "training steps", (size_t)number,
+                       WARM_UP_STEPS + (size_t)settings->repeats);
             double start = vit_seconds();
             VIT_TRY(step(model, t, ++number, NULL));
             t->seconds[measured++] = vit_seconds() - start;
