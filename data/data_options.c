@@ -50,7 +50,7 @@ const vit_option vit_data_options_table[] = {
      .choices = vit_cache_names,
      .value = "none",
      .help = "ram: keep the training pictures in memory once they are decoded; refused at the "
-             "start when they do not fit"},
+             "start when they do not fit, but with several ranks each keeps what fits"},
 };
 const size_t vit_data_option_count = sizeof vit_data_options_table / sizeof *vit_data_options_table;
 
