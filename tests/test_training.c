@@ -141,6 +141,37 @@ START_TEST(every_optimizer_learns) {
 }
 END_TEST
 
+/* The rows of the table between --opt and --layer-decay are what optimisers are told: a value that
+ * trainer.c does not hand over changes nothing, whatever the optimiser. */
+START_TEST(every_flag_of_the_optimizers_shows) {
+    size_t flag = 0;
+    while (strcmp(vit_recipe_options[flag].name, "opt") != 0) {
+        flag++;
+    }
+    while (strcmp(vit_recipe_options[++flag].name, "layer-decay") != 0) {
+        const vit_option *option = &vit_recipe_options[flag];
+        bool shows = false;
+        for (int kind = 0; kind < VIT_OPTIMIZER_COUNT && !shows; kind++) {
+            char a[1024], b[1024], name[64];
+            run_watch s;
+            vit_train_settings settings = settings_for(1);
+            settings.recipe.opt = kind;
+            snprintf(name, sizeof name, "as_is%zu.%d", flag, kind);
+            ck_vit_ok(train(&settings, a, name, false, &s));
+            ck_assert_int_eq(option->type, VIT_OPT_DOUBLE);
+            for (int i = 0; i < (option->count ? option->count : 1); i++) {
+                ((double *)(void *)((char *)&settings.recipe + option->offset))[i] = 0.5;
+            }
+            snprintf(name, sizeof name, "other%zu.%d", flag, kind);
+            ck_vit_ok(train(&settings, b, name, false, &s));
+            shows = !same_tensor(a, "last.safetensors", "blocks.1.mlp.fc1.weight", b,
+                                 "last.safetensors", "blocks.1.mlp.fc1.weight");
+        }
+        ck_assert_msg(shows, "--%s", option->name);
+    }
+}
+END_TEST
+
 /* ---- how long ---- */
 
 START_TEST(length_in_steps) {
@@ -296,6 +327,7 @@ static Suite *suite(void) {
     tcase_add_test(tc, batches_add_up);
     tcase_add_test(tc, the_average_is_what_is_saved);
     tcase_add_test(tc, frozen_parameters_stay);
+    tcase_add_test(tc, every_flag_of_the_optimizers_shows);
     tcase_add_loop_test(tc, every_optimizer_learns, 0, VIT_OPTIMIZER_COUNT);
     tcase_add_test(tc, length_in_steps);
     tcase_add_test(tc, early_stop);
