@@ -132,9 +132,9 @@ START_TEST(wrong_usage_exits_with_2) {
     check_usage(zvit("bench", "gem", NULL), "gemm");
     check_usage(zvit("bench", "loader", NULL), "DATA");
     check_usage(zvit("bench", NULL), "startup");
-    check_usage(zvit("bench", "train", "data", NULL), "none");
+    check_usage(zvit("bench", "train", "data", NULL), "train: 1 argument after it (expected none)");
     check_usage(zvit("bench", "attention", "--tokens", "0", NULL), "--tokens: 0");
-    check_usage(zvit("pack", "data", NULL), "OUT.zpk");
+    check_usage(zvit("pack", "data", NULL), "1 argument (expected two: DATA OUT.zpk)");
     check_usage(zvit("train", "--model", "nosuch", "x", NULL), "zeros_mini_patch8_64");
     check_usage(zvit("train", "--num-heads", "7", "x", NULL), "num-heads: 7");
     check_usage(zvit("eval", "--csv", "m", "d", NULL), "--csv");

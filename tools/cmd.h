@@ -87,6 +87,8 @@ const char *cli_nearest(const char *word, const char *const *choices);
 int cli_fail(const cli_verb *verb);
 /* The same for wrong usage, with a hint at --help. Returns CLI_USAGE. */
 int cli_fail_usage(const cli_verb *verb);
+/* "2 arguments (expected one: DATA)" as the last error; returns VIT_ERROR_ARGUMENT. */
+vit_status cli_wrong_arguments(int words, const char *expected);
 void cli_warn(const cli_verb *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Flushes standard output; when something could not be written (a full disk, say) that is an error,
  * told unless the reader of a pipe went away. Returns code, or CLI_FAILED. */

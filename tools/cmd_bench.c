@@ -184,8 +184,8 @@ static const bench_kind *find_kind(const char *word, int words) {
         if (words == (kind->data ? 2 : 1)) {
             return kind;
         }
-        vit_fail(VIT_ERROR_ARGUMENT, "%s: %d arguments after it (expected %s)", word, words - 1,
-                 kind->data ? "one: DATA" : "none");
+        vit_fail(VIT_ERROR_ARGUMENT, "%s: %d argument%s after it (expected %s)", word, words - 1,
+                 words == 2 ? "" : "s", kind->data ? "one: DATA" : "none");
         return NULL;
     }
     if (word == NULL) {

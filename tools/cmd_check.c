@@ -281,7 +281,7 @@ int cmd_check(const cli_verb *verb, int argc, char **argv) {
         return code;
     }
     if (words != 1) {
-        vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected one: DATA)", words);
+        cli_wrong_arguments(words, "one: DATA");
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&common);

@@ -290,8 +290,7 @@ cleanup:
 
 static vit_status check_flags(const classify_flags *flags, bool json, int words) {
     if (words < 2) {
-        return vit_fail(VIT_ERROR_ARGUMENT, "%d argument%s (expected MODEL and at least one PATH)",
-                        words, words == 1 ? "" : "s");
+        return cli_wrong_arguments(words, "MODEL and at least one PATH");
     }
     if (flags->csv && json) {
         return vit_fail(VIT_ERROR_ARGUMENT, "--csv and --json (expected one of them)");

@@ -30,7 +30,7 @@ int cmd_completion(const cli_verb *verb, int argc, char **argv) {
         vit_fail(VIT_ERROR_ARGUMENT, "%s: no shell that zvit knows (expected bash or zsh)",
                  argv[0]);
     } else {
-        vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected one: bash or zsh)", words);
+        cli_wrong_arguments(words, "one: bash or zsh");
     }
     return cli_fail_usage(verb);
 }

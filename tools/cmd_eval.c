@@ -336,8 +336,7 @@ static vit_status read_words(evaluation *e, const vit_option_group *groups, int 
     vit_status status = VIT_OK;
     VIT_TRY(vit_options_parse(groups, GROUPS, argc, argv, &words));
     if (words < 2) {
-        VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT, "%d argument%s (expected at least two: MODEL... DATA)",
-                         words, words == 1 ? "" : "s"));
+        VIT_TRY(cli_wrong_arguments(words, "at least two: MODEL... DATA"));
     }
     e->models = argv;
     e->count = (size_t)words - 1;

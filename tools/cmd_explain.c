@@ -253,8 +253,7 @@ int cmd_explain(const cli_verb *verb, int argc, char **argv) {
         return code;
     }
     if (words != 2) {
-        vit_fail(VIT_ERROR_ARGUMENT, "%d argument%s (expected MODEL and one IMAGE)", words,
-                 words == 1 ? "" : "s");
+        cli_wrong_arguments(words, "MODEL and one IMAGE");
         return cli_fail_usage(verb);
     }
     if (!*flags.out && !common.json) {

@@ -105,7 +105,7 @@ int cmd_export(const cli_verb *verb, int argc, char **argv) {
         return code;
     }
     if (words != 1) {
-        vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected one: MODEL)", words);
+        cli_wrong_arguments(words, "one: MODEL");
         return cli_fail_usage(verb);
     }
     if (flags.out[0] == 0) {

@@ -74,7 +74,7 @@ int cmd_help(const cli_verb *verb, int argc, char **argv) {
         return code;
     }
     if (words > 1) {
-        vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected at most one: VERB)", words);
+        cli_wrong_arguments(words, "at most one: VERB");
         return cli_fail_usage(verb);
     }
     if (flags.man && flags.markdown) {

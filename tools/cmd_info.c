@@ -327,7 +327,7 @@ int cmd_info(const cli_verb *verb, int argc, char **argv) {
         return code;
     }
     if (words > 1) {
-        vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected at most one: MODEL)", words);
+        cli_wrong_arguments(words, "at most one: MODEL");
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&common);

@@ -81,7 +81,7 @@ int cmd_pack(const cli_verb *verb, int argc, char **argv) {
         return code;
     }
     if (words != 2) {
-        vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected two: DATA OUT.zpk)", words);
+        cli_wrong_arguments(words, "two: DATA OUT.zpk");
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&common);

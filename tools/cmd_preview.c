@@ -131,11 +131,12 @@ int cmd_preview(const cli_verb *verb, int argc, char **argv) {
     if (!cli_parse(verb, groups, GROUPS, argc, argv, &words, &code)) {
         return code;
     }
-    if (words != 1 || !*r.flags.out) {
-        vit_fail(VIT_ERROR_ARGUMENT,
-                 words != 1 ? "%d arguments (expected one: DATA)"
-                            : "no --out (expected the name of a PNG file)",
-                 words);
+    if (words != 1) {
+        cli_wrong_arguments(words, "one: DATA");
+        return cli_fail_usage(verb);
+    }
+    if (!*r.flags.out) {
+        vit_fail(VIT_ERROR_ARGUMENT, "no --out (expected the name of a PNG file)");
         return cli_fail_usage(verb);
     }
     if (vit_augment_check(&r.settings.augment, NULL) != VIT_OK) {

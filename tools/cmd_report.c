@@ -285,7 +285,7 @@ int cmd_report(const cli_verb *verb, int argc, char **argv) {
         return code;
     }
     if (words != 1) {
-        vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected one: RUN)", words);
+        cli_wrong_arguments(words, "one: RUN");
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&common);

@@ -133,7 +133,7 @@ int cmd_serve(const cli_verb *verb, int argc, char **argv) {
         return code;
     }
     if (words != 1) {
-        vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected MODEL)", words);
+        cli_wrong_arguments(words, "one: MODEL");
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&common);

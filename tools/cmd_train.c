@@ -186,7 +186,7 @@ static vit_status apply_all(request *r, vit_settings_layers *layers, int argc, c
         r->settings.recipe.batch_size = began_with; /* auto: as it was chosen then */
     }
     if (words != 1 && !(words == 0 && *r->resumed_data != 0)) {
-        VIT_TRY(vit_fail(VIT_ERROR_ARGUMENT, "%d arguments (expected one: DATA)", words));
+        VIT_TRY(cli_wrong_arguments(words, "one: DATA"));
     }
     r->data = words == 1 ? argv[0] : r->resumed_data;
     if (layers->resumed) {

@@ -105,6 +105,11 @@ int cli_fail_usage(const cli_verb *verb) {
     return CLI_USAGE;
 }
 
+vit_status cli_wrong_arguments(int words, const char *expected) {
+    return vit_fail(VIT_ERROR_ARGUMENT, "%d argument%s (expected %s)", words, words == 1 ? "" : "s",
+                    expected);
+}
+
 void cli_warn(const cli_verb *verb, const char *format, ...) {
     char message[2 * VIT_MESSAGE_MAX];
     va_list args;
