@@ -456,6 +456,10 @@ START_TEST(a_missing_file_is_named) {
     ck_vit_fails(safetensors_load(folder, &file), VIT_ERROR_IO, "is a folder (expected a file)");
     ck_vit_ok(vit_file_replace(path, "", 0));
     ck_vit_fails(safetensors_load(path, &file), VIT_ERROR_FORMAT, "cut short: 0 bytes");
+    ck_vit_ok(vit_file_replace(path, "\x89PNG\r\n\x1a\n....", 12));
+    ck_vit_fails(safetensors_load(path, &file), VIT_ERROR_FORMAT, "is a picture (expected a model");
+    ck_vit_ok(vit_file_replace(path, "\xff\xd8\xff\xe0....", 8));
+    ck_vit_fails(safetensors_load(path, &file), VIT_ERROR_FORMAT, "is a picture (expected a model");
 }
 END_TEST
 

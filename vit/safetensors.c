@@ -245,8 +245,14 @@ cleanup:
     return status;
 }
 
-/* The length of the header after its 8 bytes, of which the file has `size` in all. */
+/* The length of the header after its 8 bytes, of which the file has `size` in all. A picture and a
+ * model are easily given in the wrong order. */
 static vit_status check_length(const vit_safetensors *file, uint64_t length, size_t size) {
+    static const unsigned char jpeg[] = {0xff, 0xd8, 0xff}, png[] = {0x89, 'P', 'N', 'G'};
+    if (memcmp(&length, jpeg, sizeof jpeg) == 0 || memcmp(&length, png, sizeof png) == 0) {
+        return vit_fail(VIT_ERROR_FORMAT, "%s: is a picture (expected a model: a safetensors file)",
+                        file->what);
+    }
     if (length > VIT_SAFETENSORS_MAX_HEADER) {
         return vit_fail(VIT_ERROR_LIMIT,
                         "%s: a header of %llu bytes (expected at most %u; is this a safetensors "
