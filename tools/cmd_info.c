@@ -62,15 +62,8 @@ static const char *const features[] = {
 enum { FEATURES = sizeof features / sizeof *features };
 
 static vit_status machine_json(const cli_machine *machine, const char *warning) {
-    vit_json *root = vit_json_object(), *list = vit_json_array(), *warnings = vit_json_array();
-    vit_json_add_string(root, "zvit", vit_version());
-    vit_json_add_string(root, "cpu", machine->cpu);
-    vit_json_add_number(root, "cores", machine->processors);
-    vit_json_add_number(root, "threads", machine->threads);
-    vit_json_add_string(root, "isa", machine->isa);
-    vit_json_add_string(root, "blas", machine->blas);
-    vit_json_add_string(root, "blas_kernel", machine->kernel);
-    vit_json_add_number(root, "memory_bytes", machine->memory_bytes);
+    vit_json *root = cli_machine_json(machine);
+    vit_json *list = vit_json_array(), *warnings = vit_json_array();
     vit_json_add_number(root, "memory_available_bytes", machine->available_bytes);
     for (size_t i = 0; i < FEATURES; i++) {
         vit_json_add_string(list, NULL, features[i]);

@@ -84,6 +84,19 @@ cli_machine cli_machine_look(void) {
     return machine;
 }
 
+vit_json *cli_machine_json(const cli_machine *machine) {
+    vit_json *root = vit_json_object();
+    vit_json_add_string(root, "zvit", vit_version());
+    vit_json_add_string(root, "cpu", machine->cpu);
+    vit_json_add_number(root, "cores", machine->processors);
+    vit_json_add_number(root, "threads", machine->threads);
+    vit_json_add_string(root, "isa", machine->isa);
+    vit_json_add_string(root, "blas", machine->blas);
+    vit_json_add_string(root, "blas_kernel", machine->kernel);
+    vit_json_add_number(root, "memory_bytes", machine->memory_bytes);
+    return root;
+}
+
 /* OpenBLAS's x86-64 kernels by the registers that they use; the names are its own. */
 static const struct {
     const char *name;

@@ -1,6 +1,8 @@
-/* What this machine is, for zvit info and zvit bench. */
+/* What this machine is, for zvit info, zvit bench and RUN/machine.json. */
 #ifndef ZVIT_MACHINE_H
 #define ZVIT_MACHINE_H
+
+#include "vit/json.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,6 +21,8 @@ typedef struct cli_machine {
 } cli_machine;
 
 cli_machine cli_machine_look(void);
+/* As JSON, but for what changes from one moment to the next. The caller frees it. */
+vit_json *cli_machine_json(const cli_machine *machine);
 
 /* True when BLAS chose a kernel for narrower registers than the processor has; the buffer then says
  * so and what to do. */

@@ -58,26 +58,12 @@ cleanup:
 
 /* ---- while training ---- */
 
-/* This machine, the one that trains. The caller frees it. */
-static vit_json *machine_json(void) {
-    cli_machine machine = cli_machine_look();
-    vit_json *root = vit_json_object();
-    vit_json_add_string(root, "zvit", vit_version());
-    vit_json_add_string(root, "cpu", machine.cpu);
-    vit_json_add_number(root, "cores", machine.processors);
-    vit_json_add_number(root, "threads", machine.threads);
-    vit_json_add_string(root, "isa", machine.isa);
-    vit_json_add_string(root, "blas", machine.blas);
-    vit_json_add_string(root, "blas_kernel", machine.kernel);
-    vit_json_add_number(root, "memory_bytes", machine.memory_bytes);
-    return root;
-}
-
 static vit_status write_machine(cli_train_report *r) {
+    const cli_machine machine = cli_machine_look();
     char path[PATH_MAX];
     char *text = NULL;
     vit_status status = VIT_OK;
-    r->machine = machine_json();
+    r->machine = cli_machine_json(&machine);
     VIT_TRY(vit_path_join(path, sizeof path, r->run, "machine.json"));
     VIT_TRY(vit_json_print(r->machine, true, &text));
     VIT_TRY(vit_file_replace(path, text, strlen(text)));
