@@ -78,8 +78,8 @@ bool cli_wants_log_json(int argc, char **argv);
 /* Prints zvit VERB --help from the tables, or has verb->describe do so; "default" is what the
  * groups' targets hold now. */
 void cli_print_help(const cli_verb *verb, const vit_option_group *groups, size_t group_count);
-/* The choice nearest to word by edit distance, or NULL when none is near. choices ends in NULL. */
-const char *cli_nearest(const char *word, const char *const *choices);
+/* The choice nearest to word by edit distance, or NULL when none is near. */
+const char *cli_nearest(const char *word, const char *const *choices, size_t count);
 
 /* ---- errors: one line on standard error, "zvit VERB: message"; with --log-json an object,
  * {"event":"error","verb":VERB,"message":...} ---- */

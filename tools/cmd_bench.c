@@ -170,7 +170,7 @@ cleanup:
 
 /* The kind that the words name, or NULL with the message. */
 static const bench_kind *find_kind(const char *word, int words) {
-    const char *names[KINDS + 1] = {NULL};
+    const char *names[KINDS];
     char list[256] = "";
     size_t used = 0;
     for (size_t i = 0; i < KINDS; i++) {
@@ -192,7 +192,7 @@ static const bench_kind *find_kind(const char *word, int words) {
         vit_fail(VIT_ERROR_ARGUMENT, "no argument (expected one of %s)", list);
         return NULL;
     }
-    const char *nearest = cli_nearest(word, names);
+    const char *nearest = cli_nearest(word, names, KINDS);
     vit_fail(VIT_ERROR_ARGUMENT, "%s: nothing to measure (expected one of %s%s%s)", word, list,
              nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
     return NULL;

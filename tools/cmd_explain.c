@@ -72,7 +72,6 @@ typedef struct areas {
 typedef struct explained {
     const cli_verb *verb;
     const explain_flags *flags;
-    bool json;
     const char *model, *path;
     vit_model_bundle *bundle;
     vit_image picture;
@@ -84,24 +83,15 @@ typedef struct explained {
 
 static vit_status unknown_class(const vit_model_bundle *bundle, const char *name) {
     size_t K = (size_t)bundle->model.config.num_classes;
-    const char **names = NULL;
-    vit_status status = vit_alloc((void **)&names, K + 1, sizeof *names, "class names");
-    if (status != VIT_OK) {
-        return status;
-    }
-    memcpy(names, bundle->class_names, K * sizeof *names);
-    const char *nearest = cli_nearest(name, names);
+    const char *nearest = cli_nearest(name, (const char *const *)bundle->class_names, K);
     if (nearest != NULL) {
-        status =
-            vit_fail(VIT_ERROR_ARGUMENT,
-                     "--class %s: the model has no such class; did you mean '%s'?", name, nearest);
-    } else {
-        status = vit_fail(VIT_ERROR_ARGUMENT,
-                          "--class %s: the model has no such class (expected a name, or 0 to %zu)",
-                          name, K - 1);
+        return vit_fail(VIT_ERROR_ARGUMENT,
+                        "--class %s: the model has no such class; did you mean '%s'?", name,
+                        nearest);
     }
-    vit_free(names);
-    return status;
+    return vit_fail(VIT_ERROR_ARGUMENT,
+                    "--class %s: the model has no such class (expected a name, or 0 to %zu)", name,
+                    K - 1);
 }
 
 static vit_status choose_class(const explained *e, int *index) {
@@ -261,8 +251,7 @@ int cmd_explain(const cli_verb *verb, int argc, char **argv) {
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&common);
-    explained e = {
-        .verb = verb, .flags = &flags, .json = common.json, .model = argv[0], .path = argv[1]};
+    explained e = {.verb = verb, .flags = &flags, .model = argv[0], .path = argv[1]};
     vit_status status = explain(&e, &reading);
     if (status == VIT_OK && common.json) {
         status = print_json(&e);

@@ -112,14 +112,14 @@ static size_t edit_distance(const char *a, const char *b) {
     return row[n];
 }
 
-const char *cli_nearest(const char *word, const char *const *choices) {
+const char *cli_nearest(const char *word, const char *const *choices, size_t count) {
     const char *nearest = NULL;
     size_t least = strlen(word) / 2 + 1; /* half of the word or more wrong is no misspelling */
-    for (; *choices != NULL; choices++) {
-        size_t distance = edit_distance(word, *choices);
+    for (size_t i = 0; i < count; i++) {
+        size_t distance = edit_distance(word, choices[i]);
         if (distance < least) {
             least = distance;
-            nearest = *choices;
+            nearest = choices[i];
         }
     }
     return nearest;

@@ -220,11 +220,11 @@ const cli_verb *cli_find_verb(const char *name) {
 }
 
 int cli_unknown_verb(const char *word) {
-    const char *names[VERBS + 1] = {NULL};
+    const char *names[VERBS];
     for (size_t i = 0; i < VERBS; i++) {
         names[i] = verbs[i].name;
     }
-    const char *nearest = cli_nearest(word, names);
+    const char *nearest = cli_nearest(word, names, VERBS);
     fputs("zvit: '", stderr);
     cli_put(stderr, word);
     fprintf(stderr, "' is no verb of zvit");

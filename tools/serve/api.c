@@ -167,20 +167,12 @@ vit_status serve_model_json(const vit_model_bundle *bundle, const serve_limits *
 }
 
 vit_status serve_find_class(const vit_model_bundle *bundle, const char *name, int *out) {
-    size_t K = bundle->model.head_shape.classes;
-    const char **names = NULL;
-    vit_status status = VIT_OK;
     *out = vit_class_find(bundle, name);
     if (*out >= 0) {
         return VIT_OK;
     }
-    VIT_TRY(vit_alloc((void **)&names, K + 1, sizeof *names, "class names"));
-    memcpy(names, bundle->class_names, K * sizeof *names);
-    const char *nearest = cli_nearest(name, names);
-    status =
-        vit_fail(VIT_ERROR_ARGUMENT, "class: %s: no class of the model%s%s%s", name,
-                 nearest ? " (did you mean " : "", nearest ? nearest : "", nearest ? "?)" : "");
-cleanup:
-    vit_free(names);
-    return status;
+    const char *nearest = cli_nearest(name, (const char *const *)bundle->class_names,
+                                      bundle->model.head_shape.classes);
+    return vit_fail(VIT_ERROR_ARGUMENT, "class: %s: no class of the model%s%s%s", name,
+                    nearest ? " (did you mean " : "", nearest ? nearest : "", nearest ? "?)" : "");
 }
