@@ -249,9 +249,26 @@ const char *vit_training_get(vit_training *t, const char *name) {
 
 /* ---- making one ---- */
 
-/* folder and data are copied; data may be NULL for now. */
+/* Settings, and data unless it was given, are those of the run in the folder. */
+static vit_status take_run(vit_training *t) {
+    vit_status status = VIT_OK;
+    t->resumed = true;
+    VIT_TRY(copy_text(&t->file_name, t->folder));
+    VIT_TRY(vit_run_folder_args(t->folder, &t->file));
+    VIT_TRY(vit_settings_check_file(t->groups, t->file, t->folder));
+    if (!t->data) {
+        const char *own = vit_json_string(vit_json_get(t->file, "data"), NULL);
+        VIT_TRY(own ? copy_text(&t->data, own)
+                    : vit_fail(VIT_ERROR_FORMAT,
+                               "%s: its args.json does not name its data (expected data)",
+                               t->folder));
+    }
+cleanup:
+    return status;
+}
+
 static vit_status create(vit_training **out, const char *data, const char *folder,
-                         const vit_training_options *options) {
+                         const vit_training_options *options, bool resume) {
     vit_training *t = NULL;
     vit_status status = VIT_OK;
     size_t settings = vit_train_setting_count();
@@ -275,6 +292,10 @@ static vit_status create(vit_training **out, const char *data, const char *folde
     VIT_TRY(vit_alloc((void **)&t->sources, settings, 1, "settings"));
     VIT_TRY(vit_alloc((void **)&t->values, settings, sizeof *t->values, "settings"));
     vit_train_setting_groups(&t->settings, t->sources, t->groups);
+    if (resume) {
+        VIT_TRY(take_run(t));
+    }
+    VIT_TRY(resolve(t));
     *out = t;
     t = NULL;
 cleanup:
@@ -285,42 +306,19 @@ cleanup:
 vit_status vit_training_create(vit_training **out, const char *data, const char *folder,
                                const vit_training_options *options) {
     VIT_BEGIN_OUT(out);
-    vit_training *t = NULL;
     vit_status status = VIT_OK;
     VIT_TRY(vit_check_given(data, __func__, "data"));
     VIT_TRY(vit_check_given(folder, __func__, "folder"));
-    VIT_TRY(create(&t, data, folder, options));
-    VIT_TRY(resolve(t));
-    *out = t;
-    t = NULL;
+    VIT_TRY(create(out, data, folder, options, false));
 cleanup:
-    vit_training_free(t);
     return status;
 }
 
 vit_status vit_training_resume(vit_training **out, const char *folder, const char *data,
                                const vit_training_options *options) {
     VIT_BEGIN_OUT(out);
-    vit_training *t = NULL;
-    vit_status status = VIT_OK;
-    VIT_TRY(vit_check_given(folder, __func__, "folder"));
-    VIT_TRY(create(&t, data, folder, options));
-    t->resumed = true;
-    VIT_TRY(copy_text(&t->file_name, folder));
-    VIT_TRY(vit_run_folder_args(folder, &t->file));
-    VIT_TRY(vit_settings_check_file(t->groups, t->file, folder));
-    if (!data) {
-        const char *own = vit_json_string(vit_json_get(t->file, "data"), NULL);
-        VIT_TRY(own ? copy_text(&t->data, own)
-                    : vit_fail(VIT_ERROR_FORMAT,
-                               "%s: its args.json does not name its data (expected data)", folder));
-    }
-    VIT_TRY(resolve(t));
-    *out = t;
-    t = NULL;
-cleanup:
-    vit_training_free(t);
-    return status;
+    vit_status status = vit_check_given(folder, __func__, "folder");
+    return status == VIT_OK ? create(out, data, folder, options, true) : status;
 }
 
 /* ---- running ---- */

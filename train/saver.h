@@ -5,6 +5,7 @@
 #include "train/run_folder.h"
 
 typedef struct vit_saver vit_saver;
+/* Takes no memory for the copy yet. */
 vit_status vit_saver_create(vit_saver **out);
 /* Waits for what is being written. NULL is fine. */
 void vit_saver_free(vit_saver *saver);

@@ -26,7 +26,7 @@ typedef struct vit_settings_layers {
     bool resumed; /* file is the args.json of the run that goes on */
 } vit_settings_layers;
 
-/* Reads a file of settings and checks its keys. */
+/* Reads a file of settings and checks its keys. The caller frees *out; NULL after a failure. */
 vit_status vit_settings_read_file(const char *path, const vit_option_group *groups, vit_json **out);
 /* A misspelt key must not be passed over in silence: VIT_ERROR_FORMAT. What args.json holds beside
  * the settings is known. name is the file's. */
@@ -42,6 +42,7 @@ vit_status vit_settings_lay(const vit_settings_layers *layers, vit_train_setting
                             const vit_option_group *groups);
 /* The defaults, of which training has one of its own. */
 vit_status vit_settings_defaults(vit_train_settings *settings, const vit_option_group *groups);
+/* Those of the group "Model" as the preset has them. VIT_ERROR_ARGUMENT: no such preset. */
 vit_status vit_settings_model(const char *name, vit_train_settings *settings,
                               const vit_option_group *groups);
 

@@ -1,6 +1,7 @@
 #include "train/state.h"
 
 #include "vit/heap.h"
+#include "vit/options.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ enum { NAME_MAX_BYTES = VIT_NAME_MAX + 16 };
         .max = INT32_MAX                                                                           \
     }
 
-const vit_option vit_position_fields[] = {
+static const vit_option fields[] = {
     NUMBER(VIT_OPT_U64, step),
     NUMBER(VIT_OPT_U64, bad),
     COUNT(epochs_done),
@@ -43,7 +44,6 @@ const vit_option vit_position_fields[] = {
     NUMBER(VIT_OPT_DOUBLE, best_loss),
     NUMBER(VIT_OPT_DOUBLE, last_top1),
 };
-const size_t vit_position_field_count = sizeof vit_position_fields / sizeof *vit_position_fields;
 
 /* NaN is null in JSON, which leaves a field as it was: here. */
 vit_position vit_position_start(void) {
@@ -51,8 +51,7 @@ vit_position vit_position_start(void) {
 }
 
 static vit_option_group position_group(vit_position *position) {
-    return (vit_option_group){"position", vit_position_fields, vit_position_field_count, position,
-                              NULL};
+    return (vit_option_group){"position", fields, sizeof fields / sizeof *fields, position, NULL};
 }
 
 /* ---- saving ---- */

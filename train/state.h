@@ -8,7 +8,7 @@
 #ifndef VIT_STATE_H
 #define VIT_STATE_H
 
-#include "vit/options.h"
+#include "vit/json.h"
 #include "vit/params.h"
 #include "vit/safetensors.h"
 
@@ -30,8 +30,6 @@ typedef struct vit_position {
     int best_epoch;                               /* 0: none yet */
     double best_top1, best_loss, last_top1;       /* NaN: not measured */
 } vit_position;
-extern const vit_option vit_position_fields[];
-extern const size_t vit_position_field_count;
 /* The start of a run. */
 vit_position vit_position_start(void);
 
@@ -43,7 +41,8 @@ vit_status vit_state_save(const char *path, const vit_param_table *table,
                           const float *const blocks[VIT_STATE_BLOCKS], const vit_position *position,
                           const char *args, const char *log);
 
-typedef struct vit_state vit_state; /* an open state file */
+typedef struct vit_state vit_state; /* an open state file; what is got from it lives as long */
+/* Errors: a file that cannot be read, is no state, or is one of another version. */
 vit_status vit_state_open(const char *path, vit_state **out);
 void vit_state_close(vit_state *state);
 const vit_position *vit_state_position(const vit_state *state);
