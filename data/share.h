@@ -23,7 +23,8 @@ typedef struct vit_share {
     size_t slots; /* a multiple of ranks */
 } vit_share;
 
-/* Pictures of slot `slot` of a batch of count: sizes differ by one at most. */
+/* Pictures of slot `slot` of a batch of count, or whatever else is dealt in order: sizes differ by
+ * one at most. */
 vit_range vit_slot_range(size_t slots, size_t slot, size_t count);
 
 /* Those of the rank's slots. Over the ranks, each picture comes once, in order. */

@@ -249,18 +249,6 @@ START_TEST(no_comm_is_one_rank) {
 }
 END_TEST
 
-START_TEST(shares_are_contiguous_and_near_equal) {
-    size_t before = 0, first, end;
-    for (size_t r = 0; r < 7; r++) {
-        vit_comm_share(r, 7, 100, &first, &end);
-        ck_assert_uint_eq(first, before);
-        ck_assert(end - first == 14 || end - first == 15);
-        before = end;
-    }
-    ck_assert_uint_eq(before, 100);
-}
-END_TEST
-
 /* Without a launcher there is nobody to join; a launcher that started one process neither. */
 START_TEST(one_process_has_no_comm) {
     static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
@@ -291,7 +279,6 @@ static Suite *suite(void) {
     tcase_add_test(c, a_rank_that_ends_breaks_the_others);
     tcase_add_loop_test(c, lack_of_memory_is_an_error, 0, 40);
     tcase_add_test(c, no_comm_is_one_rank);
-    tcase_add_test(c, shares_are_contiguous_and_near_equal);
     tcase_add_test(c, one_process_has_no_comm);
     suite_add_tcase(s, c);
     return s;

@@ -1,5 +1,6 @@
 #include "tools/ranks.h"
 
+#include "data/share.h"
 #include "vit/arena.h"
 
 #include <omp.h>
@@ -56,7 +57,7 @@ static bool is_bound_by_choice(void) {
  * have. False: it stays as it is. */
 static bool spread(size_t index, size_t count) {
     processor list[CPU_SETSIZE];
-    size_t n = 0, first, end;
+    size_t n = 0;
     cpu_set_t all, before, mine;
     CPU_ZERO(&all);
     CPU_ZERO(&mine);
@@ -77,8 +78,8 @@ static bool spread(size_t index, size_t count) {
         return true;
     }
     qsort(list, n, sizeof *list, by_place);
-    vit_comm_share(index, count, n, &first, &end);
-    for (size_t i = first; i < end; i++) {
+    vit_range own = vit_slot_range(count, index, n);
+    for (size_t i = own.first; i < own.end; i++) {
         CPU_SET(list[i].number, &mine);
     }
     if (sched_setaffinity(0, sizeof mine, &mine) != 0) {

@@ -19,14 +19,6 @@ typedef struct vit_comm vit_comm;
 size_t vit_comm_rank(const vit_comm *comm); /* from 0; rank 0 alone writes and prints */
 size_t vit_comm_size(const vit_comm *comm);
 
-/* The share of `rank` in `count` things in order: [*first, *end). Shares are contiguous and differ
- * by at most one. */
-static inline void vit_comm_share(size_t rank, size_t size, size_t count, size_t *first,
-                                  size_t *end) {
-    *first = (size_t)((unsigned __int128)count * rank / size);
-    *end = (size_t)((unsigned __int128)count * (rank + 1) / size);
-}
-
 /* All ranks: root's bytes into everybody's data. */
 vit_status vit_comm_broadcast(vit_comm *comm, size_t root, void *data, size_t bytes);
 
