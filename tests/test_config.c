@@ -1,5 +1,6 @@
 /* Configurations: the table that declares them, presets and their counts of weights and operations
  * against timm's, checks of every field, and the JSON in which timm and model files have them. */
+#include "support/files.h"
 #include "support/support.h"
 
 #include "train/recipe.h"
@@ -446,15 +447,8 @@ START_TEST(json_is_checked) {
     vit_config config = preset("zeros_mini_patch8_64");
     config.num_classes = 2;
     char *text = to_text(&config, labels, NULL);
-    size_t before = 0; /* bytes of text ahead of what is replaced */
-    while (text[before] && strncmp(text + before, edits[_i].from, strlen(edits[_i].from)) != 0) {
-        before++;
-    }
-    ck_assert_msg(text[before], "%s is not in %s", edits[_i].from, text);
-    char edited[2048];
-    snprintf(edited, sizeof edited, "%.*s%s%s", (int)before, text, edits[_i].to,
-             text + before + strlen(edits[_i].from));
-    vit_json *json = parse(edited);
+    replace_text(&text, edits[_i].from, edits[_i].to);
+    vit_json *json = parse(text);
     vit_preprocess preprocess;
     const vit_json *names;
     vit_status status = vit_config_from_json(json, "test", &config, &preprocess, &names);

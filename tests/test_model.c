@@ -415,7 +415,7 @@ START_TEST(workspace_grows_by_the_block) {
 }
 END_TEST
 
-START_TEST(workspace_bytes_are_what_it_takes) {
+START_TEST(training_takes_more_than_inference) {
     vit_config config;
     ck_vit_ok(vit_config_preset("zeros_tiny_patch16_224", &config));
     vit_model model;
@@ -430,17 +430,6 @@ START_TEST(workspace_bytes_are_what_it_takes) {
     ck_assert_uint_lt(inference, checkpointed);
     ck_assert_uint_lt(training, twice);
     ck_assert_uint_le(twice, 2 * training + 65536);
-    vit_model_free(&model);
-}
-END_TEST
-
-START_TEST(parameter_counts_are_timms) {
-    vit_config config;
-    vit_model model;
-    ck_vit_ok(vit_config_preset("vit_tiny_patch16_224", &config));
-    config.global_pool = VIT_POOL_TOKEN;
-    ck_vit_ok(vit_model_init(&model, &config));
-    ck_assert_uint_eq(model.params.total, 5717416); /* timm vit_tiny_patch16_224, 1000 classes */
     vit_model_free(&model);
 }
 END_TEST
@@ -461,8 +450,7 @@ static Suite *suite(void) {
     tcase_add_test(t, what_decays);
     tcase_add_loop_test(t, scratch_of_a_block, 0, VIT_ATTENTION_KINDS);
     tcase_add_test(t, workspace_grows_by_the_block);
-    tcase_add_test(t, workspace_bytes_are_what_it_takes);
-    tcase_add_test(t, parameter_counts_are_timms);
+    tcase_add_test(t, training_takes_more_than_inference);
     suite_add_tcase(s, t);
     return s;
 }

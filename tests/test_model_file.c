@@ -1,5 +1,6 @@
 /* Model files: what is saved is loaded, weights of every type are converted, and what does not fit
  * its own config is refused. */
+#include "support/files.h"
 #include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"
@@ -250,13 +251,8 @@ static vit_status load_pieces(pieces *p, vit_model_bundle **out) {
 }
 
 static void replace_config(pieces *p, const char *from, const char *to) {
-    char *found = strstr(p->config, from);
-    ck_assert_msg(found != NULL, "%s is not in %s", from, p->config);
-    char *edited = malloc(strlen(p->config) + strlen(to) + 1);
-    sprintf(edited, "%.*s%s%s", (int)(found - p->config), p->config, to, found + strlen(from));
-    free(p->config);
-    p->config = edited;
-    p->metadata[2].value = edited;
+    replace_text(&p->config, from, to);
+    p->metadata[2].value = p->config;
 }
 
 static void drop_tensor(pieces *p) {

@@ -173,7 +173,7 @@ START_TEST(the_same_bytes_twice) {
 }
 END_TEST
 
-/* A disk that is full, in effect: a file cannot grow past 64 KiB. */
+/* A disk that is full, in effect: a file cannot grow past 16 KiB. */
 START_TEST(what_fails_leaves_nothing) {
     char out[1024];
     vit_export_paths paths;

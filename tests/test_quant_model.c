@@ -1,6 +1,8 @@
 /* Models with int8 weights: their files, what is refused, and that they say what the float model
  * says, to the same bits on any number of threads. */
+#include "support/files.h"
 #include "support/folder.h"
+#include "support/models.h"
 #include "support/pictures.h"
 #include "support/support.h"
 
@@ -24,7 +26,6 @@ static void setup(void) {
 }
 
 enum { CLASSES = 3, PICTURES = 3 };
-static const char *const classes[] = {"cat", "dog \"2\"", "\xc3\xa4rger"};
 
 /* Nothing is a multiple of a tile. */
 static vit_model_bundle *bundle_new(int attn, int pool) {
@@ -43,7 +44,7 @@ static vit_model_bundle *bundle_new(int attn, int pool) {
     config.num_classes = CLASSES;
     config.global_pool = pool;
     config.zero_order = vit_attention_has_zero_order((vit_attention_kind)attn);
-    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, classes, 1, &bundle));
+    ck_vit_ok(vit_model_bundle_new(&config, &preprocess, quoted_names, 1, &bundle));
     const vit_param_table *table = &bundle->model.params;
     for (size_t i = 0; i < table->count; i++) {
         const vit_param *p = &table->items[i];
@@ -391,15 +392,6 @@ START_TEST(bad_tensors_are_refused) {
 }
 END_TEST
 
-/* The config with `from` replaced by `to`, malloc'ed. */
-static char *replaced(const char *config, const char *from, const char *to) {
-    const char *at = strstr(config, from);
-    ck_assert_ptr_nonnull(at);
-    char *text = malloc(strlen(config) + strlen(to) + 1);
-    sprintf(text, "%.*s%s%s", (int)(at - config), config, to, at + strlen(from));
-    return text;
-}
-
 START_TEST(layout_and_config_have_to_agree) {
     static const char entry[] = "\"quantization\":\"int8\"";
     vit_model_bundle *bundle = bundle_new(0, 0);
@@ -418,12 +410,14 @@ START_TEST(layout_and_config_have_to_agree) {
         {"\"quantization\":null", "quantization is not a name"},
     };
     for (size_t i = 0; i < 3; i++) {
-        char *changed = replaced(config, entry, changes[i][0]);
+        char *changed = strdup(config);
+        replace_text(&changed, entry, changes[i][0]);
         a.metadata[2].value = changed;
         check_refused(&a, VIT_ERROR_UNSUPPORTED, changes[i][1]);
         free(changed);
     }
-    char *without = replaced(config, entry, "\"other\":1"); /* then floats are expected */
+    char *without = strdup(config);
+    replace_text(&without, entry, "\"other\":1"); /* then floats are expected */
     a.metadata[2].value = without;
     check_refused(&a, VIT_ERROR_FORMAT, "dtype I8 (expected F32");
     free(without);

@@ -1,5 +1,5 @@
 /* safetensors against the format as its authors describe it, by files made here byte by byte, and
- * against files that their library wrote (golden). */
+ * against files that another implementation wrote (golden). */
 #include "support/folder.h"
 #include "support/pictures.h"
 #include "support/support.h"

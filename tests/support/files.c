@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -24,6 +25,16 @@ void write_text_below(const char *folder, const char *name, const char *text) {
     make_folders(path);
     *slash = '/';
     write_text(path, text);
+}
+
+void replace_text(char **text, const char *from, const char *to) {
+    const char *at = strstr(*text, from);
+    ck_assert_msg(at != NULL, "no %s in: %s", from, *text);
+    char *out = malloc(strlen(*text) + strlen(to) + 1);
+    ck_assert_ptr_nonnull(out);
+    sprintf(out, "%.*s%s%s", (int)(at - *text), *text, to, at + strlen(from));
+    free(*text);
+    *text = out;
 }
 
 static vit_bytes read_path(const char *path) {

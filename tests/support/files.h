@@ -11,6 +11,8 @@
 void write_text(const char *path, const char *text);
 /* FOLDER/NAME with that text, and the folders on the way. */
 void write_text_below(const char *folder, const char *name, const char *text);
+/* The first `from` in a malloc'ed text made `to`; fails the test where there is none. */
+void replace_text(char **text, const char *from, const char *to);
 
 /* FOLDER/NAME with a zero behind it; vit_bytes_free. */
 vit_bytes read_file(const char *folder, const char *name);
