@@ -34,6 +34,22 @@ START_TEST(train_leaves_a_run) {
 }
 END_TEST
 
+/* The epochs are those that the steps make, not --epochs' default. */
+START_TEST(steps_make_the_epochs_that_are_told) {
+    make_data();
+    outcome result = zvit("train", in_folder("data"), "--out", in_folder("run"), "--steps", "3",
+                          "--no-report", TINY_MODEL, NULL);
+    check_code(&result, 0);
+    char *of = strstr(result.err, "epoch 1/");
+    ck_assert_msg(of != NULL, "%s", result.err);
+    char expected[64];
+    snprintf(expected, sizeof expected, " of %d)\n", atoi(of + strlen("epoch 1/")));
+    check_has(result.out, expected);
+    check_has_not(result.out, " of 100)");
+    release(&result);
+}
+END_TEST
+
 START_TEST(quiet_says_nothing) {
     make_data();
     outcome result = zvit("train", in_folder("data"), "--out", in_folder("run"), "--epochs", "1",
@@ -276,6 +292,7 @@ int main(void) {
     tcase_add_checked_fixture(tcase, make_folder, remove_folder);
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, train_leaves_a_run);
+    tcase_add_test(tcase, steps_make_the_epochs_that_are_told);
     tcase_add_test(tcase, quiet_says_nothing);
     tcase_add_test(tcase, a_run_starts_from_another);
     tcase_add_test(tcase, config_repeats_a_run);

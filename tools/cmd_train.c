@@ -410,7 +410,7 @@ static void print_result(const request *r, const cli_ranks *ranks, const vit_tra
     char duration[32];
     if (!isnan(result->best_top1)) {
         printf("best top-1  %.2f %% (epoch %d of %d)\n", result->best_top1, result->best_epoch,
-               r->settings.recipe.epochs);
+               result->epochs);
         printf("last top-1  %.2f %%\n", result->last_top1);
     }
     if (ranks->comm) {

@@ -541,6 +541,7 @@ cleanup:
     vit_keeper_free(r.keeper);
     look_back(&r, status);
     *result = (vit_train_result){
+        .epochs = r.settings.recipe.epochs,
         .best_epoch = r.at.best_epoch,
         .best_top1 = r.at.best_top1,
         .last_top1 = r.at.last_top1,

@@ -44,6 +44,7 @@ typedef struct vit_train_callbacks {
 } vit_train_callbacks; /* any may be NULL */
 
 typedef struct vit_train_result {
+    int epochs; /* of the whole run, as --steps or --epochs made them */
     int best_epoch;
     double best_top1, last_top1; /* percent; NaN without val */
     double seconds;
