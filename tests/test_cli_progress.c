@@ -160,6 +160,18 @@ START_TEST(progress_is_json_lines) {
 }
 END_TEST
 
+/* 15 products, each timed twice over at least 50 ms: longer than the second between two events. */
+START_TEST(a_benchmark_says_how_far_it_is) {
+    outcome result = zvit("bench", "gemm", "--model", "zeros_micro_patch4_28", "--pictures", "1",
+                          "--repeats", "2", "--threads", "1", "--log-json", NULL);
+    check_code(&result, 0);
+    ck_assert_uint_ge(count_events(result.err, "bench", "progress"), 1);
+    check_has(result.err, "\"unit\":\"timings\"");
+    check_has(result.err, "\"total\":15");
+    release(&result);
+}
+END_TEST
+
 START_TEST(errors_are_json_lines) {
     static const char *const verbs[] = {"train", "eval", "classify", "export", "info",
                                         "check", "pack", "preview",  "bench"};
@@ -191,6 +203,7 @@ static Suite *suite(void) {
     tcase_add_test(tc, events_are_json_lines);
     tcase_add_test(tc, progress_is_json_lines);
     tcase_add_test(tc, errors_are_json_lines);
+    tcase_add_test(tc, a_benchmark_says_how_far_it_is);
     return s;
 }
 
