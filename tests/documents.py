@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools" / "python"))
 sys.dont_write_bytecode = True
 wrong = []
+seen = {"links": 0, "commands": 0, "functions": 0}
 
 
 def complain(path, number, text):
@@ -64,6 +65,7 @@ def check_links(path):
         for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", line)):
             if re.match(r"[a-z]+:", target):
                 continue
+            seen["links"] += 1
             name, _, anchor = target.partition("#")
             file = (path.parent / name).resolve() if name else path
             if not file.exists():
@@ -95,6 +97,7 @@ def check_commands(zvit, path, helps):
 
 
 def check_command(zvit, path, number, verb, rest, helps):
+    seen["commands"] += 1
     if verb not in helps:
         complain(path, number, f"zvit {verb}: no such verb")
         return
@@ -117,6 +120,7 @@ def check_functions(path):
             source = ROOT / file if "/" in file else ROOT / "vit" / "attention" / file
             text = source.read_text() if source.exists() else ""
             for name in re.findall(r"`(\w+)`", names):
+                seen["functions"] += 1
                 if not re.search(rf"^[\w *]*\b{name}\(", text, re.M):
                     complain(path, number, f"{name} is not in {file}")
 
@@ -149,6 +153,7 @@ def main():
         check_links(path)
         check_commands(zvit, path, helps)
     check_functions(ROOT / "docs" / "zeros.md")
+    wrong.extend(f"hardly any {what} found" for what, count in seen.items() if count < 10)
     check_reader(zvit, folder)
     print("\n".join(wrong) or f"{len(documents())} documents are right")
     sys.exit(1 if wrong else 0)

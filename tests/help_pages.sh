@@ -61,7 +61,7 @@ man_pages() {
     done
 }
 
-# complete EXPECTED WORD...: the last word is completed.
+# complete_is EXPECTED WORD...: the last word is completed.
 complete_is() {
     expected=$1
     shift
@@ -145,6 +145,9 @@ END
     tr -d '\r' <"$scratch/answer" | grep -q "zeros_sm_mini_patch8_64.*adamw" ||
         fail "zsh completes to: $(cat -v "$scratch/answer")"
 }
+
+# What follows goes through them one by one.
+[ "$(verbs | wc -l)" -ge 10 ] || fail "zvit --help: hardly a verb found"
 
 case $part in
 reference) reference ;;
