@@ -128,15 +128,6 @@ static void print_table(const char *what, const char *subject, const cli_machine
     }
 }
 
-static void show_progress(void *context, const char *doing, size_t done, size_t total) {
-    const cli_field fields[] = {{.key = "doing", .text = doing},
-                                {.key = "unit", .text = "timings"},
-                                {.key = "done", .number = (double)done},
-                                {.key = "total", .number = (double)total}};
-    cli_progress_show(context, (double)done / (double)total, fields, sizeof fields / sizeof *fields,
-                      "%s: %zu of %zu timings", doing, done, total);
-}
-
 static vit_status run(const cli_verb *verb, const bench_kind *kind, bench_flags *flags,
                       const cli_common *common) {
     vit_status status = VIT_OK;
@@ -150,7 +141,7 @@ static vit_status run(const cli_verb *verb, const bench_kind *kind, bench_flags 
         VIT_TRY(vit_config_preset(flags->model, &settings->model));
     }
     cli_progress_init(&progress, verb, common);
-    settings->listener = show_progress;
+    settings->listener = cli_progress_timings;
     settings->listener_context = &progress;
     status = kind->run(settings, &report);
     cli_progress_clear(&progress);

@@ -1,6 +1,6 @@
 #include "tools/bench/bench.h"
 #include "tools/cmd.h"
-#include "tools/machine.h"
+#include "tools/progress.h"
 
 #include "train/cluster_plan.h"
 #include "train/memory_plan.h"
@@ -141,6 +141,7 @@ enum { PLANNED = sizeof planned_names / sizeof *planned_names };
 typedef struct request {
     plan_flags flags;
     cli_common common;
+    cli_progress progress;
     vit_train_settings settings;
     vit_model model;
     vit_cluster_request cluster;
@@ -213,8 +214,12 @@ static vit_status measure(request *r) {
     const bench_settings settings = {.model = r->model.config,
                                      .threads = (int)threads,
                                      .batch_size = (int)(slots * slot_pictures),
-                                     .repeats = 5};
-    VIT_TRY(bench_train_step(&settings, &compute, &update));
+                                     .repeats = 5,
+                                     .listener = cli_progress_timings,
+                                     .listener_context = &r->progress};
+    status = bench_train_step(&settings, &compute, &update);
+    cli_progress_clear(&r->progress);
+    VIT_TRY(status);
     double rounds = ceil((double)slots / (double)threads);
     double slot_work = (double)slot_pictures * 3 * vit_config_flops(&r->model.config);
     c->gflops = 1e-9 * slot_work * rounds / compute * c->cores;
@@ -389,6 +394,7 @@ int cmd_plan(const cli_verb *verb, int argc, char **argv) {
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&r.common);
+    cli_progress_init(&r.progress, verb, &r.common);
     vit_status status = make_plan(&r);
     if (status == VIT_OK && r.common.json) {
         status = print_json(&r);

@@ -180,6 +180,15 @@ void cli_progress_count(cli_progress *progress, const char *doing, size_t done, 
     show(progress, share, fields, sizeof fields / sizeof *fields, text);
 }
 
+void cli_progress_timings(void *progress, const char *doing, size_t done, size_t total) {
+    const cli_field fields[] = {{.key = "doing", .text = doing},
+                                {.key = "unit", .text = "timings"},
+                                {.key = "done", .number = (double)done},
+                                {.key = "total", .number = (double)total}};
+    cli_progress_show(progress, (double)done / (double)total, fields,
+                      sizeof fields / sizeof *fields, "%s: %zu of %zu timings", doing, done, total);
+}
+
 static void say(cli_progress *progress, const char *event, const cli_field *fields, size_t count,
                 const char *format, va_list args) {
     if (progress->mode == CLI_PROGRESS_QUIET) {

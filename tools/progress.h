@@ -32,6 +32,10 @@ void cli_progress_init(cli_progress *progress, const cli_verb *verb, const cli_c
  * call often. */
 void cli_progress_count(cli_progress *progress, const char *doing, size_t done, size_t total);
 
+/* The same of a measurement's timings, whose lengths differ too much for a rate. A bench_listener
+ * (tools/bench/bench.h) with a cli_progress as its context. */
+void cli_progress_timings(void *progress, const char *doing, size_t done, size_t total);
+
 /* A value of an event: text when that is not NULL, else a number (null when not finite), or what is
  * true or false. */
 typedef struct cli_field {

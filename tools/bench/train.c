@@ -95,21 +95,24 @@ static vit_status step(const vit_model *model, trainee *t, int64_t number, doubl
     return status;
 }
 
+/* done: steps before this one. */
+static void tell(const bench_settings *settings, int64_t done) {
+    bench_tell(settings, "training steps", (size_t)done, WARM_UP_STEPS + (size_t)settings->repeats);
+}
+
 static vit_status measure(const bench_settings *settings, const vit_model *model, trainee *t,
                           bench_ceiling *ceiling) {
     vit_status status = VIT_OK;
     int64_t number = 0;
     int measured = 0;
     for (int i = 0; i < WARM_UP_STEPS; i++) {
-        bench_tell(settings, "training steps", (size_t)number,
-                   WARM_UP_STEPS + (size_t)settings->repeats);
+        tell(settings, number);
         VIT_TRY(step(model, t, ++number, NULL));
     }
     for (size_t sample = 0; sample < BENCH_SAMPLES; sample++) {
         VIT_TRY(bench_ceiling_sample(ceiling));
         for (int i = bench_share_of_repeats(settings->repeats, sample); i > 0; i--) {
-            bench_tell(settings, "training steps", (size_t)number,
-                       WARM_UP_STEPS + (size_t)settings->repeats);
+            tell(settings, number);
             double start = vit_seconds();
             VIT_TRY(step(model, t, ++number, NULL));
             t->seconds[measured++] = vit_seconds() - start;
@@ -152,9 +155,11 @@ vit_status bench_train_step(const bench_settings *settings, double *compute, dou
     VIT_TRY(vit_model_init(&model, &settings->model));
     VIT_TRY(trainee_create(settings, &model, &t));
     for (int i = 0; i < WARM_UP_STEPS; i++) {
+        tell(settings, number);
         VIT_TRY(step(&model, &t, ++number, NULL));
     }
     for (int i = 0; i < settings->repeats; i++) {
+        tell(settings, number);
         double start = vit_seconds();
         VIT_TRY(step(&model, &t, ++number, &parts[i]));
         t.seconds[i] = vit_seconds() - start - parts[i];
