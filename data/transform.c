@@ -173,7 +173,7 @@ static void jitter_color(double jitter, const vit_sample_key *key, vit_image *im
     static void (*const operations[3])(vit_image *, double) = {vit_op_brightness, vit_op_contrast,
                                                                vit_op_color};
     vit_rng rng = vit_rng_make(key->seed, key->epoch, key->sample, VIT_RNG_COLOR);
-    uint32_t order[3] = {0, 1, 2};
+    uint32_t order[] = {0, 1, 2};
     for (uint32_t i = 2; i > 0; i--) {
         uint32_t j = vit_rng_below(&rng, i + 1), swap = order[i];
         order[i] = order[j];
