@@ -13,18 +13,22 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *const verbs[] = {"train", "eval",  "classify", "export", "info",
-                                    "bench", "check", "preview",  "pack"};
-enum { VERBS = sizeof verbs / sizeof *verbs };
-
 /* ---- usage ---- */
 START_TEST(help_lists_every_verb) {
     outcome result = zvit("--help", NULL);
     check_code(&result, 0);
     ck_assert_str_eq(result.err, "");
-    for (size_t i = 0; i < VERBS; i++) {
-        check_has(result.out, verbs[i]);
+    const char *line = result.out, *const start = "\n  zvit ";
+    for (size_t i = 0; zvit_verbs[i]; i++) { /* these, in this order, and no other */
+        line = strstr(line, start);
+        ck_assert_ptr_nonnull(line);
+        line += strlen(start);
+        ck_assert_uint_eq(strcspn(line, " "), strlen(zvit_verbs[i]));
+        ck_assert_mem_eq(line, zvit_verbs[i], strlen(zvit_verbs[i]));
     }
+    line = strstr(line, start);
+    ck_assert_ptr_nonnull(line);
+    ck_assert_mem_eq(line + strlen(start), "VERB --help ", 12);
     release(&result);
     result = zvit("--version", NULL);
     check_code(&result, 0);
@@ -39,26 +43,36 @@ START_TEST(help_lists_every_verb) {
 END_TEST
 
 START_TEST(help_of_a_verb_lists_its_flags) {
-    static const char *const flags[][4] = {{"--model", "--out", "--config", "zeros_tiny_patch16"},
-                                           {"--split", "--batch-size", "--json", "default val"},
-                                           {"--topk", "--batch-size", "--json", "default 5"},
-                                           {"--format", "--out", "--sample", "default timm"},
-                                           {"--json", "[MODEL]", "--quiet", "--threads"},
-                                           {"--repeats", "--model", "--json", "1 to 100"},
-                                           {"--list", "--max-pixels", "--json", "default 20"},
-                                           {"--out", "--versions", "--aa", "--crop-pct"},
-                                           {"--short-side", "--val-split", "--json", "OUT.zpk"}};
-    for (size_t v = 0; v < VERBS; v++) {
-        outcome result = zvit(verbs[v], "--help", NULL);
+    static const struct {
+        const char *verb, *parts[4];
+    } pages[] = {{"train", {"--model", "--out", "--config", "zeros_tiny_patch16"}},
+                 {"eval", {"--split", "--batch-size", "--json", "default val"}},
+                 {"classify", {"--topk", "--batch-size", "--json", "default 5"}},
+                 {"check", {"--list", "--max-pixels", "--json", "default 20"}},
+                 {"preview", {"--out", "--versions", "--aa", "--crop-pct"}},
+                 {"explain", {"--out", "--deletion", "--json", "zeros-rollout"}},
+                 {"report", {"--out", "RUN/report.html", "--json", "RUN"}},
+                 {"export", {"--format", "--out", "--sample", "default timm"}},
+                 {"pack", {"--short-side", "--val-split", "--json", "OUT.zpk"}},
+                 {"serve", {"--port", "--allow-host", "--max-batch", "default 8080"}},
+                 {"info", {"--json", "[MODEL]", "--quiet", "--threads"}},
+                 {"bench", {"--repeats", "--model", "--json", "1 to 100"}},
+                 {"plan", {"--nodes", "--gflops", "--json", "default 1281167"}},
+                 {"help", {"--man", "--markdown", "[VERB]", "--quiet"}},
+                 {"completion", {"SHELL", "bash or zsh", "--quiet", "--log-json"}}};
+    for (size_t v = 0; v < sizeof pages / sizeof *pages; v++) {
+        ck_assert_pstr_eq(zvit_verbs[v], pages[v].verb); /* a page for each of them */
+        outcome result = zvit(pages[v].verb, "--help", NULL);
         check_code(&result, 0);
         ck_assert_str_eq(result.err, "");
         for (size_t i = 0; i < 4; i++) {
-            check_has(result.out, flags[v][i]);
+            check_has(result.out, pages[v].parts[i]);
         }
         check_has(result.out, "--threads");
         check_has(result.out, "--help");
         release(&result);
     }
+    ck_assert_ptr_null(zvit_verbs[sizeof pages / sizeof *pages]);
 }
 END_TEST
 

@@ -173,13 +173,11 @@ START_TEST(a_benchmark_says_how_far_it_is) {
 END_TEST
 
 START_TEST(errors_are_json_lines) {
-    static const char *const verbs[] = {"train", "eval", "classify", "export", "info",
-                                        "check", "pack", "preview",  "bench"};
-    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
-        outcome result = zvit(verbs[i], "--log-json", "--nosuch", NULL);
+    for (size_t i = 0; zvit_verbs[i]; i++) {
+        outcome result = zvit(zvit_verbs[i], "--log-json", "--nosuch", NULL);
         check_code(&result, 2);
         ck_assert_uint_eq(count_lines(result.err), 1);
-        ck_assert_uint_eq(count_events(result.err, verbs[i], "error"), 1);
+        ck_assert_uint_eq(count_events(result.err, zvit_verbs[i], "error"), 1);
         check_has(result.err, "--nosuch");
         release(&result);
     }

@@ -14,6 +14,10 @@
 #define MAX_WORDS 64
 #define MAX_OUTPUT ((size_t)1 << 20)
 
+const char *const zvit_verbs[] = {"train",  "eval",   "classify",   "check", "preview", "explain",
+                                  "report", "export", "pack",       "serve", "info",    "bench",
+                                  "plan",   "help",   "completion", NULL};
+
 /* FOLDER/name; eight at a time. */
 const char *in_folder(const char *name) {
     static char paths[8][1024];

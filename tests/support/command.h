@@ -9,6 +9,9 @@
 #include <stdarg.h>
 #include <sys/types.h>
 
+/* Every verb, as zvit --help lists them, which test_cli proves; NULL at the end. */
+extern const char *const zvit_verbs[];
+
 /* "FOLDER/NAME"; the last eight results stay. */
 const char *in_folder(const char *name);
 
