@@ -63,6 +63,10 @@ START_TEST(preview_draws_a_sheet) {
     check_usage(zvit("preview", in_folder("data"), NULL), "--out");
     check_usage(zvit("preview", "--out", "x.png", NULL), "DATA");
     check_usage(zvit("preview", "d", "--out", "x.png", "--aa", "nosuch", NULL), "nosuch");
+    check_usage(zvit("preview", "d", "--out", "x.jpg", NULL),
+                "x.jpg: not the name of a PNG file (expected a name that ends in .png)");
+    check_failure(zvit("preview", in_folder("nodata"), "--out", "x.PNG", NULL), "preview",
+                  "nodata"); /* capitals are fine */
     check_failure(zvit("preview", in_folder("nodata"), "--out", in_folder("y.png"), NULL),
                   "preview", "nodata");
     ck_assert(!file_exists(in_folder("y.png")));

@@ -119,6 +119,9 @@ START_TEST(bad_input) {
     check_usage(zvit("explain", model, "--out", out, NULL), "1 argument");
     check_usage(zvit("explain", model, picture, picture, "--out", out, NULL), "3 arguments");
     check_usage(zvit("explain", model, picture, NULL), "--out");
+    check_usage(zvit("explain", model, picture, "-o", "heat.gif", "--json", NULL),
+                "heat.gif: not the name of a PNG file (expected a name that ends in .png)");
+    check_usage(zvit("explain", model, picture, "-o", "heatpng", NULL), "ends in .png");
     check_usage(zvit("explain", model, picture, "-o", out, "--alpha", "2", NULL), "--alpha");
     check_usage(zvit("explain", model, picture, "-o", out, "--method", "lime", NULL), "gradient");
     check_usage(zvit("explain", model, picture, "-o", out, "--deletion", "-1", NULL), "--deletion");

@@ -89,6 +89,8 @@ int cli_fail(const cli_verb *verb);
 int cli_fail_usage(const cli_verb *verb);
 /* "2 arguments (expected one: DATA)" as the last error; returns VIT_ERROR_ARGUMENT. */
 vit_status cli_wrong_arguments(int words, const char *expected);
+/* A PNG is written under the name of one only: else VIT_ERROR_ARGUMENT. */
+vit_status cli_check_png_name(const char *path);
 void cli_warn(const cli_verb *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Flushes standard output; when something could not be written (a full disk, say) that is an error,
  * told unless the reader of a pipe went away. Returns code, or CLI_FAILED. */

@@ -250,6 +250,9 @@ int cmd_explain(const cli_verb *verb, int argc, char **argv) {
         vit_fail(VIT_ERROR_ARGUMENT, "no --out (expected the name of a PNG file, or --json)");
         return cli_fail_usage(verb);
     }
+    if (*flags.out && cli_check_png_name(flags.out) != VIT_OK) {
+        return cli_fail_usage(verb);
+    }
     cli_apply_threads(&common);
     explained e = {.verb = verb, .flags = &flags, .model = argv[0], .path = argv[1]};
     vit_status status = explain(&e, &reading);

@@ -139,7 +139,8 @@ int cmd_preview(const cli_verb *verb, int argc, char **argv) {
         vit_fail(VIT_ERROR_ARGUMENT, "no --out (expected the name of a PNG file)");
         return cli_fail_usage(verb);
     }
-    if (vit_augment_check(&r.settings.augment, NULL) != VIT_OK) {
+    if (cli_check_png_name(r.flags.out) != VIT_OK ||
+        vit_augment_check(&r.settings.augment, NULL) != VIT_OK) {
         return cli_fail_usage(verb);
     }
     cli_apply_threads(&r.common);

@@ -1,6 +1,7 @@
 /* Output of the command: safe text, numbers, JSON, error lines. */
 #include "tools/cmd.h"
 
+#include "vit/file.h"
 #include "vit/heap.h"
 #include "vit/utf8.h"
 
@@ -108,6 +109,14 @@ int cli_fail_usage(const cli_verb *verb) {
 vit_status cli_wrong_arguments(int words, const char *expected) {
     return vit_fail(VIT_ERROR_ARGUMENT, "%d argument%s (expected %s)", words, words == 1 ? "" : "s",
                     expected);
+}
+
+vit_status cli_check_png_name(const char *path) {
+    return vit_path_ends(path, ".png")
+               ? VIT_OK
+               : vit_fail(VIT_ERROR_ARGUMENT,
+                          "%s: not the name of a PNG file (expected a name that ends in .png)",
+                          path);
 }
 
 void cli_warn(const cli_verb *verb, const char *format, ...) {
