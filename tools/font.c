@@ -1,6 +1,6 @@
 #include "tools/font.h"
 
-#include "vit/json.h"
+#include "vit/utf8.h"
 
 #include <string.h>
 
