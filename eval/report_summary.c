@@ -160,9 +160,8 @@ void vit_report_epochs(const vit_report_view *view, vit_text *page) {
     size_t count = view->log.count, every = (count - 1) / VIT_REPORT_ROWS + 1;
     vit_text_put(page, "<details><summary>All epochs as a table</summary>\n");
     if (every > 1) {
-        vit_text_printf(page,
-                        "<p>Every %zuth epoch, the best and the last; log.csv has them all.</p>\n",
-                        every);
+        vit_text_printf(
+            page, "<p>One epoch in %zu, the best and the last; log.csv has them all.</p>\n", every);
     }
     vit_text_put(page, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Epochs\">"
                        "<table class=\"sortable\"><caption class=\"hidden\">Epochs</caption>"
