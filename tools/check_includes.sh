@@ -17,6 +17,10 @@ BEGIN {
     may["api"] = "api train eval data vit"
     may["tools"] = "tools api train eval data vit"
     may["tests"] = "tests tools api train eval data vit"
+    # What data/ takes of vit/: the ground that everything stands on, nothing of layers and models.
+    split("arena config file heap memory number options rng simd status", list, " ")
+    for (i in list) ground["vit/" list[i] ".h"] = 1
+    delete list
     # Folders whose headers are named by their path from the root.
     split("vit data eval train api tools tests", list, " ")
     for (i in list) ours[list[i]] = 1
@@ -66,6 +70,8 @@ FNR == 1 {
         complain(header " (expected vit/zvit.h: this verb uses the public interface only)")
     } else if (FILENAME ~ /^tools\/examples\// && quoted) {
         complain("\"" header "\" (expected <zvit.h>, as any program has it)")
+    } else if (quoted && folder == "data" && target == "vit" && !(header in ground)) {
+        complain(header " (expected of vit/ only what knows no model: arena.h, status.h and the like)")
     } else if (quoted && index(" " may[folder] " ", " " target " ") == 0) {
         complain(folder "/ may not include " target "/ (allowed: " may[folder] ")")
     }
