@@ -20,7 +20,6 @@ BEGIN {
     # What data/ takes of vit/: the ground that everything stands on, nothing of layers and models.
     split("arena config file heap memory number options rng simd status", list, " ")
     for (i in list) ground["vit/" list[i] ".h"] = 1
-    delete list
     # Folders whose headers are named by their path from the root.
     split("vit data eval train api tools tests", list, " ")
     for (i in list) ours[list[i]] = 1
