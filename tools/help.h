@@ -1,4 +1,4 @@
-/* Help, manual pages, the command reference and completion: all from the verbs' option tables. A
+/* Help, manual pages and the command reference: all from the verbs' option tables. A
  * verb hands its tables to a cli_describer when it is called with --help. */
 #ifndef ZVIT_HELP_H
 #define ZVIT_HELP_H
@@ -43,14 +43,5 @@ void cli_man_overview(void);
 /* The command reference in Markdown: its head, and the part of a verb. */
 void cli_markdown_head(void);
 cli_describer cli_markdown_verb;
-
-/* What a word of a metavar or of a verb's arguments is completed with. */
-typedef enum cli_path_kind { CLI_NO_PATH, CLI_ANY_FILE, CLI_FOLDER, CLI_FILE_LIKE } cli_path_kind;
-typedef struct cli_completion {
-    cli_path_kind kind;
-    const char *pattern; /* CLI_FILE_LIKE: "*.png"; folders are offered as well */
-    char words[256];     /* those in small letters, apart by spaces */
-} cli_completion;
-void cli_complete_metavar(const char *metavar, cli_completion *completion);
 
 #endif
