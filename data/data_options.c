@@ -49,8 +49,8 @@ const vit_option vit_data_options_table[] = {
      .offset = FIELD(cache),
      .choices = vit_cache_names,
      .value = "none",
-     .help = "ram: keep the training pictures in memory once they are decoded; refused at the "
-             "start when they do not fit, but with several ranks each keeps what fits"},
+     .help = "ram: keep the training pictures in memory once decoded; refused when they do not "
+             "fit, but with several ranks each keeps what fits"},
 };
 const size_t vit_data_option_count = sizeof vit_data_options_table / sizeof *vit_data_options_table;
 

@@ -321,7 +321,7 @@ START_TEST(the_last_look_knows_whether_the_run_was_stopped) {
         vit_train_result result;
         callbacks.look = note_look;
         snprintf(name, sizeof name, "runs/look%zu", i);
-        temp_path(out, run_base, name);
+        temp_path(out, run_base, "%s", name);
         const vit_train_request request = {.settings = &settings, .data = run_data, .out = out};
         ck_assert_int_eq(vit_train(&request, &callbacks, &result), runs[i].status);
         ck_assert_int_eq(l.looks, runs[i].looks);
