@@ -315,32 +315,29 @@ static void end_body(exchange *x) {
 
 /* ---- a request's head ---- */
 
-static enum MHD_Result count_header(void *context, enum MHD_ValueKind kind, const char *key,
-                                    const char *value) {
+/* Of a header that comes several times the first counts. */
+static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const char *key,
+                                   const char *value) {
     serve_head *head = context;
+    const struct {
+        const char *key, **value;
+        unsigned *count; /* NULL: nobody asks */
+    } known[] = {{"Host", &head->host, &head->hosts},
+                 {"Origin", &head->origin, NULL},
+                 {"Sec-Fetch-Site", &head->fetch_site, NULL},
+                 {"Expect", &head->expect, NULL},
+                 {"Content-Length", &head->length, &head->lengths},
+                 {"Transfer-Encoding", &head->encoding, &head->encodings}};
     (void)kind;
-    (void)value;
-    head->hosts += strcasecmp(key, "Host") == 0;
-    head->lengths += strcasecmp(key, "Content-Length") == 0;
-    head->encodings += strcasecmp(key, "Transfer-Encoding") == 0;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcasecmp(key, known[i].key) == 0) {
+            *known[i].value = *known[i].value ? *known[i].value : value;
+            if (known[i].count) {
+                ++*known[i].count;
+            }
+        }
+    }
     return MHD_YES;
-}
-
-static serve_head head_of(exchange *x, const char *url, const char *method, const char *version) {
-    serve_head head = {
-        .method = method,
-        .url = url,
-        .version = version,
-        .route = x->route,
-        .host = header(x, "Host"),
-        .origin = header(x, "Origin"),
-        .fetch_site = header(x, "Sec-Fetch-Site"),
-        .expect = header(x, "Expect"),
-        .length = header(x, "Content-Length"),
-        .encoding = header(x, "Transfer-Encoding"),
-    };
-    mhd.get_connection_values(x->connection, MHD_HEADER_KIND, count_header, &head);
-    return head;
 }
 
 static void begin_classify(exchange *x, const serve_head *head) {
@@ -362,7 +359,8 @@ static enum MHD_Result begin(exchange *x, const char *url, const char *method,
     enter_phase(x->http, x->connection, SERVE_BODY);
     x->route = serve_find_route(url);
     x->options = strcmp(method, "OPTIONS") == 0;
-    const serve_head head = head_of(x, url, method, version);
+    serve_head head = {.method = method, .url = url, .version = version, .route = x->route};
+    mhd.get_connection_values(x->connection, MHD_HEADER_KIND, take_header, &head);
     x->close = !serve_head_framed(&head, request);
     if (!x->close) {
         serve_head_judge(&head, x->http->machine, request);
