@@ -29,11 +29,6 @@ END_TEST
 
 /* ---- the definition, in double ---- */
 
-static vit_attention_config plain(size_t N, size_t D, size_t H) {
-    return (vit_attention_config){
-        .kind = VIT_ATTENTION_ZEROS, .tokens = N, .dim = D, .heads = H, .head_norm = true};
-}
-
 static const struct {
     const char *name;
     size_t B;
@@ -96,7 +91,7 @@ END_TEST
 /* More tokens than either form takes at a time. */
 START_TEST(several_blocks) {
     attention_case c;
-    vit_attention_config config = plain(301, 12, 3);
+    vit_attention_config config = attention_zeros_config(false, 301, 12, 3);
     config.form = (vit_zeros_form)_i;
     config.zero_order = true;
     config.rope = VIT_ROPE_1D;
@@ -115,7 +110,7 @@ END_TEST
  * nothing to see in this form: mean_u is then mu to the last bit.) */
 START_TEST(tau_at_its_clip) {
     attention_case c;
-    vit_attention_config config = plain(7, 12, 3);
+    vit_attention_config config = attention_zeros_config(false, 7, 12, 3);
     attention_open(&c, &config, 1, 30);
     float *tau = attention_param(&c, "prior_log_tau", NULL);
     const float *dtau = attention_grad(&c, "prior_log_tau", NULL);
@@ -147,7 +142,7 @@ static void align(attention_case *c) {
 /* Constant values weigh nothing, because the weights sum to zero; with the zero order they do. */
 START_TEST(weights_sum_to_zero) {
     attention_case c;
-    vit_attention_config config = plain(23, 12, 3);
+    vit_attention_config config = attention_zeros_config(false, 23, 12, 3);
     config.head_norm = false;
     config.form = _i % 2 ? VIT_ZEROS_EXPLICIT : VIT_ZEROS_LINEAR;
     config.zero_order = _i >= 2;
@@ -163,7 +158,7 @@ END_TEST
 /* u gets a channel that is the same for all tokens and 0 elsewhere: it shifts every s alike. */
 START_TEST(logits_shifted_alike) {
     attention_case c;
-    vit_attention_config config = plain(19, 12, 2);
+    vit_attention_config config = attention_zeros_config(false, 19, 12, 2);
     attention_open(&c, &config, 2, 50);
     float *weight = attention_param(&c, "u.weight", NULL);
     float *bias = attention_param(&c, "u.bias", NULL);
@@ -185,7 +180,7 @@ END_TEST
 /* All gradients of both forms, at a size where both work in several pieces. */
 START_TEST(forms_agree) {
     attention_case a, b;
-    vit_attention_config config = plain(290, 32, 2);
+    vit_attention_config config = attention_zeros_config(false, 290, 32, 2);
     config.zero_order = _i;
     config.form = VIT_ZEROS_LINEAR;
     attention_open(&a, &config, 2, 60);
@@ -241,7 +236,7 @@ static double logit_spread(const attention_case *c) {
 
 START_TEST(large_logits) {
     attention_case c;
-    vit_attention_config config = plain(37, 24, 2);
+    vit_attention_config config = attention_zeros_config(false, 37, 24, 2);
     config.form = _i ? VIT_ZEROS_EXPLICIT : VIT_ZEROS_LINEAR;
     attention_open(&c, &config, 2, 70);
     attention_scale(&c, "u.weight", 14);
@@ -266,7 +261,7 @@ END_TEST
 /* q and k of no length stay so, and their gradient is finite. */
 START_TEST(zero_queries) {
     attention_case c;
-    vit_attention_config config = plain(5, 8, 2);
+    vit_attention_config config = attention_zeros_config(false, 5, 8, 2);
     attention_open(&c, &config, 1, 90);
     align(&c);
     attention_scale(&c, "q.bias", 0);
@@ -284,7 +279,7 @@ END_TEST
 static size_t floats_of_a_head(size_t tokens, vit_zeros_form form, size_t *scratch) {
     vit_attention attention;
     vit_param_table table = {0};
-    vit_attention_config config = plain(tokens, 12, 2);
+    vit_attention_config config = attention_zeros_config(false, tokens, 12, 2);
     config.form = form;
     ck_vit_ok(vit_attention_init(&attention, &config, "", &table));
     size_t kept = vit_zeros_core.extra_floats(&attention);
@@ -325,7 +320,7 @@ END_TEST
 START_TEST(no_deviation) {
     enum { N = 5, D = 12 };
     attention_case c;
-    vit_attention_config config = plain(N, D, 1);
+    vit_attention_config config = attention_zeros_config(false, N, D, 1);
     attention_open(&c, &config, 1, 30);
     attention_scale(&c, "prior_mu", 0);
     float *u = filled_new(N * c.attention.columns, 0);

@@ -13,15 +13,6 @@ START_TEST(golden) {
 }
 END_TEST
 
-static vit_attention_config plain(size_t N, size_t D, size_t H) {
-    return (vit_attention_config){.kind = VIT_ATTENTION_ZEROS,
-                                  .tokens = N,
-                                  .dim = D,
-                                  .heads = H,
-                                  .head_norm = true,
-                                  .causal = true};
-}
-
 /* Lengths about the chunk of 64, and head widths about the 64 channels summed at a time. */
 static const struct {
     size_t N, D, H, B;
@@ -39,7 +30,8 @@ enum { VARIANTS = sizeof variants / sizeof *variants };
 
 START_TEST(definition) {
     attention_case c;
-    vit_attention_config config = plain(variants[_i].N, variants[_i].D, variants[_i].H);
+    vit_attention_config config =
+        attention_zeros_config(true, variants[_i].N, variants[_i].D, variants[_i].H);
     config.rope = variants[_i].rope;
     config.grid_h = 3;
     config.grid_w = 4;
@@ -100,7 +92,7 @@ static float course_at(int course, size_t t) {
 }
 
 static void open_course(attention_case *c, int course, float size, float log_strength) {
-    vit_attention_config config = plain(LONG, 8, 2);
+    vit_attention_config config = attention_zeros_config(true, LONG, 8, 2);
     attention_open(c, &config, 1, 70);
     size_t H = config.heads, D = config.dim, d = c->attention.d;
     float *weight = attention_param(c, "u.weight", NULL);
@@ -146,7 +138,7 @@ END_TEST
 START_TEST(future_is_unseen) {
     enum { N = 150, D = 12, CUT = 70 };
     attention_case c;
-    vit_attention_config config = plain(N, D, 2);
+    vit_attention_config config = attention_zeros_config(true, N, D, 2);
     attention_open(&c, &config, 1, 40);
     attention_run(&c);
     float before[CUT * D];
@@ -163,7 +155,7 @@ END_TEST
 /* Constant values weigh nothing when all angles are the same. */
 START_TEST(weights_sum_to_zero) {
     attention_case c;
-    vit_attention_config config = plain(100, 12, 2);
+    vit_attention_config config = attention_zeros_config(true, 100, 12, 2);
     config.head_norm = false;
     attention_open(&c, &config, 1, 50);
     attention_scale(&c, "q.weight", 0);

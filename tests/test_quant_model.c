@@ -45,15 +45,7 @@ static vit_model_bundle *bundle_new(int attn, int pool) {
     config.global_pool = pool;
     config.zero_order = vit_attention_has_zero_order((vit_attention_kind)attn);
     ck_vit_ok(vit_model_bundle_new(&config, &preprocess, quoted_names, 1, &bundle));
-    const vit_param_table *table = &bundle->model.params;
-    for (size_t i = 0; i < table->count; i++) {
-        const vit_param *p = &table->items[i];
-        bool gain = strstr(p->name, "norm") && strstr(p->name, "weight");
-        random_floats(200 + i, p->size, 0.2, bundle->params + p->offset);
-        for (size_t j = 0; gain && j < p->size; j++) {
-            bundle->params[p->offset + j] += 1;
-        }
-    }
+    random_weights(&bundle->model.params, 200, 0.2, bundle->params);
     return bundle;
 }
 

@@ -91,7 +91,7 @@ void attention_check_large_inputs(vit_attention_kind kind) {
 
 /* ---- ZeroS ---- */
 
-static vit_attention_config zeros(bool causal, size_t tokens, size_t dim, size_t heads) {
+vit_attention_config attention_zeros_config(bool causal, size_t tokens, size_t dim, size_t heads) {
     return (vit_attention_config){.kind = VIT_ATTENTION_ZEROS,
                                   .tokens = tokens,
                                   .dim = dim,
@@ -107,7 +107,7 @@ void attention_leave_higher_orders(const attention_case *c) {
 }
 
 void attention_open_small_logits(attention_case *c, bool causal) {
-    vit_attention_config config = zeros(causal, 197, 24, 2);
+    vit_attention_config config = attention_zeros_config(causal, 197, 24, 2);
     config.head_norm = false;
     attention_open(c, &config, 1, 80);
     attention_scale(c, "u.weight", 0.25f);
@@ -117,7 +117,7 @@ void attention_open_small_logits(attention_case *c, bool causal) {
 
 void attention_check_clipped_tau(bool causal, double y_bound) {
     attention_case c;
-    vit_attention_config config = zeros(causal, 7, 12, 3);
+    vit_attention_config config = attention_zeros_config(causal, 7, 12, 3);
     attention_open(&c, &config, 1, 30);
     float *tau = attention_param(&c, "prior_log_tau", NULL);
     tau[0] = -51;
@@ -136,7 +136,7 @@ void attention_check_memory_grows_with_tokens(bool causal, vit_zeros_form form) 
         vit_param_table table = {0};
         vit_arena arena = {0};
         vit_attention_saved saved;
-        vit_attention_config config = zeros(causal, (size_t)4096 << i, 64, 1);
+        vit_attention_config config = attention_zeros_config(causal, (size_t)4096 << i, 64, 1);
         config.form = form;
         ck_vit_ok(vit_attention_init(&attention, &config, "", &table));
         vit_attention_plan(&attention, 1, true, &arena, &saved);

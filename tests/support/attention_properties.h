@@ -17,6 +17,9 @@ void attention_check_sum_of_one(vit_attention_kind kind);
 /* A fused qkv: large and very uneven queries and keys. */
 void attention_check_large_inputs(vit_attention_kind kind);
 
+/* A plain ZeroS layer with the head norm: no rope, no class token. */
+vit_attention_config attention_zeros_config(bool causal, size_t tokens, size_t dim, size_t heads);
+
 /* Gates and an output bias that let nothing but ZeroS's higher orders through, of two heads. */
 void attention_leave_higher_orders(const attention_case *c);
 /* And logits as of a ZeroS layer that has just begun to learn; 197 tokens of 24. */

@@ -1,5 +1,6 @@
 #include "explain_case.h"
 
+#include "models.h"
 #include "pictures.h"
 #include "support.h"
 #include "vit/arena.h"
@@ -24,16 +25,7 @@ static void make_bundle(explain_case *e, int kind, bool token, int height, int w
     config.global_pool = token ? VIT_POOL_TOKEN : VIT_POOL_AVG;
     config.zero_order = vit_attention_has_zero_order((vit_attention_kind)kind);
     ck_vit_ok(vit_model_bundle_new(&config, &preprocess, classes, 1, &e->bundle));
-    /* Weights of a size that matters; norms near 1. */
-    const vit_param_table *table = &e->bundle->model.params;
-    for (size_t i = 0; i < table->count; i++) {
-        const vit_param *p = &table->items[i];
-        bool gain = strstr(p->name, "norm") != NULL && strstr(p->name, "weight") != NULL;
-        random_floats(100 + i, p->size, gain ? 0.2 : 0.25, e->bundle->params + p->offset);
-        for (size_t j = 0; gain && j < p->size; j++) {
-            e->bundle->params[p->offset + j] += 1;
-        }
-    }
+    random_weights(&e->bundle->model.params, 100, 0.25, e->bundle->params);
 }
 
 static size_t pixels_of(const explain_case *e) {

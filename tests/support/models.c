@@ -2,6 +2,8 @@
 
 #include "support.h"
 
+#include <string.h>
+
 static void set(int value, int *field) {
     *field = value ? value : *field;
 }
@@ -90,4 +92,16 @@ vit_model_bundle *quoted_model_new(int attn, int pool, int rope) {
     ck_vit_ok(vit_model_bundle_new(&config, &preprocess, quoted_names, 1, &bundle));
     random_floats(2, bundle->model.params.total, 0.2, bundle->params);
     return bundle;
+}
+
+void random_weights(const vit_param_table *table, unsigned long long seed, double scale,
+                    float *params) {
+    for (size_t i = 0; i < table->count; i++) {
+        const vit_param *p = &table->items[i];
+        bool gain = strstr(p->name, "norm") && strstr(p->name, "weight");
+        random_floats(seed + i, p->size, gain ? 0.2 : scale, params + p->offset);
+        for (size_t j = 0; gain && j < p->size; j++) {
+            params[p->offset + j] += 1;
+        }
+    }
 }

@@ -32,4 +32,9 @@ vit_config small_oblong_config(int num_classes);
 extern const char *const quoted_names[3];
 vit_model_bundle *quoted_model_new(int attn, int pool, int rope);
 
+/* Random weights of a size that matters, for each parameter from a seed of its own; the gains of
+ * norms lie near 1. */
+void random_weights(const vit_param_table *table, unsigned long long seed, double scale,
+                    float *params);
+
 #endif
