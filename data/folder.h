@@ -71,8 +71,7 @@ const char *vit_dataset_path_below(const vit_dataset *dataset, size_t i);
 
 /* Tells whether two machines have the same data: a hash of the classes and, in order, of each
  * picture's label, path below DATA and size in bytes. Where DATA lies does not matter, nor whether
- * it was packed as it is. Asks for every file's size, on
- * `threads` threads. */
+ * it was packed as it is. Asks for every file's size, on `threads` threads. */
 uint64_t vit_dataset_hash(const vit_dataset *dataset, int threads);
 
 /* The bytes of the sample's file: read into buffer, or where they lie in the pack. */

@@ -1,5 +1,5 @@
-/* Help, manual pages and the command reference: all from the verbs' option tables. A
- * verb hands its tables to a cli_describer when it is called with --help. */
+/* Help, manual pages and the command reference: all from the verbs' option tables. A verb hands
+ * its tables to a cli_describer when it is called with --help. */
 #ifndef ZVIT_HELP_H
 #define ZVIT_HELP_H
 
